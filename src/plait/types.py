@@ -1,0 +1,165 @@
+"""The values that travel between the steps, and the legend of their axes.
+
+row → Sample → Batch → Features → Condition → states → logits
+
+| letter | axis |
+|---|---|
+| B | samples of a batch |
+| R | items of one modality in a batch: only those that exist, so a batch without sound has R = 0 audio items |
+| K | items of one modality per sample (one, or several pictures) |
+| T | text positions of the target |
+| P | positions of a prefix |
+| L | tokens of one modality |
+| S | tokens of an input text |
+| F | frames of a log-mel spectrogram |
+| M | mel bands |
+| N | frames of a video |
+| C Y X | channels, rows, columns of a picture |
+| E | width of one encoder's features |
+| D | width of the language model |
+| V | vocabulary |
+| H | attention heads |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+IGNORED = -100
+"""The target id of a position that is not scored."""
+
+
+class Modality(StrEnum):
+    """What an input is. The order of the members is the order of every mapping that Plait makes."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+
+
+Reference = Mapping[str, str]
+"""One right target: segment name → text, in the order in which the language model says them."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the manifest: any subset of inputs, a target with one or several references, an id, a split, groups.
+
+    `text` is the text itself; media are paths to files. `references` is empty for a row without a target (to be answered).
+    `groups` names what the sample was made from (`{"picture": "17", "speaker": "en-us+m3"}`).
+    `where` is the place of the row, for messages (`data/manifest.jsonl:12`).
+    """
+
+    id: str
+    split: str
+    text: str | None = None
+    image: tuple[Path, ...] = ()
+    audio: Path | None = None
+    video: Path | None = None
+    references: tuple[Reference, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
+
+    def has(self, modality: Modality) -> bool:
+        """Whether the sample has an input of this modality."""
+        return bool(getattr(self, modality.value))
+
+    @property
+    def present(self) -> tuple[Modality, ...]:
+        """The modalities that the sample has, in the order of `Modality`."""
+        return tuple(m for m in Modality if self.has(m))
+
+    def only(self, modalities: frozenset[Modality] | set[Modality]) -> Sample:
+        """The same sample with the inputs outside `modalities` taken away."""
+        gone: dict[str, object] = {m.value: () if m is Modality.IMAGE else None for m in Modality if m not in modalities}
+        return replace(self, **gone)  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Items:
+    """One modality's inputs in a batch: only the items that exist, so that an encoder never works on padding samples.
+
+    `values`: text ids `(R, S)` long; pixels `(R, C, Y, X)` float, normalised; log-mel `(R, F, M)` float.
+    `lengths`: valid tokens of a text, valid frames of a log-mel, 1 for a picture; `(R,)`.
+    `index`: the item that sample b has at place k, −1 for none; `(B, K)`. Several samples may share one item.
+    """
+
+    values: Shaped[Tensor, "R ..."]
+    lengths: Int[Tensor, " R"]
+    index: Int[Tensor, "B K"]
+
+    def to(self, device: torch.device | str) -> Items:
+        """The same items on another device."""
+        return Items(self.values.to(device), self.lengths.to(device), self.index.to(device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples, padded and masked; targets are shifted here and nowhere else.
+
+    The language model reads `tokens` and must say `targets`: for the segments heard = "a b", answer = "c"
+
+        tokens   <heard>  a      b      <answer>  c
+        targets  a        b      <end>  c         <end>
+
+    so every segment begins with its own special token, which is given and never predicted, and ends with `<end>`.
+    `targets` is IGNORED at padding; `segments` holds the index of the segment of each target, −1 at padding; `weights` is
+    each sample's weight in the loss.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Mapping[Modality, Items]
+    tokens: Int[Tensor, "B T"]
+    targets: Int[Tensor, "B T"]
+    segments: Int[Tensor, "B T"]
+    weights: Float[Tensor, " B"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            self.ids,
+            {m: items.to(device) for m, items in self.inputs.items()},
+            self.tokens.to(device),
+            self.targets.to(device),
+            self.segments.to(device),
+            self.weights.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Features:
+    """Token features `(B, L, E)` with their mask `(B, L)`, True where a token is real. All masked = the sample lacks the modality.
+
+    Straight out of an encoder the first axis is R (items); `model.py` gathers items to samples.
+    """
+
+    values: Float[Tensor, "B L E"]
+    mask: Bool[Tensor, "B L"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a fusion computes once per sample and reads at every text position.
+
+    `values` and `masks` are the fusion's own tensors by name, all with the batch as first axis, so that a beam can be
+    reordered and a batch repeated without knowing the fusion. `prefix` stands before the text.
+    """
+
+    values: Mapping[str, Shaped[Tensor, "B ..."]] = field(default_factory=dict)
+    prefix: Features | None = None
+
+    def select(self, rows: Int[Tensor, " rows"]) -> Condition:
+        """The conditions of the given rows of the batch, in that order, repeats allowed."""
+        prefix = self.prefix and Features(self.prefix.values[rows], self.prefix.mask[rows])
+        return Condition({name: value[rows] for name, value in self.values.items()}, prefix)
