@@ -79,7 +79,9 @@ class Sample:
 
     def only(self, modalities: frozenset[Modality] | set[Modality]) -> Sample:
         """The same sample with the inputs outside `modalities` taken away."""
-        gone: dict[str, object] = {m.value: () if m is Modality.IMAGE else None for m in Modality if m not in modalities}
+        gone: dict[str, object] = {
+            m.value: () if m is Modality.IMAGE else None for m in Modality if m not in modalities
+        }
         return replace(self, **gone)  # pyright: ignore[reportArgumentType]
 
 
