@@ -127,7 +127,9 @@ def describe(mistake: Mapping[str, Any], tree: Mapping[str, Any], where: str) ->
     node: Any = tree
     for number, part in enumerate(mistake["loc"]):
         is_last = number == len(mistake["loc"]) - 1
-        if (isinstance(node, Mapping) and part in node) or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
+        if (isinstance(node, Mapping) and part in node) or (
+            isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)
+        ):
             keys.append(str(part))
             node = node[part]
         elif is_last and mistake["type"] == "missing":
