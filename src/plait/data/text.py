@@ -36,8 +36,10 @@ class WordConfig(Config):
 
     kind: Literal["word"] = "word"
     lowercase: bool = True
-    min_count: int = Field(1, ge=1, description="Words seen less often are unknown.")
-    max_size: int = Field(30_000, ge=8, description="Tokens of the vocabulary at most, the special ones included.")
+    min_count: int = Field(default=1, ge=1, description="Words seen less often are unknown.")
+    max_size: int = Field(
+        default=30_000, ge=8, description="Tokens of the vocabulary at most, the special ones included."
+    )
     language: Literal["any", "zh"] = "any"
 
 
@@ -52,7 +54,7 @@ class BPEConfig(Config):
     """Byte-level byte-pair encoding, trained here: no text is ever unknown."""
 
     kind: Literal["bpe"] = "bpe"
-    size: int = Field(4000, ge=256, description="Tokens of the vocabulary, the special ones included.")
+    size: int = Field(default=4000, ge=256, description="Tokens of the vocabulary, the special ones included.")
 
 
 class TokenizerFileConfig(Config):
