@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from plait.choices import Config
 from plait.data.audio import AudioConfig
 from plait.data.image import ImageConfig
+from plait.data.splits import SplitConfig
 from plait.data.text import TokenizerConfig, WordConfig
 from plait.types import Modality
 
@@ -22,21 +23,6 @@ class TextConfig(Config):
     """The text input; a longer one is cut to its first `max_tokens`, and counted."""
 
     max_tokens: int = Field(256, ge=1)
-
-
-class SplitConfig(Config):
-    """How samples without a `split` are dealt out: whole groups (of the grouping `by`, None = every grouping kept whole), seeded."""
-
-    by: str | None = None
-    fractions: dict[Literal["train", "tune", "test"], float] = {"train": 0.8, "tune": 0.1, "test": 0.1}
-    seed: int = 0
-
-    @field_validator("fractions")
-    @classmethod
-    def _a_distribution(cls, fractions: dict[str, float]) -> dict[str, float]:
-        if any(share < 0 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
-            raise ValueError(f"fractions must be at least 0 and sum to 1, not {sum(fractions.values()):g}")
-        return fractions
 
 
 class GroupedConfig(Config):
