@@ -14,8 +14,10 @@ from typing import Any
 
 from plait.demo.rows import (
     HELD_OUT_ACCENTS,
+    LARGEST_HELD_OUT_FAMILY,
     PATTERNS,
     SPLITS,
+    TUNE_PICTURES,
     UNHEARD_SHARES,
     Row,
 )
@@ -79,7 +81,7 @@ def summarise(made: Sequence[Row], seconds: Sequence[float], heard: Audition) ->
 
 
 def examples(test: Sequence[Row]) -> list[Row]:
-    """Test rows worth showing: one of each kind of question, spoken and never heard in training where there is such a row."""
+    """Test rows worth showing: one of each kind of question, spoken and unheard where there is such a row."""
     shown = []
     for kind in ("shape", "color", "yes_no"):
         of_kind = [row for row in test if row.asked.clause.kind == kind]
@@ -109,15 +111,16 @@ def speech_words(summary: dict[str, Any]) -> str:
     refused = "; ".join(f"{name} ({why})" for name, why in summary["refused_variants"].items()) or "none"
     length = summary["clip_seconds"]
     return f"""\
-{summary["clips"]:,} recordings, each of its own: {length["total"] / 3600:.1f} hours, median {length["median"]:.2f} s, 90 % under
-{length["p90"]:.2f} s; {SAMPLE_RATE:,} Hz, mono, 16-bit WAV; silence around the speech trimmed, loudness set by the peak.
-A voice is an accent with a variant; rate and pitch are drawn per recording.
+{summary["clips"]:,} recordings, one for each row: {length["total"] / 3600:.1f} hours, median {length["median"]:.2f} s,
+90 % under {length["p90"]:.2f} s; {SAMPLE_RATE:,} Hz, mono, 16-bit WAV; silence around the speech is trimmed, the peak
+is the same everywhere. A voice is an accent with a variant; rate and pitch are drawn for each recording.
 
-- Training accents: {accents}. Variants: {", ".join(summary["variants"]["train"])}.
+- Training: accents {accents}; variants {", ".join(summary["variants"]["train"])}.
 - Tuning: accent {", ".join(HELD_OUT_ACCENTS["tune"])}; variants {", ".join(summary["variants"]["tune"])}.
 - Test: accents {", ".join(HELD_OUT_ACCENTS["test"])}; variants {", ".join(summary["variants"]["test"])}.
-- No accent and no variant of one split is in another. Variants that share a name (`steph`, `steph2`) are held out together,
-  families of more than four are in training. Left out by ear rules (audible, not clipped, usual pace, no double): {refused}."""
+- No accent and no variant of one split is in another. Variants that share a name (`steph`, `steph2`) are held out
+  together; families of more than {LARGEST_HELD_OUT_FAMILY} are in training.
+- A variant is used if it is audible, not clipped, at a usual pace and not the double of another. Refused: {refused}."""
 
 
 def write_card(summary: dict[str, Any], seed: int) -> str:
@@ -128,31 +131,32 @@ def write_card(summary: dict[str, Any], seed: int) -> str:
 # The embedded data of Plait
 
 **The pictures and the speech are synthetic.** The pictures are drawn by a program, the questions are spoken by a speech
-synthesiser, and the language has {summary["words"]} words. Figures on them say that the program works and compare one model with
-another; they say nothing about photographs or people's voices.
+synthesiser, and the language has {summary["words"]} words. Figures on them say that the program works, and compare one
+model with another; they say nothing about photographs or people's voices.
 
 A row is a picture of one coloured shape and a question about it, spoken, typed or both; to be said: what was asked
-(`heard`) and the `answer`. Seed {seed}.
+(`heard`) and the `answer`. Tags name the pattern, whether training heard the sentence, and the kind of question. Seed
+{seed}.
 
 {table(summary)}
 
 ## Sources
-- Pictures: easy-vqa 1.0 (MIT, Victor Zhou), 64 × 64 pixels, its own two parts kept. Its questions and answers were used to find out
-  what each picture shows; pictures that they leave open are left out.
+- Pictures: easy-vqa 1.0 (MIT, Victor Zhou), 64 × 64 pixels, its own two parts kept. What a picture shows was found from
+  the package's questions and answers; pictures for which these leave it open are not used.
 - Questions: composed by Plait (`plait/demo/language.py`): carrier phrase × clause × shape and colour words.
 - Speech: the program eSpeak NG (GPL-3), used as a speaker and not part of Plait; from the package espeakng-loader.
 
 ## What is held out
-- Pictures: easy-vqa's test part is the test; a tenth of its training part is for tuning.
-- Sentences: {UNHEARD_SHARES["test"]:.0%} of the test rows and {UNHEARD_SHARES["tune"]:.0%} of the tuning rows ask in a sequence of words
-  that no training row has (tag `sentence: unheard`), made of pieces (carrier and clause, clause and words, carrier and words) that
-  training has in pairs. The others were spoken in training.
-- Voices: see below.
+- Pictures: easy-vqa's test part is the test; {TUNE_PICTURES:.0%} of its training part are for tuning.
+- Sentences: {UNHEARD_SHARES["test"]:.0%} of the test rows and {UNHEARD_SHARES["tune"]:.0%} of the tuning rows ask in a
+  sequence of words that no training row has (tag `sentence: unheard`). Each is a new triple of carrier, clause and
+  filling words, whose pairs are all in training. The others (`heard`) were spoken in training.
+- Voices: whole accents and whole variants, below.
 
 ## Speech
 {speech_words(summary)}
 
-## What is reached without looking (test)
+## What is reached without the picture (test)
 - Always the most frequent training answer: {baselines["constant"]:.1%}.
 - From the question alone: {baselines["question_only"]:.1%}, the best of {by_key}.
 """

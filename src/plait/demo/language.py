@@ -2,7 +2,7 @@
 
 In: a picture's shape and colour, what kind of question, a random generator.
 Out: an `Asked` question: its words, its answer, and the pieces that it is made of.
-Invariant: a question never presupposes what is not in its picture, and every answer follows from shape and colour alone.
+Invariant: a question never presupposes what its picture lacks, and every answer follows from shape and colour alone.
 
 The question tells as little of the answer as it can: a question about the shape names at most the colour, one about the
 colour at most the shape, and yes and no are drawn first, evenly, and the question made to fit.
@@ -45,9 +45,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Clause:
-    """One way to ask: after a direct carrier ("please what shape is it") or an indirect one ("tell me what shape it is").
+    """A way to ask, after a direct carrier ("please what shape is it") or an indirect one ("tell me what shape it is").
 
-    `hole` says what fills `{}`: a shape, a colour, a thing ("circle", "blue shape", "blue circle"), or a shape and a colour.
+    `hole` says what fills `{}`: a shape, a colour, a thing ("circle", "blue shape", "blue circle"), or one of each.
     """
 
     kind: Kind
@@ -134,7 +134,7 @@ def claims(clause: Clause, picture: Picture, true: bool) -> Iterator[Filler]:
 
 
 def draw_claim(clause: Clause, picture: Picture, true: bool, generator: np.random.Generator) -> Filler:
-    """One claim: first how it names the thing (by shape, by colour, by both), then which, so that no word is favoured."""
+    """One claim: first how it names the thing (by shape, colour, or both), then which, so that no word is favoured."""
     by_form: dict[str, list[Filler]] = {}
     for filler in claims(clause, picture, true):
         last = filler[-1].split()

@@ -1,15 +1,15 @@
 """The embedded data as an ordinary manifest with files, made once in a cache folder.
 
 In: a cache folder, a seed, sizes.
-Out: `cache/demo/manifest.jsonl` with `pictures/`, `speech/`, a card `DATA.md`, and `recipe.json`, which says how it was made.
-Invariant: the folder is there whole or not at all (a temporary folder is renamed), and is made again only when its recipe changed.
+Out: `cache/demo/manifest.jsonl` with `pictures/`, `speech/`, a card `DATA.md`, and `recipe.json`: how it was made.
+Invariant: the folder is there whole or not at all (a temporary folder is renamed), and is made again only when its
+recipe changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +22,10 @@ from plait.demo.rows import DemoSize, Row
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how much of it is done, and how much there is."""
+
+
+def quiet(stage: str, done: int, of: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class DemoData:
 def make_demo_data(
     cache_folder: Path,
     *,
-    progress: Progress = lambda *_: None,
+    progress: Progress = quiet,
     seed: int = 0,
     num_processes: int = 2,
     size: DemoSize | None = None,
@@ -85,9 +89,9 @@ def recipe_hash(seed: int, size: DemoSize) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of the packages that the data come from; the speech engine counts only where the data are spoken."""
-    found = {}
-    for name in ("easy-vqa",):
+    """The versions of the packages that the data come from."""
+    found: dict[str, str] = {}
+    for name in ("easy-vqa", "espeakng-loader"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -106,8 +110,8 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 def put_in_place(making: Path, folder: Path, old: Path) -> None:
     """Rename the finished folder to its place; what stood there goes to `old`, which is thrown away."""
     if folder.exists():
-        os.rename(folder, old)
-    os.rename(making, folder)
+        folder.rename(old)
+    making.rename(folder)
 
 
 def write_data(
@@ -115,7 +119,7 @@ def write_data(
 ) -> dict[str, Any]:
     """Write pictures, speech, manifest and card; the summary says what there is."""
     drawn = [pictures.read_pictures(part) for part in ("train", "test")]
-    split = rows.split_pictures(*drawn, seed)
+    split = rows.split_pictures(drawn[0], drawn[1], seed)
     made = rows.make_rows(split, heard.variants, size=size, seed=seed)
     copy_pictures(made, folder, progress)
     clips = [row.clip for row in made if row.clip]
@@ -169,6 +173,3 @@ def manifest_row(row: Row) -> dict[str, Any]:
         "question": row.asked.clause.kind,
     }
     return written
-
-
-__all__ = ["DemoData", "DemoSize", "Progress", "make_demo_data"]

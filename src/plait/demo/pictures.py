@@ -2,8 +2,8 @@
 
 In: the files of the installed package.
 Out: the pictures of one of its two parts, with what each shows.
-Invariant: what is said of a picture answers every one of the package's own questions about it rightly, and nothing else does;
-a picture whose questions leave that open is left out.
+Invariant: what is said of a picture answers every one of the package's own questions about it rightly, and nothing else
+does; a picture whose questions leave that open is left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DrawnPicture:
 
 
 def right_answer(question: str, picture: Picture) -> str | None:
-    """The answer to one of easy-vqa's own questions; None where the question presupposes what the picture does not show."""
+    """The answer to one of easy-vqa's own questions; None where it presupposes what the picture does not show."""
     words = question.rstrip("?").split()
     shape = next((word for word in words if word in SHAPES), None)
     color = next((word for word in words if word in COLORS), None)
@@ -55,7 +55,7 @@ def read_pictures(part: str) -> list[DrawnPicture]:
 
 
 def agreed(possible: dict[int, set[Picture]], folder: Traversable) -> Iterator[DrawnPicture]:
-    """The pictures that are described by one shape and colour; fewer questions than that leave a picture open: it is left out."""
+    """The pictures that are described by one shape and colour; those with too few questions for that are left out."""
     for number, pictures in sorted(possible.items()):
         if not pictures:
             raise UserError(

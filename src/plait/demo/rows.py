@@ -1,16 +1,17 @@
 """The rows of the embedded data: which question, about which picture, heard, read or both, by whom.
 
-In: the pictures of easy-vqa's two parts, the variants of the speech engine (none: typed questions only), sizes and a seed.
+In: the pictures of easy-vqa's two parts, the variants of the speech engine (none: typed questions only), sizes, a seed.
 Out: one `Row` per sample.
-Invariant: pictures and voices of one split are in no other; a sentence tagged `unheard` is in no training row, while each pair
-of its pieces (carrier and clause, clause and filler, carrier and filler) is in some; a `heard` one was spoken in training.
+Invariant: pictures and voices of one split are in no other; a sentence tagged `unheard` is in no training row, while
+each pair of its pieces (carrier and clause, clause and filler, carrier and filler) is in some; a `heard` one was
+spoken in training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from plait.demo.speech import ACCENTS, Clip
 from plait.errors import UserError
 from plait.seeds import derive_seed, numpy_generator
 
+Word = TypeVar("Word", bound=str)
 Pattern = Literal["spoken", "typed", "both"]
 Split = Literal["train", "tune", "test"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
@@ -64,11 +66,11 @@ def family(variant: str, variants: Sequence[str]) -> str:
     """The name that a variant shares with its siblings (`robosoft3` → `robosoft`, `anikaRobot` → `anika`)."""
     name = variant.rstrip("0123456789").lower()
     shorter = [v.rstrip("0123456789").lower() for v in variants]
-    return min((s for s in shorter if len(s) >= 4 and name.startswith(s)), key=len, default=name)
+    return min((s for s in shorter if len(s) >= 4 and s in name), key=len, default=name)
 
 
 def split_voices(variants: Sequence[str], seed: int) -> dict[Split, list[str]]:
-    """The voices (`accent+variant`) of each split; held-out accents are spoken by held-out variants only, siblings held together."""
+    """The voices (`accent+variant`) of each split; no accent and no family of variants is in two of them."""
     families: dict[str, list[str]] = {}
     for variant in sorted(variants):
         families.setdefault(family(variant, variants), []).append(variant)
@@ -95,7 +97,7 @@ def split_pictures(
 
 
 def home(asked: Asked, seed: int) -> Split:
-    """The split that a sentence belongs to; one without a hole belongs to training, because it has no pieces to recombine."""
+    """The split that a sentence belongs to; one without a hole has no pieces to recombine and belongs to training."""
     if not asked.filler:
         return "train"
     place = derive_seed(seed, "sentence", asked.words) / 2**63
@@ -104,7 +106,7 @@ def home(asked: Asked, seed: int) -> Split:
     return "tune" if place < SENTENCES_HELD_OUT["test"] + SENTENCES_HELD_OUT["tune"] else "train"
 
 
-def by_quota(shares: Mapping[str, float], number: int, generator: np.random.Generator) -> list[str]:
+def by_quota(shares: Mapping[Word, float], number: int, generator: np.random.Generator) -> list[Word]:
     """`number` names in random order, each as often as its share says."""
     ends = np.round(np.cumsum(list(shares.values())) / sum(shares.values()) * number).astype(int)
     names = [name for name, count in zip(shares, np.diff(ends, prepend=0), strict=True) for _ in range(count)]
@@ -147,7 +149,7 @@ def draw_asked(picture: Picture, kind: Kind, split: Split, unheard: bool, heard:
     )
     if asked is None:
         raise UserError(
-            f"no {'unheard' if unheard else 'heard'} question about the {kind} of a {picture.color} {picture.shape} was found",
+            f"no {'unheard' if unheard else 'heard'} question of kind {kind} fits a {picture.color} {picture.shape}",
             where=f"row {row} of the demo data",
             right="Ask for more training rows, so that more sentences are heard.",
         )
@@ -159,7 +161,7 @@ def make_rows(
 ) -> list[Row]:
     """Every row of the data, training first."""
     voices = split_voices(variants, seed) if variants else {split: [] for split in SPLITS}
-    patterns = PATTERNS if variants else {"typed": 1.0}
+    patterns: Mapping[Pattern, float] = PATTERNS if variants else {"typed": 1.0}
     heard = Heard(set(), set(), set())
     rows: list[Row] = []
     for split in SPLITS:
@@ -182,7 +184,7 @@ def make_rows(
     return rows
 
 
-def unheard_quota(split: Split) -> dict[str, float]:
+def unheard_quota(split: Split) -> dict[Literal["unheard", "heard"], float]:
     """The shares of unheard and heard sentences in a split."""
     return {"unheard": UNHEARD_SHARES[split], "heard": 1 - UNHEARD_SHARES[split]}
 

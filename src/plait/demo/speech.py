@@ -2,19 +2,22 @@
 
 In: clips, each a sentence, a voice (accent + variant), a rate, a pitch and the file to write.
 Out: mono 16-bit WAV files at 16 kHz; the voices of the installed engine that are fit to be heard.
-Invariant: the same clips give the same files, whatever the number of processes: the engine's noise and flutter go on from clip to
-clip, so clips are spoken in blocks of a fixed size, each in a fresh process.
+Invariant: the same clips give the same files, whatever the number of processes: the engine's noise and flutter go on
+from clip to clip, so clips are spoken in blocks of a fixed size, each in a fresh process.
 
 The engine is a C library that keeps its state in globals; in a child a crash of it costs a message, not the program.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
+import os
 import queue
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,6 +30,8 @@ from plait.errors import UserError
 SAMPLE_RATE = 16_000
 BLOCK = 500
 """Clips to a process."""
+TOLD_EVERY = 20
+"""Clips after which a child says how far it is."""
 ACCENTS = (
     "en",
     "en-029",
@@ -44,6 +49,7 @@ MARGIN = 0.03
 TRIAL = "can you tell me what color the rectangle in the picture has"
 
 RATE, PITCH = 1, 3  # espeak_PARAMETER
+SEED = 1
 RETRIEVAL, UTF8 = 2, 1  # AUDIO_OUTPUT_SYNCHRONOUS, espeakCHARS_UTF8
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -84,6 +90,7 @@ class Speaker:
         self.rate = self.library.espeak_Initialize(RETRIEVAL, 0, str(self.data).encode(), 0)
         if self.rate <= 0:
             raise RuntimeError(f"espeak_Initialize gave {self.rate}")
+        self.library.espeak_ng_SetRandSeed(SEED)  # it seeds its breath noise by the process number
         self.library.espeak_SetSynthCallback.argtypes = [CALLBACK]
         self.library.espeak_SetSynthCallback(self.callback)
         self.library.espeak_Synth.argtypes = [
@@ -157,31 +164,41 @@ def write_clip(speaker: Speaker, clip: Clip, folder: Path) -> None:
 
 
 def child() -> None:
-    """What a child process does: an audition, or one block of clips, told on standard input; answers are JSON lines."""
+    """What a child process does: an audition, or one block of clips, told on standard input; the answers are lines."""
     task = json.load(sys.stdin)
     speaker = Speaker()
     if task["do"] == "audition":
         print(json.dumps(asdict(audition(speaker))))
         return
-    for clip in task["clips"]:
-        write_clip(speaker, Clip(**clip), Path(task["folder"]))
-        print("1", flush=True)
+    clips = [Clip(**clip) for clip in task["clips"]]
+    for start in range(0, len(clips), TOLD_EVERY):
+        some = clips[start : start + TOLD_EVERY]
+        for clip in some:
+            write_clip(speaker, clip, Path(task["folder"]))
+        print(len(some), flush=True)
 
 
 def run_child(task: dict[str, object]) -> Iterator[str]:
     """The lines that a child answers; SpeechUnavailable with its last words where it fails."""
-    command = [sys.executable, "-m", "plait.demo.speech"]
+    package = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-P", "-m", "plait.demo.speech"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stdin and process.stdout and process.stderr
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as last_words,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=last_words, text=True, env=environment) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps(task))
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError), process.stdin as standard_input:
+                standard_input.write(json.dumps(task))
             yield from process.stdout
-            words = process.stderr.read().strip().splitlines()
             if process.wait():
+                last_words.seek(0)
+                lines = last_words.read().strip().splitlines()
                 raise SpeechUnavailable(
-                    words[-1] if words else f"the speech engine ended with code {process.returncode}"
+                    lines[-1] if lines else f"the speech engine ended with code {process.returncode}"
                 )
         finally:
             process.kill()
@@ -198,15 +215,15 @@ def record(clips: Sequence[Clip], folder: Path, *, num_processes: int, progress:
     for parent in {(folder / clip.path).parent for clip in clips}:
         parent.mkdir(parents=True, exist_ok=True)
     blocks = [clips[start : start + BLOCK] for start in range(0, len(clips), BLOCK)]
-    spoken: queue.Queue[Exception | None] = queue.Queue()
+    spoken: queue.Queue[int | Exception] = queue.Queue()
     stop: list[bool] = []
 
     def speak(block: Sequence[Clip]) -> None:
         try:
             if stop:
                 return
-            for _ in run_child({"do": "speak", "folder": str(folder), "clips": [asdict(clip) for clip in block]}):
-                spoken.put(None)
+            for line in run_child({"do": "speak", "folder": str(folder), "clips": [asdict(clip) for clip in block]}):
+                spoken.put(int(line))
                 if stop:
                     return
         except Exception as error:
@@ -216,10 +233,12 @@ def record(clips: Sequence[Clip], folder: Path, *, num_processes: int, progress:
         try:
             for block in blocks:
                 pool.submit(speak, block)
-            for done in range(1, len(clips) + 1):
-                failure = spoken.get()
-                if failure:
-                    raise UserError(f"the speech engine failed: {failure}", right="pip install --upgrade 'plait[demo]'")
+            done = 0
+            while done < len(clips):
+                told = spoken.get()
+                if isinstance(told, Exception):
+                    raise UserError(f"the speech engine failed: {told}", right="pip install --upgrade 'plait[demo]'")
+                done += told
                 progress(done, len(clips))
         finally:
             stop.append(True)
