@@ -68,7 +68,7 @@ class Writer:
 
     def __init__(self, model: Model, tokenizer: Tokenizer, config: GenerateConfig) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        self.device = model.lm.embedding.weight.device
+        self.device = model.lm.embedding.table.device
         forbidden = [tokenizer.pad_id, tokenizer.unknown_id, *map(tokenizer.segment_id, tokenizer.segments)]
         self.forbidden = torch.tensor([i for i in forbidden if i is not None], device=self.device)
 

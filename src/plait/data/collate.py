@@ -53,9 +53,7 @@ def num_target_positions(target: Sequence[SegmentTokens]) -> int:
     return sum(1 + len(segment.ids) for segment in target)
 
 
-def collate_targets(
-    targets: Sequence[Sequence[SegmentTokens]], *, start_id: int, end_id: int, pad_id: int
-) -> Targets:
+def collate_targets(targets: Sequence[Sequence[SegmentTokens]], *, start_id: int, end_id: int, pad_id: int) -> Targets:
     """Tokens, shifted targets and segments; a sample without a target gets `start_id` as its only token and no target."""
     width = max([1, *(num_target_positions(target) for target in targets)])
     tokens, shifted, segments = [], [], []
@@ -73,7 +71,9 @@ def collate_targets(
     return Targets(*(torch.tensor(rows, dtype=torch.long).reshape(shape) for rows in (tokens, shifted, segments)))
 
 
-def collate_sequences(values: Sequence[Shaped[Tensor, "_ ..."]], empty: Shaped[Tensor, "_ ..."], fill: int | float = 0) -> Shaped[Tensor, "R L ..."]:
+def collate_sequences(
+    values: Sequence[Shaped[Tensor, "_ ..."]], empty: Shaped[Tensor, "_ ..."], fill: int | float = 0
+) -> Shaped[Tensor, "R L ..."]:
     """Sequences `(L, ...)` stacked and padded with `fill`; `empty` gives type and trailing shape where there is none."""
     longest = max([len(empty), *(len(value) for value in values)])
     padded = empty.new_full((len(values), longest, *empty.shape[1:]), fill)
@@ -85,7 +85,9 @@ def collate_sequences(values: Sequence[Shaped[Tensor, "_ ..."]], empty: Shaped[T
 def collate_index(rows: Sequence[Sequence[int]]) -> Int[Tensor, "B K"]:
     """The item of each place of each sample, −1 for none."""
     places = max([1, *(len(row) for row in rows)])
-    return torch.tensor([[*row, *[-1] * (places - len(row))] for row in rows], dtype=torch.long).reshape(len(rows), places)
+    return torch.tensor([[*row, *[-1] * (places - len(row))] for row in rows], dtype=torch.long).reshape(
+        len(rows), places
+    )
 
 
 def positions(batch: Batch) -> dict[str, Positions]:

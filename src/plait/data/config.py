@@ -34,7 +34,9 @@ class GroupedConfig(Config):
     @model_validator(mode="after")
     def _one_division(self) -> GroupedConfig:
         if (self.group is None) == (self.segment is None):
-            raise ValueError("name either a group (a grouping of the manifest) or a segment (whose texts are the classes)")
+            raise ValueError(
+                "name either a group (a grouping of the manifest) or a segment (whose texts are the classes)"
+            )
         return self
 
 

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 
 from plait.data.audio import SAMPLE_RATE, AudioConfig, num_frames
-from plait.data.collate import num_target_positions
 from plait.data.draws import Draw
 from plait.data.preprocess import Preprocessor
-from plait.types import IGNORED, Batch, Items, Modality, Sample
+from plait.types import Batch, Items, Modality, Sample
 
 MAX_HEADERS = 20_000
 """Sound files whose headers are read (70 µs each); of more, the size in bytes stands for the length."""
@@ -51,7 +50,9 @@ def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Le
     audio = _frames(samples, config.audio) if Modality.AUDIO in inputs else np.zeros(n, dtype=np.int64)
     image = [len(sample.image) if Modality.IMAGE in inputs else 0 for sample in samples]
     text = [
-        min(len(preprocessor.encode(sample.text)), config.text.max_tokens) if Modality.TEXT in inputs and sample.text else 0
+        min(len(preprocessor.encode(sample.text)), config.text.max_tokens)
+        if Modality.TEXT in inputs and sample.text
+        else 0
         for sample in samples
     ]
     return Lengths(
@@ -65,7 +66,8 @@ def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Le
 def _reference_lengths(sample: Sample, preprocessor: Preprocessor) -> tuple[int, ...]:
     places = preprocessor.segments
     return tuple(
-        sum(1 + len(preprocessor.encode(texts[name])) for name in places if name in texts) for texts in sample.references
+        sum(1 + len(preprocessor.encode(texts[name])) for name in places if name in texts)
+        for texts in sample.references
     )
 
 
@@ -151,9 +153,7 @@ def _spread(num_items: int, batch_size: int) -> torch.Tensor:
     return index.reshape(places, batch_size).T.contiguous()
 
 
-def worst_batch(
-    samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor, batch_size: int
-) -> WorstBatch:
+def worst_batch(samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor, batch_size: int) -> WorstBatch:
     """A bound of every batch of `batch_size` of these samples: all of them as long as the longest."""
     config = preprocessor.config
     size = min(batch_size, len(samples))

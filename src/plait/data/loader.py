@@ -65,7 +65,12 @@ class _Tasks(Dataset[_Answer]):
     """Task → its batch; what a worker holds a copy of."""
 
     def __init__(
-        self, samples: Sequence[Sample], preprocessor: Preprocessor, weights: np.ndarray | None, training: bool, seed: int
+        self,
+        samples: Sequence[Sample],
+        preprocessor: Preprocessor,
+        weights: np.ndarray | None,
+        training: bool,
+        seed: int,
     ) -> None:
         self.samples, self.preprocessor, self.weights = samples, preprocessor, weights
         self.training, self.seed = training, seed
@@ -134,14 +139,21 @@ class Loader:
         self.left_out: dict[str, LeftOut] = {}
         self.cut: set[str] = set()
         self._probabilities = self._sampling(sample_weights) if training else None
-        self._tasks = _Tasks(self.samples, preprocessor, self._loss_weights(loss_weights) if training else None, training, seed)
+        self._tasks = _Tasks(
+            self.samples, preprocessor, self._loss_weights(loss_weights) if training else None, training, seed
+        )
 
     def _sampling(self, given: Sequence[float] | None) -> np.ndarray | None:
         config = self.preprocessor.config.sampling
         if given is None:
             return None if config is None else sampling_probabilities(labels_of(self.samples, config), config)
         weights = np.asarray(given, dtype=np.float64)
-        if weights.shape != (len(self.samples),) or not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
+        if (
+            weights.shape != (len(self.samples),)
+            or not np.isfinite(weights).all()
+            or weights.min() < 0
+            or weights.sum() == 0
+        ):
             right = f"Give one finite weight ≥ 0 for each of the {len(self.samples)} samples, not all 0."
             raise UserError(f"{len(weights)} sample weights from {weights.min()} to {weights.max()}", right=right)
         return weights / weights.sum()
@@ -183,7 +195,7 @@ class Loader:
         lengths = self.lengths.of(self.samples, Draw(True, self.seed, epoch))
         return plan_batches(order, lengths, self.batch_size, generator)
 
-    def batches(self, start: Position = Position(0, 0)) -> Iterator[tuple[Position, Batch]]:  # noqa: B008 - frozen
+    def batches(self, start: Position = Position(0, 0)) -> Iterator[tuple[Position, Batch]]:
         """(The position to resume at after this batch, the batch), from `start` on."""
         fruitless = 0
         for answer in self._answers(self._planned(start)):
@@ -193,7 +205,9 @@ class Loader:
                 yield answer.task.after, prepared.batch
             elif self.training and fruitless >= self.num_batches:
                 first = next(iter(self.left_out.values()))
-                raise UserError(f"none of the {len(self.samples)} samples can be used ({first.where or first.id}: {first.reason})")
+                raise UserError(
+                    f"none of the {len(self.samples)} samples can be used ({first.where or first.id}: {first.reason})"
+                )
 
     def indexed_batches(self) -> Iterator[tuple[tuple[int, ...], Batch]]:
         """(The numbers of the batch's samples, the batch): every usable sample once, longest first, for one evaluation."""

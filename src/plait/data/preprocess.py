@@ -15,16 +15,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plait.data.audio import AudioAugmentConfig, add_noise, load_audio, log_mels, spec_augment
+from plait.data.audio import AudioAugmentConfig
 from plait.data.cache import CacheKey, DecodedCache, cache_key
-from plait.data.collate import SegmentTokens, collate_index, collate_sequences, collate_targets, num_target_positions
+from plait.data.collate import SegmentTokens, collate_targets, num_target_positions
 from plait.data.config import DataConfig
 from plait.data.draws import Draw
-from plait.data.image import ImageAugmentConfig, augment_image, load_image, normalise_images
+from plait.data.image import ImageAugmentConfig, load_image
 from plait.data.manifest import LeftOut
 from plait.data.text import Tokenizer
 from plait.errors import UserError
-from plait.types import Batch, Items, Modality, Sample
+from plait.types import Batch, Modality, Sample
 
 MAX_REMEMBERED_TEXTS = 200_000
 """Texts whose ids are remembered; beyond it each is tokenized whenever it is met (about 10 µs a sentence)."""
@@ -151,7 +151,9 @@ class Preprocessor:
         ]
         if not target:
             right = f"Name at least one of: {', '.join(self.segments)}."
-            raise UserError(f"the target has only the segments {', '.join(texts)}", where=sample.where or sample.id, right=right)
+            raise UserError(
+                f"the target has only the segments {', '.join(texts)}", where=sample.where or sample.id, right=right
+            )
         length, limit = num_target_positions(target), self.config.max_target_tokens
         if length > limit:
             raise UserError(
