@@ -71,6 +71,7 @@ class Writer:
         self.device = model.lm.embedding.table.device
         forbidden = [tokenizer.pad_id, tokenizer.unknown_id, *map(tokenizer.segment_id, tokenizer.segments)]
         self.forbidden = torch.tensor([i for i in forbidden if i is not None], device=self.device)
+        self.last = sentence_ends(tokenizer) if config.until == "sentence" else frozenset()
 
     def sequence(self, draft: Draft) -> list[int]:
         """The ids that the language model has to read so far."""
@@ -112,13 +113,14 @@ class Writer:
         return said[-1] if said else self.tokenizer.segment_id(segment)
 
     def say(self, draft: Draft, token: int, log_probability: float) -> None:
-        """Write one token into the open segment; a segment that has reached its limit is ended."""
+        """Write one token into the open segment, which ends with `<end>`, at its limit, or with the sentence if so asked."""
         segment = draft.open_segment
         assert segment is not None
         said = draft.said.setdefault(segment, [])
         draft.log_probabilities.setdefault(segment, []).append(log_probability)
         said.append(END if token == self.tokenizer.end_id else token)
-        if token != self.tokenizer.end_id and len(said) >= self.config.max_tokens:
+        num_said = len(draft.log_probabilities[segment])
+        if said[-1] != END and (num_said >= self.config.max_tokens or token in self.last):
             said.append(END)
 
     def finished(self, id: str, draft: Draft) -> Generated:
@@ -133,6 +135,11 @@ class Writer:
         )
 
 
+def sentence_ends(tokenizer: Tokenizer) -> frozenset[int]:
+    """The tokens that end a sentence: those whose text ends with one of . ! ? and their Chinese forms."""
+    return frozenset(i for i, token in enumerate(tokenizer.vocabulary) if token.rstrip().endswith(tuple(".!?。！？")))
+
+
 @torch.inference_mode()
 def generate(
     model: Model,
@@ -141,12 +148,14 @@ def generate(
     config: GenerateConfig,
     *,
     given: Mapping[str, Sequence[str]] | None = None,
+    begun: str = "",
     choices: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Generated]:
     """Write every segment for every sample of the batch.
 
-    `given`: segments that are known, one text per sample; they are read and not written. `choices`: segments whose text is
-    the likeliest of the given answers: summed log-probability with the end, no length normalisation, ties by list order.
+    `given`: segments that are known, one text per sample; they are read and not written. `begun`: the first words of the first
+    segment that is not given, to be continued. `choices`: segments whose text is the likeliest of the given answers: summed
+    log-probability with the end, no length normalisation, ties by list order.
     """
     writer = Writer(model, tokenizer, config)
     condition = model.condition(model.encode(batch.inputs, len(batch)))
@@ -154,6 +163,9 @@ def generate(
         Draft(tokenizer.segments, {s: [*tokenizer.encode(texts[row]), END] for s, texts in (given or {}).items()})
         for row in range(len(batch))
     ]
+    if begun:
+        for draft in drafts:
+            draft.said[draft.open_segment or tokenizer.segments[0]] = tokenizer.encode(begun)
     for stage in stages(tokenizer.segments, choices or {}):
         if stage in (choices or {}):
             rank(writer, drafts, condition, stage, (choices or {})[stage])
