@@ -71,13 +71,13 @@ def test_the_audition_keeps_most_and_says_why_it_refuses() -> None:
 
 
 class Pretender(speech.Speaker):
-    """A speaker that makes up its six variants."""
+    """A speaker that makes up its variants."""
 
     def __init__(self) -> None:
         self.rate = 1000
 
     def variants(self) -> list[str]:
-        return ["good", "twin", "silent", "loud", "slow", "usual"]
+        return ["good", "twin", "silent", "loud", "slow", "giant", "usual"]
 
     def say(self, text: str, *, voice: str, rate: int, pitch: int) -> np.ndarray:
         del text, rate, pitch
@@ -86,11 +86,14 @@ class Pretender(speech.Speaker):
         other = {"silent": wave * 0, "loud": np.sign(wave), "slow": np.tile(wave, 2), "usual": wave * 0.9}
         return other.get(name, wave)
 
+    def definition(self, variant: str) -> str:
+        return "name giant\nformant 0 100\nformant 2 60 100 100\n" if variant == "giant" else "formant 1 90 # 2 60\n"
+
 
 def test_the_rules_of_the_audition() -> None:
     heard = speech.audition(Pretender())
     assert heard.variants == ("good", "usual")
-    assert set(heard.refused) == {"twin", "silent", "loud", "slow"}
+    assert set(heard.refused) == {"twin", "silent", "loud", "slow", "giant"}
     assert "good" in heard.refused["twin"]
     assert "full scale" in heard.refused["loud"]
 

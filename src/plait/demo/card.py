@@ -21,7 +21,7 @@ from plait.demo.rows import (
     UNHEARD_SHARES,
     Row,
 )
-from plait.demo.speech import ACCENTS, SAMPLE_RATE, Audition
+from plait.demo.speech import ACCENTS, HUMAN, SAMPLE_RATE, Audition
 
 QUESTION_KEYS: dict[str, Callable[[Row], Hashable]] = {
     "kind": lambda row: row.asked.clause.kind,
@@ -120,7 +120,8 @@ is the same everywhere. A voice is an accent with a variant; rate and pitch are 
 - Test: accents {", ".join(HELD_OUT_ACCENTS["test"])}; variants {", ".join(summary["variants"]["test"])}.
 - No accent and no variant of one split is in another. Variants that share a name (`steph`, `steph2`) are held out
   together; families of more than {LARGEST_HELD_OUT_FAMILY} are in training.
-- A variant is used if it is audible, not clipped, at a usual pace and not the double of another. Refused: {refused}."""
+- A variant is used if it is audible, not clipped, at a usual pace, not the double of another, and keeps its first two
+  formants within {HUMAN[0]} to {HUMAN[1]} % of the plain voice's, where human voices lie. Refused: {refused}."""
 
 
 def write_card(summary: dict[str, Any], seed: int) -> str:

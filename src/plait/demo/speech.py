@@ -47,6 +47,8 @@ PEAK = 0.7
 MARGIN = 0.03
 """Seconds kept before the first and after the last sample louder than one hundredth of the peak."""
 TRIAL = "can you tell me what color the rectangle in the picture has"
+HUMAN = 75, 135
+"""Per cent of a man's first two formants: from a very large man's to a small child's."""
 
 RATE, PITCH = 1, 3  # espeak_PARAMETER
 SEED = 1
@@ -119,6 +121,10 @@ class Speaker:
         """The variants that the engine's data folder holds."""
         return sorted(file.name for file in (self.data / "voices" / "!v").iterdir() if file.is_file())
 
+    def definition(self, variant: str) -> str:
+        """The text that defines a variant."""
+        return (self.data / "voices" / "!v" / variant).read_text(encoding="utf-8", errors="replace")
+
 
 def trim(wave: np.ndarray, rate: int) -> np.ndarray:
     """The wave without the silence around it, but for a margin."""
@@ -129,8 +135,18 @@ def trim(wave: np.ndarray, rate: int) -> np.ndarray:
     return wave[max(0, loud[0] - margin) : loud[-1] + 1 + margin]
 
 
+def vowel_scales(definition: str) -> tuple[float, ...]:
+    """How far a variant moves the two formants that tell vowels apart, in per cent of the plain voice's."""
+    scales = {"1": 100.0, "2": 100.0}
+    for line in definition.splitlines():
+        match line.split():
+            case ["formant", "1" | "2" as formant, scale, *_]:
+                scales[formant] = float(scale)
+    return tuple(scales.values())
+
+
 def audition(speaker: Speaker) -> Audition:
-    """Which variants are kept: audible, not clipped, at a usual pace, and none that sounds exactly like another."""
+    """Which variants are kept: audible, not clipped, at a usual pace, with a human voice's vowels, none a double."""
     waves = {name: speaker.say(TRIAL, voice=f"en-us+{name}", rate=200, pitch=50) for name in speaker.variants()}
     usual = float(np.median([len(trim(wave, speaker.rate)) for wave in waves.values()]))
     refused: dict[str, str] = {}
@@ -144,6 +160,8 @@ def audition(speaker: Speaker) -> Audition:
             refused[name] = f"clipped: {clipped:.1%} of the samples at full scale"
         elif not 0.75 < pace < 1.33:
             refused[name] = f"{pace:.2f} times as long as the median variant"
+        elif not all(HUMAN[0] <= scale <= HUMAN[1] for scale in vowel_scales(speaker.definition(name))):
+            refused[name] = "the vowels are no human voice's"
         elif wave.tobytes() in seen:
             refused[name] = f"the same sound as {seen[wave.tobytes()]}"
         else:
