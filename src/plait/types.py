@@ -51,10 +51,11 @@ Reference = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of the manifest: any subset of inputs, a target with one or several references, an id, a split, groups.
+    """One row of the manifest: any subset of inputs, a target with one or several references, an id, a split, groups, tags.
 
     `text` is the text itself; media are paths to files. `references` is empty for a row without a target (to be answered).
     `groups` names what the sample was made from (`{"picture": "17", "speaker": "en-us+m3"}`).
+    `tags` sort samples into kinds that get figures of their own (`{"pattern": "spoken"}`), and say nothing about leakage.
     `where` is the place of the row, for messages (`data/manifest.jsonl:12`).
     """
 
@@ -66,6 +67,7 @@ class Sample:
     video: Path | None = None
     references: tuple[Reference, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
 
     def has(self, modality: Modality) -> bool:
@@ -79,7 +81,9 @@ class Sample:
 
     def only(self, modalities: frozenset[Modality] | set[Modality]) -> Sample:
         """The same sample with the inputs outside `modalities` taken away."""
-        gone: dict[str, object] = {m.value: () if m is Modality.IMAGE else None for m in Modality if m not in modalities}
+        gone: dict[str, object] = {
+            m.value: () if m is Modality.IMAGE else None for m in Modality if m not in modalities
+        }
         return replace(self, **gone)  # pyright: ignore[reportArgumentType]
 
 

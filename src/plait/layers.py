@@ -1,0 +1,179 @@
+"""The layers that encoders, fusions and language models share.
+
+In: values `(B, T, D)` with masks `(B, T)`, True where a token is real.
+Out: values of the same shape.
+Invariant: a masked key never changes what an unmasked query reads, and both attention implementations give the same values;
+which of them is faster depends on the machine and the shape, so it is chosen by measuring (`train/probe.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+Implementation = Literal["fused", "math"]
+
+MASKED = -1e9
+"""What is added to the score of a masked key: finite, so that a row without any key gives numbers and no NaN."""
+
+
+def attention_bias(mask: Bool[Tensor, "*shape"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "*shape"]:
+    """0 where `mask` is True and MASKED elsewhere: to be added to attention scores."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, MASKED)
+
+
+def causal_mask(num_queries: int, num_keys: int, device: torch.device | str = "cpu") -> Bool[Tensor, "T S"]:
+    """Query t (the last of the keys being its own position) may read keys up to its own."""
+    return torch.ones(num_queries, num_keys, dtype=torch.bool, device=device).tril(num_keys - num_queries)
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864): angles for given positions."""
+
+    def __init__(self, head_width: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        self.head_width, self.base = head_width, base
+
+    def forward(self, positions: Int[Tensor, "B T"]) -> tuple[Float[Tensor, "B 1 T half"], Float[Tensor, "B 1 T half"]]:
+        """Cosines and sines of every position's angles, ready to be broadcast over heads."""
+        half = torch.arange(0, self.head_width, 2, device=positions.device, dtype=torch.float32)
+        frequencies = self.base ** (-half / self.head_width)
+        angles = positions[:, None, :, None].float() * frequencies
+        return angles.cos(), angles.sin()
+
+
+Angles = tuple[Tensor, Tensor]
+
+
+def rotate(values: Float[Tensor, "B H T d"], angles: Angles) -> Float[Tensor, "B H T d"]:
+    """Turn each pair (i, i + d/2) by its position's angle."""
+    cosines, sines = (a.to(values.dtype) for a in angles)
+    first, second = values.chunk(2, dim=-1)
+    return torch.cat([first * cosines - second * sines, first * sines + second * cosines], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries over keys and values (Vaswani et al. 2017), in two steps so that keys are made once.
+
+    `keys(inputs)` projects what is read; `forward(states, keys, bias)` reads it. `output=False` leaves the last projection
+    away, where the reader mixes the heads itself.
+    """
+
+    def __init__(
+        self,
+        query_width: int,
+        key_width: int,
+        num_heads: int,
+        *,
+        output: bool = True,
+        bias: bool = False,
+        implementation: Implementation = "fused",
+    ) -> None:
+        super().__init__()
+        if query_width % num_heads:
+            raise ValueError(f"width {query_width} is not a multiple of {num_heads} heads")
+        self.num_heads = num_heads
+        self.implementation: Implementation = implementation
+        self.query = nn.Linear(query_width, query_width, bias=bias)
+        self.key_value = nn.Linear(key_width, 2 * query_width, bias=bias)
+        self.output = nn.Linear(query_width, query_width, bias=bias) if output else nn.Identity()
+
+    def split(self, values: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T d"]:
+        """Heads apart."""
+        return values.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def keys(self, inputs: Float[Tensor, "B S E"]) -> tuple[Float[Tensor, "B H S d"], Float[Tensor, "B H S d"]]:
+        """Keys and values of what is read."""
+        keys, values = self.key_value(inputs).chunk(2, dim=-1)
+        return self.split(keys), self.split(values)
+
+    def forward(
+        self,
+        states: Float[Tensor, "B T D"],
+        keys: Float[Tensor, "B H S d"],
+        values: Float[Tensor, "B H S d"],
+        *,
+        bias: Float[Tensor, "#B #H #T S"] | None = None,
+        angles: Angles | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """What the states read from the keys and values; `angles` turns the queries (the keys are turned already)."""
+        queries = self.split(self.query(states))
+        if angles is not None:
+            queries = rotate(queries, angles)
+        read = attend(queries, keys, values, bias=bias, implementation=self.implementation)
+        return self.output(read.transpose(1, 2).flatten(2))
+
+
+def attend(
+    queries: Float[Tensor, "B H T d"],
+    keys: Float[Tensor, "B H S d"],
+    values: Float[Tensor, "B H S d"],
+    *,
+    bias: Float[Tensor, "#B #H #T S"] | None,
+    implementation: Implementation,
+) -> Float[Tensor, "B H T d"]:
+    """softmax(q kᵀ / √d + bias) v."""
+    if bias is not None:
+        bias = bias.to(queries.dtype)
+    if implementation == "fused":
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(dim=-1) @ values
+
+
+def set_attention(model: nn.Module, implementation: Implementation) -> None:
+    """Let every attention of `model` use this implementation."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.implementation = implementation
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, width: int, inner_width: int | None = None, *, bias: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        inner_width = inner_width or 4 * width
+        self.expand = nn.Linear(width, inner_width, bias=bias)
+        self.contract = nn.Linear(inner_width, width, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        """Position by position."""
+        return self.dropout(self.contract(F.gelu(self.expand(values))))
+
+
+class SelfAttentionBlock(nn.Module):
+    """One pre-norm Transformer encoder block, bidirectional (BERT's way) or causal (GPT's way).
+
+    LayerNorm and not RMSNorm: PyTorch's CPU kernel of it is fused and 4 times faster (benchmarks/, LOG.md).
+    """
+
+    def __init__(self, width: int, num_heads: int, *, dropout: float = 0.0, causal: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, width, num_heads, bias=True)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
+        """The block; values behind the mask are not read by the others."""
+        bias = attention_bias(self.readable(mask), values.dtype)
+        normed = self.attention_norm(values)
+        values = values + self.dropout(self.attention(normed, *self.attention.keys(normed), bias=bias))
+        return values + self.feed_forward(self.feed_forward_norm(values))
+
+    def readable(self, mask: Bool[Tensor, "B L"]) -> Bool[Tensor, "B 1 #L L"]:
+        """Which keys each query may read."""
+        readable = mask[:, None, None, :]
+        if self.causal:
+            readable = readable & causal_mask(mask.shape[1], mask.shape[1], mask.device)
+        return readable
