@@ -13,21 +13,26 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from plait.config import RunConfig, read_config, write_config
+from plait.build import build_model
+from plait.choices import Config
+from plait.config import RunConfig, config_yaml, read_config
 from plait.data.text import Tokenizer
 from plait.environment import environment
 from plait.errors import UserError
-from plait.model import Model, build_model
+from plait.embeddings import ScratchConfig
+from plait.model import Model
 from plait.types import Modality
 
 FORMAT = 1
@@ -46,7 +51,7 @@ class Run:
     folder: Path
     config: RunConfig
     tokenizer: Tokenizer
-    model: Model
+    model: Model = field(repr=False)
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -59,34 +64,75 @@ class Run:
         return tuple(self.config.data.inputs or ())
 
     @classmethod
-    def create(cls, config: RunConfig, folder: Path, *, tokenizer: Tokenizer, model: Model) -> Run:
-        """A new run folder without trained weights yet; an empty folder may stand in its place."""
+    def create(
+        cls,
+        config: RunConfig,
+        folder: Path,
+        *,
+        tokenizer: Tokenizer,
+        model: Model,
+        fill: Callable[[Path], None] = lambda _: None,
+    ) -> Run:
+        """A new run folder without trained weights yet; an empty folder may stand in its place.
+
+        `fill` puts more into the folder before it gets its name, so that a run is never seen without it.
+        """
         refuse_existing(folder)
         with replacing(folder) as part:
             part.mkdir(parents=True)
             write_config(config, part / CONFIG)
             tokenizer.save(part / TOKENIZER)
             write_json(part / ENVIRONMENT, {"format": FORMAT, **environment(config.seed)})
+            fill(part)
         return cls(folder, config, tokenizer, model)
 
     @classmethod
-    def load(cls, folder: Path | str, *, device: str | torch.device = "cpu", weights: bool = True) -> Run:
-        """The run in `folder`, ready to generate; `weights=False` leaves the model as it is built, to be filled by a checkpoint."""
+    def load(cls, folder: Path | str, *, device: str | torch.device = "cpu", weights: Path | None = None) -> Run:
+        """The run in `folder`, ready to generate; `weights` names another file than the run's own (a checkpoint's)."""
         folder = Path(folder)
         check_folder(folder)
-        config = read_config(folder / CONFIG, [])
+        weights = weights or folder / MODEL
+        if not weights.exists():
+            raise UserError(
+                f"{folder} has no trained weights yet", right=f"Go on training: plait train --resume {folder}"
+            )
+        config = read_config(folder / CONFIG)
         tokenizer = Tokenizer.load(folder / TOKENIZER, config.data.tokenizer, config.data.segments or ())
-        model = build_model(config, tokenizer)
-        run = cls(folder, config, tokenizer, model)
-        if weights:
-            if not (folder / MODEL).exists():
-                raise UserError(
-                    f"{folder} has no trained weights yet",
-                    right=f"Train it first: plait train --resume {folder}",
-                )
-            load_weights(model, folder / MODEL, vocabulary_size=tokenizer.size)
+        check_vocabulary(weights, tokenizer)
+        model = build_model(without_vectors(config, weights), tokenizer, config.data.inputs or ()).model
+        load_weights(model, weights)
         model.to(device).eval()
-        return run
+        return cls(folder, config, tokenizer, model)
+
+
+class SavedVectors(Config):
+    """Stands in for word vectors whose values come with the weights: nothing is read or trained, only the width counts."""
+
+    kind: Literal["saved"] = "saved"
+    frozen: bool
+    width: int
+
+    def vectors(
+        self, wanted: Iterable[str], _corpus: Iterable[Sequence[str]], *, dimension: int, seed: int
+    ) -> dict[str, np.ndarray]:
+        """One row of the right width, which is all that building the table needs."""
+        return {next(iter(wanted)): np.ones(self.width, dtype=np.float32)}
+
+
+def without_vectors(config: RunConfig, weights: Path) -> RunConfig:
+    """The configuration with saved vectors in the place of Word2Vec and GloVe, so that a run needs no corpus and no file."""
+    with whole(weights), safe_open(weights, framework="pt") as file:
+        names = set(file.keys())
+
+        def saved(embedding: Any, table: str) -> Any:
+            if isinstance(embedding, ScratchConfig) or table not in names:
+                return embedding
+            return SavedVectors(frozen=embedding.frozen, width=file.get_slice(table).get_shape()[1])
+
+        text, lm = config.encoders.text, config.lm
+        text = text.model_copy(update={"embedding": saved(text.embedding, "encoders.text.embedding.table")})
+        lm = lm.model_copy(update={"embedding": saved(lm.embedding, "lm.embedding.table")})
+    return config.model_copy(update={"lm": lm, "encoders": config.encoders.model_copy(update={"text": text})})
 
 
 def refuse_existing(folder: Path) -> None:
@@ -156,15 +202,19 @@ def read_metadata(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def load_weights(model: nn.Module, path: Path, *, vocabulary_size: int) -> None:
-    """Fill the model, or say in one message why the file does not fit it."""
+def check_vocabulary(path: Path, tokenizer: Tokenizer) -> None:
+    """One message for a tokenizer of another size than the model's."""
     saved = read_metadata(path).get("vocabulary_size")
-    if saved is not None and int(saved) != vocabulary_size:
+    if saved is not None and int(saved) != tokenizer.size:
         raise UserError(
-            f"the tokenizer has {vocabulary_size} tokens, but the model was trained with {saved}",
-            where=str(path),
+            f"the tokenizer has {tokenizer.size} tokens, but the model was trained with {saved}",
+            where=str(path.parent),
             right=f"Put back the {TOKENIZER} that was made with this model.",
         )
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill the model, or say in one message why the file does not fit it."""
     with whole(path):
         tensors = load_file(path)
     own = model.state_dict()
@@ -186,6 +236,11 @@ def whole(path: Path) -> Iterator[None]:
         yield
     except (SafetensorError, OSError) as error:
         raise UserError(f"damaged: {error}", where=str(path), right="Copy the file again, or train anew.") from error
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """The configuration with every value stated (not atomic by itself: see `replacing`)."""
+    path.write_text(config_yaml(config))
 
 
 def write_json(path: Path, value: object) -> None:

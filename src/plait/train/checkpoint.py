@@ -81,13 +81,15 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, publish its weights where they are the ones to show, and remove its predecessors."""
     target = folder_of(run, state.step)
+    if target.is_dir():
+        return  # nothing happens between two saves of one step: a save is the last thing a step does
     metadata = {"step": str(state.step), "vocabulary_size": str(vocabulary_size)}
     if state.best_step == state.step:
         metadata["tune_bits"] = repr(state.best_bits)
     with replacing(target) as part:
         part.mkdir(parents=True)
         save_weights(model, part / MODEL, metadata)
-        save_tensors(optimiser_tensors(model, optimiser), part / OPTIMISER, {})
+        save_tensors(optimiser_tensors(model, optimiser), part / OPTIMISER, {"step": str(state.step)})
         write_json(part / STATE, asdict(state))
     publish(run, state)
     for old in checkpoints(run):
@@ -109,12 +111,10 @@ def publish(run: Path, state: State) -> None:
             shutil.copyfile(source, part)
 
 
-def load_checkpoint(
-    run: Path, model: nn.Module, optimiser: torch.optim.Optimizer, *, vocabulary_size: int
-) -> State:
+def load_checkpoint(run: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> State:
     """The newest checkpoint into model and optimiser; its state."""
     folder = newest(run)
-    load_weights(model, folder / MODEL, vocabulary_size=vocabulary_size)
+    load_weights(model, folder / MODEL)
     with whole(folder / OPTIMISER):
         tensors = load_file(folder / OPTIMISER)
     load_optimiser(model, optimiser, tensors)

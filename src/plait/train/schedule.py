@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from plait.train.config import TrainConfig
+from plait.config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

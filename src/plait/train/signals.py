@@ -7,6 +7,7 @@ Invariant: the handlers that were there before come back afterwards.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -32,9 +33,14 @@ class Listener:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.process = os.getpid()
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         """The signal handler."""
+        if os.getpid() != self.process:  # a forked loader worker: Ctrl-C is not meant for it, SIGTERM ends it
+            if number == signal.SIGTERM:
+                os._exit(0)
+            return
         if self.number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.number = number

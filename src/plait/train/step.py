@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from plait.errors import UserError
 from plait.seeds import derive_seed
-from plait.train.config import TrainConfig
+from plait.config import TrainConfig
 from plait.train.dropout import drop_modalities
 from plait.train.optimiser import set_learning_rate
 from plait.train.schedule import learning_rate
