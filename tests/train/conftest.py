@@ -58,8 +58,8 @@ def config(manifest: Path) -> Callable[..., RunConfig]:
             {
                 "data": {"manifest": str(manifest), **(data or {})},
                 "width": 16,
-                "encoders": {"text": {"kind": "transformer", "layers": 1, "heads": 2}},
-                "lm": {"kind": "transformer", "layers": 1, "heads": 2, "dropout": 0.1},
+                "encoders": {"text": {"kind": "transformer", "layers": 1}},
+                "lm": {"kind": "transformer", "layers": 1, "dropout": 0.1},
                 "train": settings,
                 "seed": seed,
             }

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -36,12 +36,14 @@ Evaluate = Callable[[Run], Mapping[str, float]]
 """Further figures at every evaluation (accuracy, for example); they are written down and choose nothing."""
 
 
+@runtime_checkable
 class TrainLoader(Protocol):
     """Endless training batches, each with the position to go on at after it."""
 
     def batches(self, start: Position) -> Iterator[tuple[Position, Batch]]: ...
 
 
+@runtime_checkable
 class TuneLoader(Protocol):
     """Held-out batches: every sample once."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What the loop tells. `start` once, `update` after every step, `say` for everything else, `finish` once."""
 
