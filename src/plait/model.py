@@ -57,7 +57,7 @@ class Model(nn.Module):
         encoder = self.encoder(modality)
         used = items and only_used(items)
         if used is None:
-            device = self.lm.embedding.weight.device
+            device = self.lm.embedding.table.device
             values = torch.zeros(batch_size, 0, encoder.width, device=device)
             return Features(values, torch.zeros(batch_size, 0, dtype=torch.bool, device=device))
         return gather(encoder(used), used.index)

@@ -125,16 +125,15 @@ def describe(mistake: Mapping[str, Any], tree: Mapping[str, Any], where: str) ->
     """One mistake: file: key: what is wrong (value)."""
     keys: list[str] = []
     node: Any = tree
-    for number, part in enumerate(mistake["loc"]):
-        is_last = number == len(mistake["loc"]) - 1
-        if (isinstance(node, Mapping) and part in node) or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
+    for part in mistake["loc"]:  # among the keys stand the kinds that pydantic chose: they are no keys of the file
+        is_key = isinstance(node, Mapping) and part in node
+        is_place = isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)
+        if is_key or is_place:
             keys.append(str(part))
             node = node[part]
-        elif is_last and mistake["type"] == "missing":
-            keys.append(str(part))
     message = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "missing":
-        return f"{where}: {'.'.join(keys)} is missing"
+        return f"{where}: {'.'.join([*keys, str(mistake['loc'][-1])])} is missing"
     shown = "" if isinstance(node, Mapping) or mistake["type"] == "value_error" else f", not {node!r}"
     return f"{where}: {'.'.join(keys) or 'top level'}: {message}{shown}"
 

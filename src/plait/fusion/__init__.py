@@ -3,6 +3,8 @@
 A new fusion is one file beside these and one line below. METHODS of each are in its file: formula, source, cost.
 """
 
+from typing import TYPE_CHECKING
+
 from plait.choices import one_of
 from plait.fusion.attention import AttentionConfig
 from plait.fusion.base import Fusion, FusionOptions
@@ -18,6 +20,9 @@ FUSIONS: tuple[type[FusionOptions], ...] = (
     PrefixConfig,
     CrossAttentionConfig,
 )
-FusionConfig = one_of("fusion", *FUSIONS)
+if TYPE_CHECKING:
+    FusionConfig = FusionOptions
+else:
+    FusionConfig = one_of("fusion", *FUSIONS)
 
 __all__ = ["FUSIONS", "Fusion", "FusionConfig", "FusionOptions"]

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
 from torch import Tensor, nn
@@ -111,9 +110,9 @@ class LanguageModel(nn.Module):
         vectors: Float[Tensor, "V W"] | None = None,
     ) -> None:
         super().__init__()
-        if config.tie_weights and (config.embedding.frozen or (vectors is not None and vectors.shape[1] != width)):
+        if config.tie_weights and config.embedding.frozen:
             raise UserError(
-                "frozen word vectors, or vectors of another width, cannot be the output head too",
+                "frozen word vectors cannot be the output head too",
                 where="lm.tie_weights",
                 right="Set lm.tie_weights=false",
             )
@@ -148,7 +147,7 @@ class LanguageModel(nn.Module):
     def logits(self, states: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """The output head over the last block's states."""
         states = self.norm(states)
-        return F.linear(states, self.embedding.weight) if self.head is None else self.head(states)
+        return self.embedding.logits(states) if self.head is None else self.head(states)
 
     def empty_cache(self) -> Cache:
         """The memory before the first position."""
