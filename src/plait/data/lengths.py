@@ -2,7 +2,8 @@
 
 In: samples and the preprocessor that will make batches of them.
 Out: `Lengths`; the shapes and bytes of the largest batch that can come.
-Invariant: a file that cannot be read has length 0 here and is refused where it is decoded; the largest batch bounds every batch.
+Invariant: a file that cannot be read has length 0 here and is refused where it is decoded; the largest batch bounds
+every batch.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ import numpy as np
 import torch
 
 from plait.data.audio import SAMPLE_RATE, AudioConfig, num_frames
-from plait.data.collate import num_target_positions
 from plait.data.draws import Draw
 from plait.data.preprocess import Preprocessor
-from plait.types import IGNORED, Batch, Items, Modality, Sample
+from plait.types import Batch, Items, Modality, Sample
 
 MAX_HEADERS = 20_000
 """Sound files whose headers are read (70 µs each); of more, the size in bytes stands for the length."""
@@ -30,7 +30,7 @@ FRAMES_A_SECOND = 100
 
 @dataclass(frozen=True)
 class Lengths:
-    """Per sample: frames of sound, tokens of the text input, pictures, and positions of every reference; 0 = it has none."""
+    """Per sample: frames of sound, tokens of text input, pictures, positions of every reference; 0 = it has none."""
 
     audio: np.ndarray
     text: np.ndarray
@@ -51,7 +51,9 @@ def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Le
     audio = _frames(samples, config.audio) if Modality.AUDIO in inputs else np.zeros(n, dtype=np.int64)
     image = [len(sample.image) if Modality.IMAGE in inputs else 0 for sample in samples]
     text = [
-        min(len(preprocessor.encode(sample.text)), config.text.max_tokens) if Modality.TEXT in inputs and sample.text else 0
+        min(len(preprocessor.encode(sample.text)), config.text.max_tokens)
+        if Modality.TEXT in inputs and sample.text
+        else 0
         for sample in samples
     ]
     return Lengths(
@@ -65,7 +67,8 @@ def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Le
 def _reference_lengths(sample: Sample, preprocessor: Preprocessor) -> tuple[int, ...]:
     places = preprocessor.segments
     return tuple(
-        sum(1 + len(preprocessor.encode(texts[name])) for name in places if name in texts) for texts in sample.references
+        sum(1 + len(preprocessor.encode(texts[name])) for name in places if name in texts)
+        for texts in sample.references
     )
 
 
@@ -109,7 +112,7 @@ def decoded_bytes(samples: Sequence[Sample], lengths: Lengths, preprocessor: Pre
 
 
 def automatic_workers(samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor) -> int:
-    """0 where all that is decoded fits the cache (a warm cache beats any worker), otherwise the cores but one, at most 8."""
+    """0 where all that is decoded fits the cache (no worker beats a warm one), otherwise cores − 1, 8 at most."""
     if decoded_bytes(samples, lengths, preprocessor) <= preprocessor.cache.max_bytes:
         return 0
     return max(1, min(8, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 1
@@ -151,9 +154,7 @@ def _spread(num_items: int, batch_size: int) -> torch.Tensor:
     return index.reshape(places, batch_size).T.contiguous()
 
 
-def worst_batch(
-    samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor, batch_size: int
-) -> WorstBatch:
+def worst_batch(samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor, batch_size: int) -> WorstBatch:
     """A bound of every batch of `batch_size` of these samples: all of them as long as the longest."""
     config = preprocessor.config
     size = min(batch_size, len(samples))

@@ -3,7 +3,7 @@
 In: samples, a preprocessor, the batch size and the seed; a `Position` to start at.
 Out: (the position to resume at after it, `Batch`), endless in training, one pass in file order otherwise; or, for an
 evaluation, (the samples' numbers, `Batch`) in the order that pads least.
-Invariant: batch n of epoch e has equal tensors whatever came before, however many workers there are and whatever failed.
+Invariant: batch n of epoch e has equal tensors whatever came before, whatever failed, with any number of workers.
 """
 
 from __future__ import annotations
@@ -65,7 +65,12 @@ class _Tasks(Dataset[_Answer]):
     """Task → its batch; what a worker holds a copy of."""
 
     def __init__(
-        self, samples: Sequence[Sample], preprocessor: Preprocessor, weights: np.ndarray | None, training: bool, seed: int
+        self,
+        samples: Sequence[Sample],
+        preprocessor: Preprocessor,
+        weights: np.ndarray | None,
+        training: bool,
+        seed: int,
     ) -> None:
         self.samples, self.preprocessor, self.weights = samples, preprocessor, weights
         self.training, self.seed = training, seed
@@ -134,14 +139,21 @@ class Loader:
         self.left_out: dict[str, LeftOut] = {}
         self.cut: set[str] = set()
         self._probabilities = self._sampling(sample_weights) if training else None
-        self._tasks = _Tasks(self.samples, preprocessor, self._loss_weights(loss_weights) if training else None, training, seed)
+        self._tasks = _Tasks(
+            self.samples, preprocessor, self._loss_weights(loss_weights) if training else None, training, seed
+        )
 
     def _sampling(self, given: Sequence[float] | None) -> np.ndarray | None:
         config = self.preprocessor.config.sampling
         if given is None:
             return None if config is None else sampling_probabilities(labels_of(self.samples, config), config)
         weights = np.asarray(given, dtype=np.float64)
-        if weights.shape != (len(self.samples),) or not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
+        if (
+            weights.shape != (len(self.samples),)
+            or not np.isfinite(weights).all()
+            or weights.min() < 0
+            or weights.sum() == 0
+        ):
             right = f"Give one finite weight ≥ 0 for each of the {len(self.samples)} samples, not all 0."
             raise UserError(f"{len(weights)} sample weights from {weights.min()} to {weights.max()}", right=right)
         return weights / weights.sum()
@@ -183,7 +195,7 @@ class Loader:
         lengths = self.lengths.of(self.samples, Draw(True, self.seed, epoch))
         return plan_batches(order, lengths, self.batch_size, generator)
 
-    def batches(self, start: Position = Position(0, 0)) -> Iterator[tuple[Position, Batch]]:  # noqa: B008 - frozen
+    def batches(self, start: Position = Position(0, 0)) -> Iterator[tuple[Position, Batch]]:
         """(The position to resume at after this batch, the batch), from `start` on."""
         fruitless = 0
         for answer in self._answers(self._planned(start)):
@@ -193,10 +205,12 @@ class Loader:
                 yield answer.task.after, prepared.batch
             elif self.training and fruitless >= self.num_batches:
                 first = next(iter(self.left_out.values()))
-                raise UserError(f"none of the {len(self.samples)} samples can be used ({first.where or first.id}: {first.reason})")
+                raise UserError(
+                    f"none of the {len(self.samples)} samples can be used ({first.where or first.id}: {first.reason})"
+                )
 
     def indexed_batches(self) -> Iterator[tuple[tuple[int, ...], Batch]]:
-        """(The numbers of the batch's samples, the batch): every usable sample once, longest first, for one evaluation."""
+        """(The numbers of the batch's samples, the batch): every usable sample once, longest first, for evaluation."""
         plan = plan_by_length(self.lengths.of(self.samples, Draw(False)), self.batch_size)
         tasks = (_Task(numbers, 0, Position(0, at + 1)) for at, numbers in enumerate(plan))
         for answer in self._answers(tasks):
@@ -219,7 +233,7 @@ class Loader:
         if self.workers == 0:
             yield from map(self._tasks.__getitem__, tasks)
             return
-        # Its own generator: the library would otherwise draw a seed from the global one, and a resumed run would differ.
+        # Its own generator: otherwise a seed is drawn from the global one, and a resumed run would differ.
         loader = DataLoader(
             self._tasks,
             batch_size=None,
@@ -237,6 +251,6 @@ class Loader:
         result = answer.result
         if isinstance(result, _Failure):
             raise UserError(result.what, where=result.where, right=result.right)
-        self.left_out.update((gone.id, gone) for gone in result.left_out)
+        self.left_out.update((gone.id or gone.where, gone) for gone in result.left_out)
         self.cut.update(result.cut)
         return result

@@ -1,8 +1,8 @@
 """Which samples stand in which batch: an epoch's draws, cut into batches of similar lengths.
 
-In: lengths `(n,)` of each part of a sample (0 = it has none), the batch size, a generator; labels for sampling and weights.
+In: lengths `(n,)` of each part of a sample (0 = it has none), batch size, generator; labels for sampling and weights.
 Out: batches as arrays of sample numbers; probabilities and loss weights `(n,)`.
-Invariant: a plan depends on its arguments only, and holds every drawn sample exactly once; only the last batch is partial.
+Invariant: a plan depends on its arguments only and holds every drawn sample once; only the last batch is partial.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ COSTS: Mapping[str, float] = {"audio": 1.0, "text": 4.0, "target": 4.0}
 """What one padded position costs: the audio encoder's stem joins about four frames into one token."""
 
 
-def draw_order(
-    num_samples: int, generator: np.random.Generator, probabilities: np.ndarray | None = None
-) -> np.ndarray:
+def draw_order(num_samples: int, generator: np.random.Generator, probabilities: np.ndarray | None = None) -> np.ndarray:
     """An epoch's sample numbers: a permutation, or as many draws with replacement as there are samples."""
     if probabilities is None:
         return generator.permutation(num_samples)
@@ -75,9 +73,7 @@ class _Key:
         return self.cost * (float(values.max()) * np.count_nonzero(values) - float(values.sum()))
 
 
-def _pool_keys(
-    chosen: np.ndarray, lengths: Mapping[str, np.ndarray], generator: np.random.Generator
-) -> list[_Key]:
+def _pool_keys(chosen: np.ndarray, lengths: Mapping[str, np.ndarray], generator: np.random.Generator) -> list[_Key]:
     keys = [_Key(COSTS[part], values[chosen], generator) for part, values in lengths.items()]
     return [key for key in keys if np.ptp(key.place) > 0]
 
@@ -91,7 +87,10 @@ def _halve(chosen: np.ndarray, keys: Sequence[_Key], batch_size: int) -> list[np
             batches.append(chosen[rows])
             continue
         middle = len(rows) // batch_size // 2 * batch_size
-        halves = [(rows[ranks[:middle]], rows[ranks[middle:]]) for ranks in (np.argsort(k.place[rows], kind="stable") for k in keys)]
+        halves = [
+            (rows[ranks[:middle]], rows[ranks[middle:]])
+            for ranks in (np.argsort(k.place[rows], kind="stable") for k in keys)
+        ]
         if not halves:
             halves = [(rows[:middle], rows[middle:])]
         padding = [sum(key.padding(first) + key.padding(second) for key in keys) for first, second in halves]
@@ -127,12 +126,14 @@ def sampling_probabilities(labels: Sequence[str], config: SamplingConfig) -> np.
 
 
 def loss_weights(labels: Sequence[str], config: WeightsConfig) -> np.ndarray:
-    """The weight of each sample in the loss: n / (groups · n_g) where inverse_frequency, times the given value of its group."""
+    """Each sample's weight in the loss: n / (groups · n_g) where inverse_frequency, times its group's given value."""
     sizes = Counter(labels)
     for name in config.values:
         if name not in sizes:
             key = f"group {config.group}" if config.group else f"segment {config.segment}"
-            raise UserError(f"{name!r} has a weight but no sample", where=f"data.weights ({key})", right=did_you_mean(name, sizes))
+            raise UserError(
+                f"{name!r} has a weight but no sample", where=f"data.weights ({key})", right=did_you_mean(name, sizes)
+            )
     weights = np.array([config.values.get(label, 1.0) for label in labels], dtype=np.float64)
     if config.inverse_frequency:
         weights *= [len(labels) / (len(sizes) * sizes[label]) for label in labels]
