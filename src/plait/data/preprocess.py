@@ -245,7 +245,7 @@ class Preprocessor:
             config = self.config.image
             if augmented:
                 values = [
-                    augment_image(value, config, draw.generator("augment image", *items.sources[key]))
+                    augment_image(value, config.augment, draw.generator("augment image", *items.sources[key]))
                     for key, value in zip(keys, values, strict=True)
                 ]
             pixels = torch.stack(values) if values else torch.zeros(0, 3, config.size, config.size, dtype=torch.uint8)
