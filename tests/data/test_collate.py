@@ -54,6 +54,7 @@ def test_an_empty_segment_is_its_end():
     assert made.targets.tolist() == [[END, C, END]]
 
 
+@settings(deadline=None)
 @given(targets)
 def test_every_target_is_the_next_token_or_the_end(of_samples: list[list[list[int]]]):
     made = collated(of_samples)
@@ -69,6 +70,7 @@ def test_every_target_is_the_next_token_or_the_end(of_samples: list[list[list[in
             assert int(said[at]) == (END if following in (HEARD, ANSWER) else following)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=7), max_size=5))
 def test_sequences_are_padded_behind(rows: list[list[int]]):
     padded = collate_sequences([torch.tensor(row) for row in rows], torch.zeros(1, dtype=torch.long), fill=-7)
@@ -90,7 +92,9 @@ def test_the_index_holds_several_items_of_a_sample_and_shared_ones():
 def batch_of(of_samples: list[list[list[int]]], clips: list[int], rows: list[list[int]]) -> Batch:
     made = collated(of_samples)
     values = [torch.full((length, 4), float(number + 1)) for number, length in enumerate(clips)]
-    sound = Items(collate_sequences(values, torch.zeros(1, 4)), torch.tensor(clips, dtype=torch.long), collate_index(rows))
+    sound = Items(
+        collate_sequences(values, torch.zeros(1, 4)), torch.tensor(clips, dtype=torch.long), collate_index(rows)
+    )
     weights = torch.arange(1.0, len(of_samples) + 1)
     return Batch(tuple(map(str, range(len(of_samples)))), {Modality.AUDIO: sound}, *made, weights)
 
@@ -104,7 +108,7 @@ def test_padding_counts_frames_and_tokens():
     assert padding_share(batch_of([[]], [], [[]])) == 1.0, "one position, and it is not scored"
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_a_part_of_a_batch_is_the_batch_of_that_part(data: st.DataObject):
     of_samples = data.draw(targets)

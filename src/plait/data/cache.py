@@ -2,8 +2,8 @@
 
 In: a file, and what was decoded from it by a stated preparation.
 Out: the same tensor again, as long as file and preparation are the same.
-Invariant: a tensor that came from here equals one decoded anew, so a full, an empty and no cache give equal batches; the
-bound holds at every moment, and what is in stays in (a pass over the data in any order would turn a smaller one over).
+Invariant: a tensor that came from here equals one decoded anew, so a full, an empty and no cache give equal batches;
+the bound holds at every moment, and what is in stays in (replacing the oldest would lose all at every pass).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Prepared samples → one `Batch`: padded, masked, targets shifted once.
 
-In: per modality the items that exist, `(L, ...)` each, and which of them each sample has; per sample its target's segments.
+In: per modality the items that exist, `(L, ...)` each, and which of them each sample has; per sample the segments of
+its target.
 Out: `Batch`, or parts of it; how much of a batch is padding; a part of a batch.
-Invariant: `<end>` is a target and never an input, a segment's own token an input and never a target; padding is no value's
-neighbour only: nothing is cut, nothing is added.
+Invariant: `<end>` is a target and never an input, a segment's own token an input and never a target; nothing is cut,
+padding stands behind and is counted by no mask.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ class Positions:
 
 
 def num_target_positions(target: Sequence[SegmentTokens]) -> int:
-    """Positions of a target in the language model: each segment's own token and its text (its `<end>` is a target only)."""
+    """Positions of a target in the language model: each segment's own token and its text; `<end>` is a target only."""
     return sum(1 + len(segment.ids) for segment in target)
 
 
 def collate_targets(targets: Sequence[Sequence[SegmentTokens]], *, start_id: int, end_id: int, pad_id: int) -> Targets:
-    """Tokens, shifted targets and segments; a sample without a target gets `start_id` as its only token and no target."""
+    """Tokens, shifted targets and segments; a sample without a target has `start_id` as only token, no target."""
     width = max([1, *(num_target_positions(target) for target in targets)])
     tokens, shifted, segments = [], [], []
     for target in targets:
@@ -74,7 +75,7 @@ def collate_targets(targets: Sequence[Sequence[SegmentTokens]], *, start_id: int
 def collate_sequences(
     values: Sequence[Shaped[Tensor, "_ ..."]], empty: Shaped[Tensor, "_ ..."], fill: int | float = 0
 ) -> Shaped[Tensor, "R L ..."]:
-    """Sequences `(L, ...)` stacked and padded with `fill`; `empty` gives type and trailing shape where there is none."""
+    """Sequences `(L, ...)` stacked, padded with `fill`; `empty` gives type and trailing shape if there is none."""
     longest = max([len(empty), *(len(value) for value in values)])
     padded = empty.new_full((len(values), longest, *empty.shape[1:]), fill)
     for row, value in zip(padded, values, strict=True):
@@ -91,7 +92,7 @@ def collate_index(rows: Sequence[Sequence[int]]) -> Int[Tensor, "B K"]:
 
 
 def positions(batch: Batch) -> dict[str, Positions]:
-    """Filled and all positions of each part that has a length: frames of `audio`, tokens of `text`, tokens of the `target`."""
+    """Filled and all positions of each part that has a length: frames of `audio`, tokens of `text` and `target`."""
     counts: dict[str, Positions] = {}
     for modality, items in batch.inputs.items():
         if modality is not Modality.IMAGE:
@@ -108,7 +109,7 @@ def padding_share(batch: Batch) -> float:
 
 
 def select(batch: Batch, rows: Sequence[int]) -> Batch:
-    """The given samples of a batch, with only their items, cut to their longest: how a batch is split when memory runs out."""
+    """The given samples of a batch with only their items, cut to their longest: a batch split when memory runs out."""
     chosen = torch.tensor(list(rows), dtype=torch.long, device=batch.tokens.device)
     width = max(1, int((batch.segments[chosen] >= 0).sum(dim=1).max())) if len(rows) else 1
     return Batch(

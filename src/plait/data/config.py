@@ -1,4 +1,4 @@
-"""What a user may say about the data: the manifest, its inputs, how each is prepared, and how samples are drawn and weighed.
+"""What a user may say about the data: its manifest and inputs, their preparation, how samples are drawn and weighed.
 
 In: the `data:` part of the YAML file.
 Out: one frozen `DataConfig`, holding the configurations of the steps of this folder.
@@ -22,11 +22,11 @@ from plait.types import Modality
 class TextConfig(Config):
     """The text input; a longer one is cut to its first `max_tokens`, and counted."""
 
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(default=256, ge=1)
 
 
 class GroupedConfig(Config):
-    """A division of the samples: by a grouping of the manifest (`group`), or by the text of a target segment (`segment`)."""
+    """A division of the samples: by a grouping of the manifest (`group`), or by the text of a target's `segment`."""
 
     group: str | None = None
     segment: str | None = None
@@ -41,16 +41,16 @@ class GroupedConfig(Config):
 
 
 class SamplingConfig(GroupedConfig):
-    """Draw training samples with replacement: group g of n_g samples with p ∝ n_g^temperature (1 = as they come, 0 = all groups alike)."""
+    """Draw training samples with replacement: a group of n samples with p ∝ n^temperature (1 = as is, 0 = alike)."""
 
-    temperature: float = Field(0.5, ge=0)
+    temperature: float = Field(default=0.5, ge=0)
 
 
 class WeightsConfig(GroupedConfig):
-    """Weigh the loss of training samples: by the inverse frequency of their group (mean 1), by given `values` (others 1), or both."""
+    """Weigh training samples by inverse frequency of their group (mean 1), `values` (others 1), or both."""
 
     inverse_frequency: bool = False
-    values: dict[str, float] = {}
+    values: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _something_said(self) -> WeightsConfig:
@@ -67,9 +67,9 @@ class DataConfig(Config):
     manifest: str
     inputs: tuple[Modality, ...] | None = None
     segments: tuple[str, ...] | None = None
-    tokenizer: TokenizerConfig = WordConfig()
+    tokenizer: TokenizerConfig = WordConfig()  # pyright: ignore[reportInvalidTypeForm]
     text: TextConfig = TextConfig()
-    max_target_tokens: int = Field(256, ge=1)
+    max_target_tokens: int = Field(default=256, ge=1)
     image: ImageConfig = ImageConfig()
     audio: AudioConfig = AudioConfig()
     split: SplitConfig = SplitConfig()
@@ -77,5 +77,5 @@ class DataConfig(Config):
     weights: WeightsConfig | None = None
     allow_outside: bool = False
     on_error: Literal["stop", "skip"] = "stop"
-    workers: int | None = Field(None, ge=0, le=256)
-    cache_mb: int = Field(1024, ge=0)
+    workers: int | None = Field(default=None, ge=0, le=256)
+    cache_mb: int = Field(default=1024, ge=0)

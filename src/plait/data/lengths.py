@@ -2,7 +2,8 @@
 
 In: samples and the preprocessor that will make batches of them.
 Out: `Lengths`; the shapes and bytes of the largest batch that can come.
-Invariant: a file that cannot be read has length 0 here and is refused where it is decoded; the largest batch bounds every batch.
+Invariant: a file that cannot be read has length 0 here and is refused where it is decoded; the largest batch bounds
+every batch.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ FRAMES_A_SECOND = 100
 
 @dataclass(frozen=True)
 class Lengths:
-    """Per sample: frames of sound, tokens of the text input, pictures, and positions of every reference; 0 = it has none."""
+    """Per sample: frames of sound, tokens of text input, pictures, positions of every reference; 0 = it has none."""
 
     audio: np.ndarray
     text: np.ndarray
@@ -111,7 +112,7 @@ def decoded_bytes(samples: Sequence[Sample], lengths: Lengths, preprocessor: Pre
 
 
 def automatic_workers(samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor) -> int:
-    """0 where all that is decoded fits the cache (a warm cache beats any worker), otherwise the cores but one, at most 8."""
+    """0 where all that is decoded fits the cache (no worker beats a warm one), otherwise cores − 1, 8 at most."""
     if decoded_bytes(samples, lengths, preprocessor) <= preprocessor.cache.max_bytes:
         return 0
     return max(1, min(8, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 1

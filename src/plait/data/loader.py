@@ -3,7 +3,7 @@
 In: samples, a preprocessor, the batch size and the seed; a `Position` to start at.
 Out: (the position to resume at after it, `Batch`), endless in training, one pass in file order otherwise; or, for an
 evaluation, (the samples' numbers, `Batch`) in the order that pads least.
-Invariant: batch n of epoch e has equal tensors whatever came before, however many workers there are and whatever failed.
+Invariant: batch n of epoch e has equal tensors whatever came before, whatever failed, with any number of workers.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class Loader:
                 )
 
     def indexed_batches(self) -> Iterator[tuple[tuple[int, ...], Batch]]:
-        """(The numbers of the batch's samples, the batch): every usable sample once, longest first, for one evaluation."""
+        """(The numbers of the batch's samples, the batch): every usable sample once, longest first, for evaluation."""
         plan = plan_by_length(self.lengths.of(self.samples, Draw(False)), self.batch_size)
         tasks = (_Task(numbers, 0, Position(0, at + 1)) for at, numbers in enumerate(plan))
         for answer in self._answers(tasks):
@@ -233,7 +233,7 @@ class Loader:
         if self.workers == 0:
             yield from map(self._tasks.__getitem__, tasks)
             return
-        # Its own generator: the library would otherwise draw a seed from the global one, and a resumed run would differ.
+        # Its own generator: otherwise a seed is drawn from the global one, and a resumed run would differ.
         loader = DataLoader(
             self._tasks,
             batch_size=None,
@@ -251,6 +251,6 @@ class Loader:
         result = answer.result
         if isinstance(result, _Failure):
             raise UserError(result.what, where=result.where, right=result.right)
-        self.left_out.update((gone.id, gone) for gone in result.left_out)
+        self.left_out.update((gone.id or gone.where, gone) for gone in result.left_out)
         self.cut.update(result.cut)
         return result

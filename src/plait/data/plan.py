@@ -1,8 +1,8 @@
 """Which samples stand in which batch: an epoch's draws, cut into batches of similar lengths.
 
-In: lengths `(n,)` of each part of a sample (0 = it has none), the batch size, a generator; labels for sampling and weights.
+In: lengths `(n,)` of each part of a sample (0 = it has none), batch size, generator; labels for sampling and weights.
 Out: batches as arrays of sample numbers; probabilities and loss weights `(n,)`.
-Invariant: a plan depends on its arguments only, and holds every drawn sample exactly once; only the last batch is partial.
+Invariant: a plan depends on its arguments only and holds every drawn sample once; only the last batch is partial.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def sampling_probabilities(labels: Sequence[str], config: SamplingConfig) -> np.
 
 
 def loss_weights(labels: Sequence[str], config: WeightsConfig) -> np.ndarray:
-    """The weight of each sample in the loss: n / (groups · n_g) where inverse_frequency, times the given value of its group."""
+    """Each sample's weight in the loss: n / (groups · n_g) where inverse_frequency, times its group's given value."""
     sizes = Counter(labels)
     for name in config.values:
         if name not in sizes:

@@ -1,9 +1,9 @@
 """Samples → one `Batch`: text to ids, pictures to pixels, sound to log-mel, targets to tokens.
 
-In: samples; the tokenizer, segments and modalities of the run; for training the seed and the epoch of all random draws.
+In: samples; the run's tokenizer, segments and modalities; for training the seed and the epoch of all random draws.
 Out: `Prepared`: the batch, which of the samples are in it, which were left out and why.
-Invariant: what a sample becomes depends on the sample, the configuration and (seed, epoch) only: not on the batch's other
-samples, nor on the process, nor on what the cache holds.
+Invariant: what a sample becomes depends on the sample, the configuration and (seed, epoch) only: not on the samples
+beside it, nor on the process, nor on what the cache holds.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plait.data.audio import AudioAugmentConfig
+from plait.data.audio import AudioAugmentConfig, augment_wave, load_audio, log_mels, spec_augment
 from plait.data.cache import CacheKey, DecodedCache, cache_key
-from plait.data.collate import SegmentTokens, collate_targets, num_target_positions
+from plait.data.collate import SegmentTokens, collate_index, collate_sequences, collate_targets, num_target_positions
 from plait.data.config import DataConfig
 from plait.data.draws import Draw
-from plait.data.image import ImageAugmentConfig, load_image
+from plait.data.image import ImageAugmentConfig, augment_image, load_image, normalise_images
 from plait.data.manifest import LeftOut
 from plait.data.text import Tokenizer
 from plait.errors import UserError
-from plait.types import Batch, Modality, Sample
+from plait.types import Batch, Items, Modality, Sample
 
 MAX_REMEMBERED_TEXTS = 200_000
 """Texts whose ids are remembered; beyond it each is tokenized whenever it is met (about 10 µs a sentence)."""
@@ -32,7 +32,7 @@ MAX_REMEMBERED_TEXTS = 200_000
 
 @dataclass(frozen=True)
 class Prepared:
-    """What came of a request: `batch` is None where no sample was left; `kept` are the places of those that are in it."""
+    """What came of a request: `batch` is None where no sample was left; `kept` are the places of those in it."""
 
     batch: Batch | None
     kept: tuple[int, ...]
@@ -84,7 +84,7 @@ class Preprocessor:
     ) -> Batch:
         """The batch of these samples, in this order; with `on_error: skip` those that cannot be read go to `left_out`.
 
-        `reference=k` asks for the k-th reference instead of the drawn or first one; a sample that has none has no target.
+        `reference=k` asks for the k-th reference, not the drawn or first one; a sample that has none has no target.
         """
         prepared = self.prepare(samples, Draw(training, seed, epoch, reference))
         self.note(prepared)
@@ -95,11 +95,11 @@ class Preprocessor:
 
     def note(self, prepared: Prepared) -> None:
         """Add what a request left out or cut to the lists."""
-        self.left_out.update((gone.id, gone) for gone in prepared.left_out)
+        self.left_out.update((gone.id or gone.where, gone) for gone in prepared.left_out)
         self.cut.update(prepared.cut)
 
     def prepare(self, samples: Sequence[Sample], draw: Draw, weights: Sequence[float] | None = None) -> Prepared:
-        """The batch and what became of each sample; nothing is noted. `weights` are the samples' weights in the loss."""
+        """The batch, and what became of each sample; nothing is noted. `weights`: of the samples in the loss."""
         items = {modality: _Items() for modality in self.modalities}
         targets: list[list[SegmentTokens]] = []
         kept: list[int] = []
@@ -111,7 +111,7 @@ class Preprocessor:
             except UserError as error:
                 if self.config.on_error == "stop":
                     raise
-                left_out.append(LeftOut(where=sample.where, id=sample.id, reason=_reason(error, sample)))
+                left_out.append(LeftOut(where=sample.where, id=sample.id, reason=_reason(error), code="unusable"))
                 continue
             kept.append(place)
             targets.append(target)
@@ -140,7 +140,7 @@ class Preprocessor:
         return ids
 
     def target(self, sample: Sample, reference: int | None) -> list[SegmentTokens]:
-        """The tokens of one reference, segment by segment in the run's order; a target that is too long is refused, not cut."""
+        """The tokens of one reference, by segment in the run's order; a target that is too long is refused, not cut."""
         if reference is None:
             return []
         texts = sample.references[reference]
@@ -200,9 +200,9 @@ class Preprocessor:
         return [ids]
 
     def _is_augmented(self, modality: Modality, draw: Draw) -> bool:
-        plain = {Modality.IMAGE: ImageAugmentConfig(), Modality.AUDIO: AudioAugmentConfig()}
-        config = {Modality.IMAGE: self.config.image.augment, Modality.AUDIO: self.config.audio.augment}
-        return draw.training and config[modality] != plain[modality]
+        if modality is Modality.IMAGE:
+            return draw.training and self.config.image.augment != ImageAugmentConfig()
+        return draw.training and modality is Modality.AUDIO and self.config.audio.augment != AudioAugmentConfig()
 
     def _pixels(self, path: Path) -> Tensor:
         """A picture, decoded and resized, as bytes."""
@@ -210,7 +210,22 @@ class Preprocessor:
         return self._cached(key, lambda: load_image(path, self.config.image))
 
     def _sound(self, path: Path, key: Hashable, draw: Draw, items: _Items) -> None:
-        """A clip's log-mel if it is at hand; otherwise its wave, to become one. Noise is added to waves, so those are kept then."""
+        """A clip's log-mel if it is at hand, otherwise its wave, to become one; with noise, a new one every epoch."""
+        if draw.training and self.adds_noise:
+            wave = self._cached(
+                cache_key(path, "wave " + self._audio_preparation), lambda: load_audio(path, self.config.audio)
+            )
+            items.waves[key] = (
+                augment_wave(wave, self.config.audio.augment, draw.generator("noise", *items.sources[key])),
+                None,
+            )
+            return
+        place = cache_key(path, "log-mel " + self._audio_preparation)
+        mel = self.cache.get(place)
+        if mel is None:
+            items.waves[key] = (load_audio(path, self.config.audio), place)
+        else:
+            items.values[key] = mel
 
     def _cached(self, key: CacheKey | None, decode: Callable[[], Tensor]) -> Tensor:
         found = self.cache.get(key)
@@ -218,3 +233,55 @@ class Preprocessor:
             found = decode()
             self.cache.put(key, found)
         return found
+
+    def _collate(self, modality: Modality, items: _Items, draw: Draw) -> Items:
+        """The items of the samples that are in the batch, changed at random where that is asked for."""
+        keys, rows = items.numbered()
+        augmented = self._is_augmented(modality, draw)
+        if modality is Modality.AUDIO:
+            self._add_mels(items, keys)
+        values = [items.values[key] for key in keys]
+        if modality is Modality.IMAGE:
+            config = self.config.image
+            if augmented:
+                values = [
+                    augment_image(value, config.augment, draw.generator("augment image", *items.sources[key]))
+                    for key, value in zip(keys, values, strict=True)
+                ]
+            pixels = torch.stack(values) if values else torch.zeros(0, 3, config.size, config.size, dtype=torch.uint8)
+            lengths = torch.ones(len(values), dtype=torch.long)
+            return Items(normalise_images(pixels, config), lengths, collate_index(rows))
+        if augmented:
+            values = [
+                spec_augment(value, self.config.audio.augment, draw.generator("augment audio", *items.sources[key]))
+                for key, value in zip(keys, values, strict=True)
+            ]
+        empty, fill = torch.zeros(1, self.config.audio.num_mels), 0
+        if modality is Modality.TEXT:
+            empty, fill = torch.zeros(1, dtype=torch.long), self.tokenizer.pad_id
+        lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
+        return Items(collate_sequences(values, empty, fill), lengths, collate_index(rows))
+
+    def _add_mels(self, items: _Items, keys: Sequence[Hashable]) -> None:
+        """The log-mels of all clips that are still waves."""
+        waiting = [key for key in keys if key in items.waves]
+        mels = log_mels([items.waves[key][0] for key in waiting], self.config.audio) if waiting else []
+        for key, mel in zip(waiting, mels, strict=True):
+            items.values[key] = mel
+            self.cache.put(items.waves[key][1], mel)
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether training adds noise to waves, so that waves are cached and not log-mels."""
+        return self.config.audio.augment.noise > 0
+
+
+def _placed(error: UserError, sample: Sample, modality: Modality, path: Path) -> UserError:
+    """The same mistake, said of the sample's row."""
+    file = "" if str(path) in error.what else f" {path}"
+    return UserError(f"{modality}{file}: {error.what}", where=sample.where or sample.id, right=error.right)
+
+
+def _reason(error: UserError) -> str:
+    """The message without the place, which stands beside it."""
+    return f"{error.what.rstrip('.')}. {error.right}" if error.right else error.what
