@@ -23,7 +23,7 @@ from plait.evaluate import Record, evaluate
 from plait.evaluate.answerer import RunAnswerer
 from plait.generate import Generated, next_tokens, stream
 from plait.run import Run
-from plait.training import Progress, fit
+from plait.train import Progress, fit
 from plait.types import Modality, Sample
 
 

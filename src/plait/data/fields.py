@@ -67,16 +67,17 @@ class RowParser:
             references = _references(row, dotted["target"])
             if not references and self.require_targets:
                 raise RowError("no-target", "the row has no target", where=row.where, right=TARGET_FORMS)
-            groups = _groups(row, dotted["group"])
+            groups = _named(row, "group", dotted["group"])
+            tags = _named(row, "tags", dotted["tags"])
             split = _split(row)
-            sample = Sample(id, split or "", text, images, audio, None, references, groups, row.where)
+            sample = Sample(id, split or "", text, images, audio, None, references, groups, tags, row.where)
             return Parsed(sample, split, (*image_files, *audio_file))
         except RowError as error:
             error.id = id
             raise
 
     def _layout(self, row: Row) -> Mapping[str, list[tuple[str, str]]]:
-        """The `group.NAME` and `target.NAME` fields as (field, NAME); a set of names is checked once."""
+        """The `group.NAME`, `tags.NAME` and `target.NAME` fields as (field, NAME); a set of names is checked once."""
         names = tuple(row.fields)
         if names not in self._layouts:
             for name in names:
@@ -84,7 +85,7 @@ class RowParser:
                     raise RowError("unknown-field", wrong[0], where=row.where, right=wrong[1])
             parts = [(name, *name.split(".", 1)) for name in names if "." in name and not name.startswith("_")]
             self._layouts[names] = {
-                head: [(n, tail) for n, h, tail in parts if h == head] for head in ("group", "target")
+                head: [(n, tail) for n, h, tail in parts if h == head] for head in ("group", "tags", "target")
             }
         return self._layouts[names]
 
@@ -168,18 +169,18 @@ def _split(row: Row) -> str | None:
     return split
 
 
-def _groups(row: Row, dotted: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The row's groupings: a plain `group` is the grouping named `group`."""
-    value = row.fields.get("group")
-    named = dict(value) if isinstance(value, dict) else {"group": value}
-    named |= {name: row.fields[field] for field, name in dotted}
+def _named(row: Row, field: str, dotted: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The row's groupings or tags: name → value. A plain value is the grouping, or the tag, that bears the field's name."""
+    value = row.fields.get(field)
+    named = dict(value) if isinstance(value, dict) else {field: value}
+    named |= {name: row.fields[column] for column, name in dotted}
     found: dict[str, str] = {}
     for name, one in named.items():
-        field = "group" if name == "group" else f"group.{name}"
-        text = _name(one, field, row.where)
+        place = field if name == field else f"{field}.{name}"
+        text = _name(one, place, row.where)
         if text is not None and text.lower() == "nan":
             right = "It would tie all such rows together: leave it empty, or give the real value."
-            raise RowError("group", f"{field} is {text!r}", where=row.where, right=right)
+            raise RowError(field, f"{place} is {text!r}", where=row.where, right=right)
         if text is not None:
             found[name] = text
     return found

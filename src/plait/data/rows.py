@@ -19,10 +19,10 @@ from typing import Any
 
 from plait.errors import UserError, did_you_mean, nearest
 
-FIELDS = ("id", "split", "group", "text", "image", "audio", "video", "target")
-"""The fields of a row. `group.NAME`, `target.NAME`: one grouping, one segment; `_anything`: a note, not read."""
+FIELDS = ("id", "split", "group", "tags", "text", "image", "audio", "video", "target")
+"""The fields of a row. `group.NAME`, `tags.NAME`, `target.NAME`: one grouping, tag, segment; `_anything`: a note, not read."""
 
-DOTTED = ("group", "target")
+DOTTED = ("group", "tags", "target")
 MAX_TEXT = 1_000_000
 """Characters of one text from which on it is refused."""
 MAX_LINE = 16 * MAX_TEXT
@@ -77,7 +77,7 @@ def unknown_field(name: object) -> tuple[str, str] | None:
     head, dot, tail = str(name).partition(".")
     if dot and head in DOTTED and tail:
         return None
-    hint = did_you_mean(str(name), [*FIELDS, "group.NAME", "target.NAME"])
+    hint = did_you_mean(str(name), [*FIELDS, "group.NAME", "tags.NAME", "target.NAME"])
     return f"unknown field {short(name)}", f"{hint} A field of your own that Plait should not read begins with '_'."
 
 
@@ -150,9 +150,9 @@ def _delimiter(header: str) -> str:
 
 
 def _cell(name: str, cell: str) -> Any:
-    """A cell's value: in `target`, `target.NAME`, `image` and `group` a JSON list or object counts as such."""
+    """A cell's value: in `target`, `target.NAME`, `image`, `group` and `tags` a JSON list or object counts as such."""
     stripped = cell.strip()
-    if stripped[:1] + stripped[-1:] not in ("[]", "{}") or name.partition(".")[0] not in ("target", "image", "group"):
+    if stripped[:1] + stripped[-1:] not in ("[]", "{}") or name.partition(".")[0] not in ("target", "image", "group", "tags"):
         return cell
     try:
         value = json.loads(stripped, object_pairs_hook=_strict_object)
