@@ -22,7 +22,7 @@ def test_no_line_is_wider(columns: int) -> None:
 def test_it_shows_values_intervals_constants_and_patterns() -> None:
     text = render(evaluated().summary)
     assert text.startswith("test: 60 samples; 95 % bootstrap intervals")
-    assert "over picture × speaker" in text
+    assert "95 % bootstrap intervals over speaker" in text
     assert "accuracy ↑" in text
     assert "spoken, unheard" in text
     assert "75.0 %" in text

@@ -192,7 +192,7 @@ def test_all_alike_is_not_certainty() -> None:
     assert (wrong.low, wrong.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 30)))
     rate = measure(mean_of(np.zeros(60)), {"picture": group})
     assert (rate.value, rate.low, rate.high) == (0.0, None, None)
-    assert rate.note == "no interval: every sample scores alike, so resampling cannot show the error"
+    assert rate.note == "no interval: every picture scores alike, so resampling cannot show the error"
 
 
 def test_undefined_and_empty() -> None:

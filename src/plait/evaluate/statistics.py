@@ -140,7 +140,7 @@ def figure(
     chosen = max(usable.values(), key=_span)
     if len(usable) > 1 and not exact:
         chosen = _cross(value, statistics, corpus, {name: groupings[name] for name in usable}, chosen, bootstrap)
-    notes = [chosen.note, *(f.note for f in made.values() if f.low is None)]
+    notes = [chosen.note, *(f.note for f in made.values() if f.num_groups == 1)]
     low, high = np.clip([chosen.low or 0.0, chosen.high or 0.0], *limits)
     return replace(chosen, low=float(low), high=float(high), note="; ".join(note for note in notes if note) or None)
 
@@ -188,7 +188,7 @@ def _interval(
         share = 1 - len(defined) / len(scores)
         return _no_interval(value, n, grouping, num_groups, f"{share:.0%} of the resamples have no value")
     if np.ptp(defined) <= 1e-12 * max(1.0, abs(value)):
-        why = "every sample scores alike, so resampling cannot show the error"
+        why = f"every {grouping} scores alike, so resampling cannot show the error"
         return _no_interval(value, n, grouping, num_groups, why)
     low, high = np.quantile(defined, bootstrap.tails)
     few = f"only {num_groups} groups ({grouping}): the interval covers less often than it says"
