@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, WrapValidator, model_validator
 
 from plait.errors import did_you_mean
 
@@ -20,6 +20,19 @@ class Config(BaseModel):
     """The base of every configuration: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown key {key!r}. {did_you_mean(str(key), cls.model_fields)}")
+        return data
+
+
+KINDS: dict[str, dict[str, type[Config]]] = {}
+"""Every axis with its members by kind."""
 
 
 def kind_of(member: type[Config]) -> str:
@@ -41,7 +54,7 @@ def load_custom(axis: str, kind: str) -> type[Config]:
 
 def one_of(axis: str, *members: type[Config]) -> Any:
     """The annotated type of one axis: `{"kind": ...}`, the bare word of a kind, a `module:Class`, or a ready configuration."""
-    by_kind = {kind_of(member): member for member in members}
+    by_kind = KINDS[axis] = {kind_of(member): member for member in members}
 
     def choose(value: Any, handler: Callable[[Any], Any]) -> Any:
         if isinstance(value, Config):

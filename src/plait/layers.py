@@ -76,7 +76,8 @@ class Attention(nn.Module):
         super().__init__()
         if query_width % num_heads:
             raise ValueError(f"width {query_width} is not a multiple of {num_heads} heads")
-        self.num_heads, self.implementation = num_heads, implementation
+        self.num_heads = num_heads
+        self.implementation: Implementation = implementation
         self.query = nn.Linear(query_width, query_width, bias=bias)
         self.key_value = nn.Linear(key_width, 2 * query_width, bias=bias)
         self.output = nn.Linear(query_width, query_width, bias=bias) if output else nn.Identity()

@@ -1,0 +1,1 @@
+"""The embedded data: pictures with one coloured shape, and spoken or typed questions about them."""

@@ -32,7 +32,7 @@ class ViTConfig(Config):
     heads: int = Field(default=4, ge=1, le=32)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
-    def build(self, width: int, *, channels: int = 3, read_weights: bool = True) -> ViT:  # noqa: ARG002 - has none
+    def build(self, width: int, *, channels: int = 3, read_weights: bool = True) -> ViT:
         """The encoder."""
         check_heads(width, self.heads, where="encoders.image.heads")
         return ViT(self, width, channels=channels)

@@ -1,0 +1,180 @@
+"""Everything that the command line does, as short calls.
+
+In: a configuration or the folder of a run.
+Out: a trained model that can be asked, evaluated and kept.
+
+    import plait
+    model = plait.train("run.yaml", "runs/first")
+    model = plait.load("runs/first")
+    model.generate(image="cat.png", audio="question.wav").segments
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from plait.config import GenerateConfig, RunConfig, read_config
+from plait.data.manifest import Dataset, read_manifest
+from plait.errors import UserError
+from plait.evaluate import Record, evaluate
+from plait.evaluate.answerer import RunAnswerer
+from plait.generate import Generated, next_tokens, stream
+from plait.run import Run
+from plait.training import Progress, fit
+from plait.types import Modality, Sample
+
+
+def train(
+    config: RunConfig | Path | str | None,
+    folder: Path | str,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> TrainedModel:
+    """Train what a configuration (or its YAML file) says, in a new folder; with `resume` go on with the run in it."""
+    if isinstance(config, Path | str):
+        config = read_config(Path(config), overrides)
+    return TrainedModel(fit(config, folder, resume=resume, progress=progress).run)
+
+
+def load(folder: Path | str, *, device: str = "cpu") -> TrainedModel:
+    """The trained model in a run's folder."""
+    return TrainedModel(Run.load(folder, device=device))
+
+
+class TrainedModel:
+    """A run's model, ready to be asked."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def sample(
+        self,
+        *,
+        text: str | None = None,
+        image: str | Path | Sequence[str | Path] = (),
+        audio: str | Path | None = None,
+        id: str = "request",
+    ) -> Sample:
+        """Inputs as a sample; one that the model does not read is refused, not passed over."""
+        images = (image,) if isinstance(image, str | Path) else tuple(image)
+        sample = Sample(
+            id,
+            "test",
+            text=text,
+            image=tuple(existing(path) for path in images),
+            audio=None if audio is None else existing(audio),
+        )
+        for modality in sample.present:
+            if modality not in self.run.modalities:
+                known = ", ".join(self.run.modalities) or "no inputs"
+                raise UserError(f"this model does not read {modality}", right=f"It reads {known}")
+        return sample
+
+    def generate(
+        self,
+        *,
+        text: str | None = None,
+        image: str | Path | Sequence[str | Path] = (),
+        audio: str | Path | None = None,
+        choices: Mapping[str, Sequence[str]] | None = None,
+        **options: Any,
+    ) -> Generated:
+        """What the model says to these inputs; `options` are those of `GenerateConfig` (method, temperature, …)."""
+        sample = self.sample(text=text, image=image, audio=audio)
+        return next(self.answer([sample], choices=choices, **options))
+
+    def answer(
+        self,
+        samples: Iterable[Sample],
+        *,
+        batch_size: int = 32,
+        choices: Mapping[str, Sequence[str]] | None = None,
+        **options: Any,
+    ) -> Iterator[Generated]:
+        """What the model says to each sample, in order, as batches are done."""
+        answerer = RunAnswerer(self.run, self.options(**options), choices=self.known_choices(choices))
+        remaining = iter(samples)
+        while part := list(islice(remaining, batch_size)):
+            for batch in answerer.batches(part, batch_size):
+                yield from answerer.generate(batch)
+
+    def stream(self, sample: Sample, **options: Any) -> Iterator[tuple[str, str]]:
+        """(segment, its text so far) after every token."""
+        answerer = RunAnswerer(self.run, self.options(**options))
+        (batch,) = answerer.batches([sample], 1)
+        yield from stream(self.run.model, self.run.tokenizer, batch, answerer.config)
+
+    def next_tokens(self, sample: Sample, begun: str, num: int, segment: str | None = None) -> list[tuple[str, float]]:
+        """The likeliest next tokens after `begun`, with their probabilities."""
+        (batch,) = RunAnswerer(self.run).batches([sample], 1)
+        return next_tokens(self.run.model, self.run.tokenizer, batch, begun, num, segment)
+
+    def evaluate(
+        self,
+        split: str | None = None,
+        *,
+        inputs: Sequence[Modality] | None = None,
+        manifest: Path | str | None = None,
+        progress: Any = None,
+        write: bool = True,
+        **options: Any,
+    ) -> Record:
+        """Answer a split and score it; the record goes into the run's folder unless `write` is False."""
+        config = self.run.config.evaluate
+        if split is not None:
+            config = config.model_copy(update={"split": split})
+        if inputs is not None:
+            config = config.model_copy(update={"inputs": tuple(inputs)})
+        dataset = self.dataset(manifest)
+        return evaluate(
+            RunAnswerer(self.run, self.options(**options)),
+            dataset.samples,
+            config=config,
+            segments=self.run.segments,
+            seed=self.run.config.seed,
+            run=self.run.config.model_dump(mode="json"),
+            folder=self.run.folder if write else None,
+            progress=progress,
+        )
+
+    def dataset(self, manifest: Path | str | None = None) -> Dataset:
+        """The data of the run, or of another manifest with the same segments."""
+        data = self.run.config.data
+        return read_manifest(
+            Path(manifest or data.manifest),
+            inputs=self.run.modalities,
+            segments=self.run.segments,
+            split=data.split,
+            allow_outside=data.allow_outside,
+            on_error=data.on_error,
+        )
+
+    def options(self, **options: Any) -> GenerateConfig:
+        """The run's own options of generation with the given ones changed."""
+        given = {name: value for name, value in options.items() if value is not None}
+        return GenerateConfig.model_validate(self.run.config.generate.model_dump() | given)
+
+    def known_choices(self, choices: Mapping[str, Sequence[str]] | None) -> Mapping[str, Sequence[str]] | None:
+        """The answers to choose from, if their segments exist and they are not empty."""
+        for segment, answers in (choices or {}).items():
+            if segment not in self.run.segments:
+                raise UserError(f"no segment {segment!r}", right=f"This model says {', '.join(self.run.segments)}")
+            if not answers:
+                raise UserError(f"no answers to choose from for {segment!r}")
+        return choices
+
+
+def existing(path: str | Path) -> Path:
+    """A file that the user named."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError("no such file", where=str(path))
+    return path
+
+
+__all__ = ["TrainedModel", "load", "train"]

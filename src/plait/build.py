@@ -1,0 +1,85 @@
+"""From a configuration to a model with its first weights.
+
+In: a `RunConfig`, the tokenizer, the modalities that the run reads, and the texts that word vectors are trained on.
+Out: a `Model`, and the share of the vocabulary that given word vectors cover.
+Invariant: the same configuration, tokenizer and seed give the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from plait.config import RunConfig
+from plait.data.text import Tokenizer
+from plait.embeddings import EmbeddingConfig, ScratchConfig, vectors_for
+from plait.encoders import Encoder
+from plait.model import Model
+from plait.seeds import derive_seed
+from plait.types import Modality
+
+Corpus = Callable[[], Sequence[Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model, and the coverage of the vocabulary by word vectors, by the place that uses them."""
+
+    model: Model
+    coverage: dict[str, float] = field(default_factory=dict)
+
+
+def build_model(
+    config: RunConfig, tokenizer: Tokenizer, modalities: Sequence[Modality], corpus: Corpus = tuple
+) -> Built:
+    """The model of `config`. `corpus` gives tokenised texts and is asked only where word vectors are trained."""
+    coverage: dict[str, float] = {}
+
+    def vectors(embedding: EmbeddingConfig, place: str) -> Tensor | None:
+        if isinstance(embedding, ScratchConfig):
+            return None
+        result = vectors_for(embedding, tokenizer.vocabulary, corpus(), config.width, derive_seed(config.seed, place))
+        coverage[place] = float(result.covered.float().mean())
+        return result.vectors
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        encoders = {m: build_encoder(config, m, tokenizer, vectors) for m in Modality if m in modalities}
+        lm = config.lm.build(
+            width=config.width,
+            vocabulary_size=tokenizer.size,
+            pad_id=tokenizer.pad_id,
+            vectors=vectors(config.lm.embedding, "lm.embedding"),
+        )
+        fusion = None
+        if encoders:
+            widths = {m: encoder.width for m, encoder in encoders.items()}
+            fusion = config.fusion.build(width=config.width, feature_widths=widths, num_blocks=lm.num_blocks)
+        return Built(Model(encoders=encoders, fusion=fusion, lm=lm), coverage)
+
+
+def build_encoder(
+    config: RunConfig,
+    modality: Modality,
+    tokenizer: Tokenizer,
+    vectors: Callable[[EmbeddingConfig, str], Tensor | None],
+) -> Encoder:
+    """The encoder of one modality."""
+    encoders = config.encoders
+    match modality:
+        case Modality.TEXT:
+            return encoders.text.build(
+                config.width,
+                vocabulary_size=tokenizer.size,
+                pad_id=tokenizer.pad_id,
+                vectors=vectors(encoders.text.embedding, "encoders.text.embedding"),
+            )
+        case Modality.IMAGE:
+            return encoders.image.build(config.width)
+        case Modality.AUDIO:
+            return encoders.audio.build(config.width, num_mels=config.data.audio.num_mels)
+        case Modality.VIDEO:
+            raise NotImplementedError("video is refused when the manifest is read")

@@ -1,0 +1,3 @@
+from plait.evaluate.config import EvaluateConfig
+
+__all__ = ["EvaluateConfig"]

@@ -1,0 +1,149 @@
+"""Reading and writing a run's configuration.
+
+In: a YAML file and dotted overrides (`fusion.kind=product`).
+Out: a `RunConfig`, or one message per mistake that names the file, the key, the value and what would be right.
+Invariant: what is written reads back equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from plait.choices import KINDS
+from plait.config.tree import RunConfig
+from plait.errors import UserError
+
+AXES = {
+    "fusion": "fusion",
+    "lm": "language model",
+    "encoders.text": "text encoder",
+    "encoders.image": "image encoder",
+    "encoders.audio": "audio encoder",
+    "data.tokenizer": "tokenizer",
+}
+"""The keys that hold a part chosen by kind, and the axis of each."""
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration in a YAML file, with overrides; a relative manifest is relative to the file."""
+    tree = read_tree(path)
+    manifest = tree.get("data", {}).get("manifest") if isinstance(tree.get("data"), dict) else None
+    if isinstance(manifest, str) and not Path(manifest).is_absolute():
+        tree["data"]["manifest"] = str((path.parent / manifest).resolve())
+    return make_config(apply_overrides(tree, overrides), where=str(path))
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The plain data of a YAML file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError("no such file", where=str(path), right="`plait init FOLDER` writes a first one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}", where=str(path)) from None
+    try:
+        tree = yaml.load(text, Loader=UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where=f"{path}{line}") from None
+    if not isinstance(tree, dict):
+        raise UserError("does not hold a mapping of keys", where=str(path), right="Begin with `data: {manifest: …}`")
+    return tree
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key said twice, where plain YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping, each key once."""
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key_node.value!r} is said twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The tree with `a.b.c=value` set; the value is YAML. A new `kind` drops its siblings that this kind does not have."""
+    changed = copy_tree(tree)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise UserError(
+                f"{override!r} is not an override", right="Write key.key=value, for example train.steps=200"
+            )
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"the value of {key} is not YAML: {error}") from None
+        *parents, last = key.strip().split(".")
+        node = changed
+        for number, parent in enumerate(parents):
+            if isinstance(node.get(parent), str) and ".".join(parents[: number + 1]) in AXES:
+                node[parent] = {"kind": node[parent]}
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UserError(f"{'.'.join(parents[: number + 1])} holds a value and no keys", where=override)
+        if last == "kind" and node.get("kind") != value:
+            drop_foreign_keys(node, AXES.get(".".join(parents)), value)
+        node[last] = value
+    return changed
+
+
+def drop_foreign_keys(node: dict[str, Any], axis: str | None, kind: object) -> None:
+    """Take away what the new kind does not know, so that `fusion.kind=attention` works on a file that says `align`."""
+    member = KINDS.get(axis or "", {}).get(str(kind))
+    if member is not None:
+        for key in [key for key in node if key not in member.model_fields]:
+            del node[key]
+
+
+def copy_tree(value: Any) -> Any:
+    """A copy whose mappings may be changed."""
+    return {key: copy_tree(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def make_config(tree: Mapping[str, Any], *, where: str = "configuration") -> RunConfig:
+    """The typed configuration, or the mistakes in words."""
+    try:
+        return RunConfig.model_validate(dict(tree))
+    except ValidationError as error:
+        mistakes = [describe(mistake, tree, where) for mistake in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(mistakes))) from None
+
+
+def describe(mistake: Mapping[str, Any], tree: Mapping[str, Any], where: str) -> str:
+    """One mistake: file: key: what is wrong (value)."""
+    keys: list[str] = []
+    node: Any = tree
+    for part in mistake["loc"]:  # among the keys stand the kinds that pydantic chose: they are no keys of the file
+        is_key = isinstance(node, Mapping) and part in node
+        is_place = isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)
+        if is_key or is_place:
+            keys.append(str(part))
+            node = node[part]
+    message = str(mistake["msg"]).removeprefix("Value error, ")
+    if mistake["type"] == "missing":
+        return f"{where}: {'.'.join([*keys, str(mistake['loc'][-1])])} is missing"
+    shown = "" if isinstance(node, Mapping) or mistake["type"] == "value_error" else f", not {node!r}"
+    return f"{where}: {'.'.join(keys) or 'top level'}: {message}{shown}"
+
+
+def config_yaml(config: RunConfig) -> str:
+    """The configuration as YAML, every value stated."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the YAML file, for editors."""
+    schema = RunConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Plait run", **schema}

@@ -1,0 +1,48 @@
+"""The whole run in one typed tree.
+
+In: plain data, as a YAML file holds it.
+Out: a frozen `RunConfig`.
+Invariant: every part is chosen by `kind` from a closed union, or named `my_module:MyConfig`; unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from plait.choices import Config
+from plait.config.evaluate import EvaluateConfig
+from plait.config.generate import GenerateConfig
+from plait.config.train import TrainConfig
+from plait.data.config import DataConfig
+from plait.encoders import (
+    AudioEncoderConfig,
+    AudioTransformerConfig,
+    ImageEncoderConfig,
+    ResNetConfig,
+    TextEncoderConfig,
+    TextTransformerConfig,
+)
+from plait.fusion import ConcatConfig, FusionConfig
+from plait.lm import LMConfig, TransformerConfig
+
+
+class EncodersConfig(Config):
+    """One encoder per modality; those of modalities that the run does not read are not built."""
+
+    text: TextEncoderConfig = TextTransformerConfig()
+    image: ImageEncoderConfig = ResNetConfig()
+    audio: AudioEncoderConfig = AudioTransformerConfig()
+
+
+class RunConfig(Config):
+    """A run: its data, its model, how it is trained, evaluated and asked."""
+
+    data: DataConfig
+    width: int = Field(128, ge=8, description="width of the language model and of what the encoders give")
+    encoders: EncodersConfig = EncodersConfig()
+    fusion: FusionConfig = ConcatConfig()
+    lm: LMConfig = TransformerConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    generate: GenerateConfig = GenerateConfig()
+    seed: int = Field(0, description="of every random draw")

@@ -1,0 +1,238 @@
+"""One row's fields → a `Sample`: every field checked and named if it is wrong.
+
+In: a `Row` as it stands in the manifest.
+Out: a `Sample` whose split may still be empty (drawn later) and the real paths of its media.
+Invariant: what a field may be does not depend on the file's format (a cell that holds a JSON list is that list).
+
+A `target` is a text (its one segment is named `target`), named segments, or a list of references, each a text or
+named segments. A segment may itself hold a list: reference i takes its i-th text, and a segment with one text lends
+it to all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plait.data.media import MediaFolder
+from plait.data.rows import MAX_TEXT, Row, RowError, missing, short, unknown_field
+from plait.data.splits import ALIASES, SPLITS, split_name
+from plait.errors import did_you_mean
+from plait.types import Modality, Reference, Sample
+
+ONE_SEGMENT = "target"
+"""The segment of a target that is a plain text."""
+
+NAME = re.compile(r"[^\W\d][\w-]*")
+RESERVED = ("end", "pad", "unknown")
+"""No segment's name: special tokens of every tokenizer are called so."""
+
+TARGET_FORMS = 'A target is a text, named segments ({"heard": "…", "answer": "…"}), or a list of such references.'
+
+
+class Parsed(NamedTuple):
+    """A sample, its split as written (None: not written), and the real paths of its media."""
+
+    sample: Sample
+    split: str | None
+    media: tuple[str, ...]
+
+
+class RowParser:
+    """Makes samples of rows. `inputs`: the modalities that are read; the others' fields are passed over."""
+
+    def __init__(self, media: MediaFolder, *, inputs: Sequence[Modality] | None, require_targets: bool) -> None:
+        self.media = media
+        self.inputs = frozenset(Modality if inputs is None else inputs)
+        self.require_targets = require_targets
+        self._layouts: dict[tuple[str, ...], dict[str, list[tuple[str, str]]]] = {}
+
+    def __call__(self, row: Row) -> Parsed:
+        """The sample of a row, or a `RowError` that knows the row's id."""
+        id = None
+        try:
+            dotted = self._layout(row)
+            id = _id(row)
+            images, image_files = self._images(row)
+            audio, audio_file = self._audio(row)
+            if Modality.VIDEO in self.inputs and not missing(row.fields.get("video")):
+                right = "Leave the field out, or name the inputs to read without it: data.inputs=[text,image,audio]."
+                raise RowError(
+                    "video", f"video is not read yet: {short(row.fields['video'])}", where=row.where, right=right
+                )
+            text = _text(row.fields.get("text"), "text", row.where) if Modality.TEXT in self.inputs else None
+            references = _references(row, dotted["target"])
+            if not references and self.require_targets:
+                raise RowError("no-target", "the row has no target", where=row.where, right=TARGET_FORMS)
+            groups = _groups(row, dotted["group"])
+            split = _split(row)
+            sample = Sample(id, split or "", text, images, audio, None, references, groups, row.where)
+            return Parsed(sample, split, (*image_files, *audio_file))
+        except RowError as error:
+            error.id = id
+            raise
+
+    def _layout(self, row: Row) -> Mapping[str, list[tuple[str, str]]]:
+        """The `group.NAME` and `target.NAME` fields as (field, NAME); a set of names is checked once."""
+        names = tuple(row.fields)
+        if names not in self._layouts:
+            for name in names:
+                if wrong := unknown_field(name):
+                    raise RowError("unknown-field", wrong[0], where=row.where, right=wrong[1])
+            parts = [(name, *name.split(".", 1)) for name in names if "." in name and not name.startswith("_")]
+            self._layouts[names] = {
+                head: [(n, tail) for n, h, tail in parts if h == head] for head in ("group", "target")
+            }
+        return self._layouts[names]
+
+    def _images(self, row: Row) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+        value = row.fields.get("image")
+        if missing(value) or Modality.IMAGE not in self.inputs:
+            return (), ()
+        names = [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name]
+        if not names or (isinstance(value, list) and len(names) < len(value)):
+            right = "Give the path of one picture, or a list of paths."
+            raise RowError("type", f"image {short(value)} is not a path", where=row.where, right=right)
+        found = [self.media.find(name, field="image", where=row.where) for name in names]
+        return tuple(file.path for file in found), tuple(file.real for file in found)
+
+    def _audio(self, row: Row) -> tuple[Path | None, tuple[str, ...]]:
+        value = row.fields.get("audio")
+        if missing(value) or Modality.AUDIO not in self.inputs:
+            return None, ()
+        if not isinstance(value, str):
+            raise RowError(
+                "type", f"audio {short(value)} is not a path", where=row.where, right="Give the path of one recording."
+            )
+        file = self.media.find(value, field="audio", where=row.where)
+        return file.path, (file.real,)
+
+
+def _id(row: Row) -> str:
+    value = row.fields.get("id")
+    if (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and value.strip().lower() == "nan"):
+        right = "Give every row a name of its own, or leave the field empty: the row's number is its id then."
+        raise RowError("id", "id is NaN", where=row.where, right=right)
+    name = _name(value, "id", row.where)
+    return f"row-{row.number}" if name is None else name
+
+
+def _name(value: Any, field: str, where: str) -> str | None:
+    """A short name (of a row, of a group) from a text or a whole number."""
+    if missing(value):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 17.0: what data frames make of a whole number in a column with gaps
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        raise RowError(
+            "type", f"{field} is {short(value)}", where=where, right=f"Give {field} as a text or a whole number."
+        )
+    name = _text(str(value), field, where)
+    return name and name.strip()
+
+
+def _text(value: Any, field: str, where: str) -> str | None:
+    """A text, None if missing. Whole numbers are texts as well: CSV cannot tell them apart."""
+    if missing(value):
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise RowError("type", f"{field} is {short(value)}, not a text", where=where, right="Write it between quotes.")
+    if len(value) >= MAX_TEXT:
+        right = f"A text has fewer than {MAX_TEXT:,} characters: cut it into several rows."
+        raise RowError("long-text", f"{field} is a text of {len(value):,} characters", where=where, right=right)
+    if "\0" in value:
+        what = f"{field} holds a NUL character (character {value.index(chr(0)) + 1})"
+        raise RowError("nul", what, where=where, right="Remove it: it is no text.")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            what = f"{field} is not UTF-8 (character {error.start + 1})"
+            raise RowError("not-utf8", what, where=where, right="Save the file as UTF-8.") from None
+    return value
+
+
+def _split(row: Row) -> str | None:
+    value = row.fields.get("split")
+    if missing(value):
+        return None
+    split = split_name(value) if isinstance(value, str) else None
+    if split is None:
+        right = did_you_mean(str(value).strip().lower(), [*SPLITS, *ALIASES])
+        raise RowError("split", f"split {short(value)} is unknown", where=row.where, right=right)
+    return split
+
+
+def _groups(row: Row, dotted: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The row's groupings: a plain `group` is the grouping named `group`."""
+    value = row.fields.get("group")
+    named = dict(value) if isinstance(value, dict) else {"group": value}
+    named |= {name: row.fields[field] for field, name in dotted}
+    found: dict[str, str] = {}
+    for name, one in named.items():
+        field = "group" if name == "group" else f"group.{name}"
+        text = _name(one, field, row.where)
+        if text is not None and text.lower() == "nan":
+            right = "It would tie all such rows together: leave it empty, or give the real value."
+            raise RowError("group", f"{field} is {text!r}", where=row.where, right=right)
+        if text is not None:
+            found[name] = text
+    return found
+
+
+def _references(row: Row, dotted: Sequence[tuple[str, str]]) -> tuple[Reference, ...]:
+    """The row's references, empty where it has no target at all."""
+    value = row.fields.get("target")
+    if dotted and any(not missing(row.fields[field]) for field, _ in dotted):
+        if not missing(value):
+            both = f"target and {dotted[0][0]} are both given"
+            raise RowError("target", both, where=row.where, right="Give one text or named segments, not both.")
+        # A column names the segment in every row: an empty cell is an empty text there.
+        value = {name: "" if missing(row.fields[field]) else row.fields[field] for field, name in dotted}
+    if missing(value):
+        return ()
+    references: list[Reference] = []
+    for one in value if isinstance(value, list) else [value]:
+        references += (
+            _spread(one, row.where) if isinstance(one, dict) else [{ONE_SEGMENT: _segment(one, "target", row.where)}]
+        )
+    for reference in references:
+        if all(missing(text) for text in reference.values()):
+            raise RowError("no-target", "the target is empty", where=row.where, right=TARGET_FORMS)
+        if set(reference) != set(references[0]):
+            what = f"one reference has the segments {', '.join(references[0])}, another {', '.join(reference)}"
+            raise RowError("segments", what, where=row.where, right="Name the same segments in all of them.")
+    return tuple(references)
+
+
+def _segment(value: Any, field: str, where: str) -> str:
+    """A segment's text; it may be empty, but it is written."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        raise RowError(
+            "target", f"{field} is null", where=where, right='Write "" for a segment in which nothing is said.'
+        )
+    return _text(value, field, where) or ""
+
+
+def _spread(segments: Mapping[str, Any], where: str) -> list[dict[str, str]]:
+    """One reference per place of the segments' lists."""
+    for name in segments:
+        if not NAME.fullmatch(name) or name in RESERVED:
+            right = f"A segment's name is letters, digits, '-' and '_', and none of {', '.join(RESERVED)}."
+            raise RowError("segments", f"{short(name)} cannot name a segment of the target", where=where, right=right)
+    counts = {len(value) for value in segments.values() if isinstance(value, list)} - {1}
+    if len(counts) > 1 or 0 in counts:
+        lists = ", ".join(f"{name}: {len(value)}" for name, value in segments.items() if isinstance(value, list))
+        right = "Give every segment one text, or as many as the others."
+        raise RowError("target", f"the segments have different numbers of texts ({lists})", where=where, right=right)
+
+    def at(name: str, value: Any, place: int) -> str:
+        one = value[place if len(value) > 1 else 0] if isinstance(value, list) else value
+        return _segment(one, f"target.{name}", where)
+
+    return [{name: at(name, value, i) for name, value in segments.items()} for i in range(max(counts, default=1))]

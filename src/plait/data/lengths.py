@@ -1,0 +1,176 @@
+"""How long samples are, found without decoding: for buckets, for the estimate of memory, for the choice of workers.
+
+In: samples and the preprocessor that will make batches of them.
+Out: `Lengths`; the shapes and bytes of the largest batch that can come.
+Invariant: a file that cannot be read has length 0 here and is refused where it is decoded; the largest batch bounds
+every batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from plait.data.audio import SAMPLE_RATE, AudioConfig, num_frames
+from plait.data.draws import Draw
+from plait.data.preprocess import Preprocessor
+from plait.types import Batch, Items, Modality, Sample
+
+MAX_HEADERS = 20_000
+"""Sound files whose headers are read (70 µs each); of more, the size in bytes stands for the length."""
+
+FRAMES_A_SECOND = 100
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Per sample: frames of sound, tokens of text input, pictures, positions of every reference; 0 = it has none."""
+
+    audio: np.ndarray
+    text: np.ndarray
+    image: np.ndarray
+    references: tuple[tuple[int, ...], ...]
+
+    def of(self, samples: Sequence[Sample], draw: Draw) -> dict[str, np.ndarray]:
+        """The lengths of the parts that can be padded, with the target that each sample has in this draw."""
+        numbers = [draw.reference_of(sample) for sample in samples]
+        target = [1 if k is None else lengths[k] for k, lengths in zip(numbers, self.references, strict=True)]
+        return {"audio": self.audio, "text": self.text, "target": np.array(target, dtype=np.int64)}
+
+
+def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Lengths:
+    """The lengths of the inputs that the preprocessor reads."""
+    inputs, config = preprocessor.modalities, preprocessor.config
+    n = len(samples)
+    audio = _frames(samples, config.audio) if Modality.AUDIO in inputs else np.zeros(n, dtype=np.int64)
+    image = [len(sample.image) if Modality.IMAGE in inputs else 0 for sample in samples]
+    text = [
+        min(len(preprocessor.encode(sample.text)), config.text.max_tokens)
+        if Modality.TEXT in inputs and sample.text
+        else 0
+        for sample in samples
+    ]
+    return Lengths(
+        audio,
+        np.array(text, dtype=np.int64),
+        np.array(image, dtype=np.int64),
+        tuple(_reference_lengths(sample, preprocessor) for sample in samples),
+    )
+
+
+def _reference_lengths(sample: Sample, preprocessor: Preprocessor) -> tuple[int, ...]:
+    places = preprocessor.segments
+    return tuple(
+        sum(1 + len(preprocessor.encode(texts[name])) for name in places if name in texts)
+        for texts in sample.references
+    )
+
+
+def _frames(samples: Sequence[Sample], config: AudioConfig) -> np.ndarray:
+    """Frames of each sample's sound, by its file's header; each file is looked at once."""
+    paths = {sample.audio: 0 for sample in samples if sample.audio is not None}
+    by_header = len(paths) <= MAX_HEADERS
+    for path in paths:
+        paths[path] = _frames_by_header(path) if by_header else _frames_by_size(path)
+    longest = round(config.max_seconds * FRAMES_A_SECOND)
+    return np.array([min(paths[s.audio], longest) if s.audio is not None else 0 for s in samples], dtype=np.int64)
+
+
+def _frames_by_header(path: Path) -> int:
+    import soundfile
+
+    try:
+        return max(1, num_frames(round(soundfile.info(path).duration * SAMPLE_RATE)))
+    except (soundfile.SoundFileError, OSError, ValueError):
+        return 0
+
+
+def _frames_by_size(path: Path) -> int:
+    """As if every file held 32,000 bytes a second: the order is right where all files have one format."""
+    try:
+        return max(1, num_frames(path.stat().st_size // 2))
+    except OSError:
+        return 0
+
+
+def decoded_bytes(samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor) -> int:
+    """What the cache would hold after one epoch: bytes of all distinct pictures and sounds, as they are kept."""
+    config = preprocessor.config
+    total = 0
+    if Modality.IMAGE in preprocessor.modalities:
+        pictures = {path for sample in samples for path in sample.image}
+        total += len(pictures) * 3 * config.image.size**2
+    of_file = {s.audio: int(frames) for s, frames in zip(samples, lengths.audio, strict=True)}
+    a_frame = 4 * max(config.audio.num_mels, SAMPLE_RATE // FRAMES_A_SECOND if preprocessor.adds_noise else 0)
+    return total + sum(of_file.values()) * a_frame
+
+
+def automatic_workers(samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor) -> int:
+    """0 where all that is decoded fits the cache (no worker beats a warm one), otherwise cores − 1, 8 at most."""
+    if decoded_bytes(samples, lengths, preprocessor) <= preprocessor.cache.max_bytes:
+        return 0
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 1
+
+
+class WorstBatch(NamedTuple):
+    """The largest batch that can come: the shape of each part's values, the seconds of sound in it, its bytes."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    seconds: float
+    num_bytes: int
+
+    def make(self) -> Batch:
+        """A batch of these shapes without padding, of zeros: what a trial step for the estimate of memory reads."""
+        batch_size, width = self.shapes["target"]
+        inputs = {}
+        for modality in Modality:
+            if modality.value in self.shapes:
+                shape = self.shapes[modality.value]
+                values = torch.zeros(shape, dtype=torch.long if modality is Modality.TEXT else torch.float32)
+                lengths = torch.full((shape[0],), 1 if modality is Modality.IMAGE else shape[1], dtype=torch.long)
+                inputs[modality] = Items(values, lengths, _spread(shape[0], batch_size))
+        tokens = torch.zeros(batch_size, width, dtype=torch.long)
+        return Batch(
+            ids=tuple(f"worst-{number}" for number in range(batch_size)),
+            inputs=inputs,
+            tokens=tokens,
+            targets=tokens.clone(),
+            segments=tokens.clone(),
+            weights=torch.ones(batch_size),
+        )
+
+
+def _spread(num_items: int, batch_size: int) -> torch.Tensor:
+    """An index that gives every item to one sample."""
+    places = max(1, -(-num_items // batch_size))
+    index = torch.full((batch_size * places,), -1, dtype=torch.long)
+    index[:num_items] = torch.arange(num_items)
+    return index.reshape(places, batch_size).T.contiguous()
+
+
+def worst_batch(samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor, batch_size: int) -> WorstBatch:
+    """A bound of every batch of `batch_size` of these samples: all of them as long as the longest."""
+    config = preprocessor.config
+    size = min(batch_size, len(samples))
+    longest_target = max([1, *(length for of_sample in lengths.references for length in of_sample)])
+    shapes: dict[str, tuple[int, ...]] = {"target": (size, min(longest_target, config.max_target_tokens))}
+    num_texts, num_sounds = (min(size, int((of > 0).sum())) for of in (lengths.text, lengths.audio))
+    frames = max(1, int(lengths.audio.max(initial=0)))
+    if Modality.TEXT in preprocessor.modalities:
+        shapes["text"] = (num_texts, max(1, int(lengths.text.max(initial=0))))
+    if Modality.IMAGE in preprocessor.modalities:
+        pictures = int(np.sort(lengths.image)[::-1][:size].sum())
+        shapes["image"] = (pictures, 3, config.image.size, config.image.size)
+    if Modality.AUDIO in preprocessor.modalities:
+        shapes["audio"] = (num_sounds, frames, config.audio.num_mels)
+    elements = {part: int(np.prod(shape)) for part, shape in shapes.items()}
+    eight_bytes = elements["target"] * 3 + elements.get("text", 0)
+    num_bytes = 8 * eight_bytes + 4 * (elements.get("image", 0) + elements.get("audio", 0))
+    seconds = num_sounds * frames / FRAMES_A_SECOND if Modality.AUDIO in preprocessor.modalities else 0.0
+    return WorstBatch(shapes, seconds, num_bytes)

@@ -1,0 +1,251 @@
+"""A manifest → the samples that a run trains on, with everything that was left out counted and named.
+
+In: a JSONL, CSV, TSV or Parquet file (`rows.py`), or a folder of media with same-named .txt files (`folder.py`).
+Out: a `Dataset`.
+Invariant: every row is a sample or in `left_out`; all samples with a target have the same segments, in one order; ids
+are unique; every media file was there and not empty when the manifest was read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from plait.data.fields import TARGET_FORMS, Parsed, RowParser
+from plait.data.folder import manifest_in, read_folder
+from plait.data.media import MediaFolder
+from plait.data.rows import Row, RowError, read_rows
+from plait.data.splits import SplitConfig, draw_splits, known_split
+from plait.errors import UserError, did_you_mean
+from plait.types import Modality, Sample
+
+OnError = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that is not among the samples: its place, its id if it could be read, why, and the kind of the reason."""
+
+    where: str
+    id: str | None
+    reason: str
+    code: str = "row"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The samples of a manifest in file order, their segments in the order in which they are said, and what occurs.
+
+    `path` is the manifest: a file, or the folder itself. `drawn`: the manifest names no split, so splits were drawn.
+    """
+
+    path: Path
+    samples: list[Sample]
+    segments: tuple[str, ...]
+    modalities: tuple[Modality, ...]
+    left_out: list[LeftOut]
+    drawn: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the paths of the media are relative to."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def split(self, name: str, *, needed: bool = False) -> list[Sample]:
+        """The samples of a split (`val` means `tune`); where it is `needed`, having none is the user's mistake."""
+        wanted = known_split(name)
+        found = [sample for sample in self.samples if sample.split == wanted]
+        if needed and not found:
+            counts = Counter(sample.split for sample in self.samples)
+            there = ", ".join(f"{split}: {count} rows" for split, count in counts.items()) or "no rows at all"
+            left = f", {len(self.left_out)} left out" if self.left_out else ""
+            right = f"There are {there}{left}. Give some rows `split: {wanted}`."
+            raise UserError(f"no row is in the split {wanted!r}", where=str(self.path), right=right)
+        return found
+
+
+class _Refuser:
+    """Raises what is wrong with a row, or writes it down where the user said that the rest goes on."""
+
+    def __init__(self, on_error: OnError) -> None:
+        self.on_error = on_error
+        self.left_out: list[LeftOut] = []
+
+    def __call__(self, error: RowError) -> None:
+        harmless = error.code == "other-file"  # a README beside the pictures stops nobody, and is listed
+        if self.on_error == "stop" and not harmless:
+            raise error
+        self.left_out.append(LeftOut(error.where or "", error.id, error.reason, error.code))
+
+
+def read_manifest(
+    path: Path | str,
+    *,
+    inputs: Sequence[Modality] | None = None,
+    segments: Sequence[str] | None = None,
+    split: SplitConfig | None = None,
+    allow_outside: bool = False,
+    on_error: OnError = "stop",
+    require_targets: bool = True,
+) -> Dataset:
+    """Read a manifest. A row that cannot be used raises `UserError`; with `on_error="skip"` it is left out and listed.
+
+    `inputs`: the modalities to read (None = all), the others are passed over. `segments`: the segments to read, in this
+    order (None = those that the rows have). `split`: how rows are split if none names its split.
+    `require_targets=False`: rows need no target (they are to be answered), and without splits all of them are `test`.
+    """
+    dataset = read_rows_of(
+        path,
+        inputs=inputs,
+        segments=segments,
+        split=split,
+        allow_outside=allow_outside,
+        on_error=on_error,
+        require_targets=require_targets,
+    )
+    if not dataset.samples:
+        if dataset.left_out:
+            first = dataset.left_out[0]
+            what = f"no row can be used: {len(dataset.left_out)} left out, the first at {first.where}: {first.reason}"
+            raise UserError(what, where=str(dataset.path))
+        raise UserError(
+            "the manifest holds no row", where=str(dataset.path), right="Write one row per sample below the header."
+        )
+    return dataset
+
+
+def read_rows_of(
+    path: Path | str,
+    *,
+    inputs: Sequence[Modality] | None,
+    segments: Sequence[str] | None,
+    split: SplitConfig | None,
+    allow_outside: bool,
+    on_error: OnError,
+    require_targets: bool,
+) -> Dataset:
+    """`read_manifest` for who also wants to hear of a manifest in which no row is usable."""
+    path = Path(path)
+    if path.is_dir():
+        path = manifest_in(path) or path
+    refuse = _Refuser(on_error)
+    media = MediaFolder(path if path.is_dir() else path.parent, allow_outside=allow_outside)
+    parse = RowParser(media, inputs=inputs, require_targets=require_targets)
+    rows = read_folder(path) if path.is_dir() else read_rows(path)
+    parsed = _unique(_parsed(rows, parse, refuse), refuse)
+    chosen = _choose_segments(parsed, segments)
+    parsed = list(_with_segments(parsed, chosen, refuse))
+    samples, drawn = _with_splits(parsed, split or SplitConfig(), refuse, path=path, unlabelled=not require_targets)
+    found = {modality for sample in samples for modality in sample.present}
+    modalities = tuple(modality for modality in Modality if modality in found)
+    return Dataset(path, samples, chosen.names, modalities, refuse.left_out, drawn)
+
+
+def _parsed(rows: Iterable[Row | RowError], parse: RowParser, refuse: _Refuser) -> Iterator[Parsed]:
+    for row in rows:
+        if isinstance(row, RowError):
+            refuse(row)
+            continue
+        try:
+            yield parse(row)
+        except RowError as error:
+            refuse(error)
+
+
+def _unique(parsed: Iterable[Parsed], refuse: _Refuser) -> list[Parsed]:
+    """The rows whose id was not there before."""
+    first: dict[str, str] = {}
+    kept: list[Parsed] = []
+    for one in parsed:
+        sample = one.sample
+        if sample.id in first:
+            what = f"id {sample.id!r} is already at {first[sample.id]}"
+            right = "Give every row its own id, or none."
+            refuse(RowError("duplicate-id", what, where=sample.where, right=right, id=sample.id))
+        else:
+            first[sample.id] = sample.where
+            kept.append(one)
+    return kept
+
+
+class _Segments(NamedTuple):
+    """The segments to read, and whether a row may have others beside them."""
+
+    names: tuple[str, ...]
+    given: bool
+    rows: int
+
+
+def _choose_segments(parsed: Sequence[Parsed], given: Sequence[str] | None) -> _Segments:
+    """The segments that the user named, else those that most rows have (in the order of the first of these rows)."""
+    layouts = [tuple(one.sample.references[0]) for one in parsed if one.sample.references]
+    if given is not None:
+        known = {name for layout in set(layouts) for name in layout}
+        for name in given:
+            if known and name not in known:
+                raise UserError(
+                    f"no row has a segment {name!r}", where="data.segments", right=did_you_mean(name, known)
+                )
+        return _Segments(tuple(given), True, len(layouts))
+    counts = Counter(frozenset(layout) for layout in layouts)
+    if not counts:
+        return _Segments((), False, 0)
+    most, rows = counts.most_common(1)[0]
+    return _Segments(next(layout for layout in layouts if frozenset(layout) == most), False, rows)
+
+
+def _with_segments(parsed: Iterable[Parsed], segments: _Segments, refuse: _Refuser) -> Iterator[Parsed]:
+    """The rows with their segments in one order; a row with others is refused."""
+    wanted = set(segments.names)
+    for one in parsed:
+        sample = one.sample
+        if not sample.references or tuple(sample.references[0]) == segments.names:
+            yield one
+            continue
+        has = set(sample.references[0])
+        if has == wanted or (segments.given and has > wanted):
+            ordered = tuple({name: reference[name] for name in segments.names} for reference in sample.references)
+            yield one._replace(sample=replace(sample, references=ordered))
+            continue
+        others = (
+            "data.segments names"
+            if segments.given
+            else f"{segments.rows} other row{'s have' if segments.rows > 1 else ' has'}"
+        )
+        what = f"the target has the segments {', '.join(sample.references[0])}; {others} {', '.join(segments.names)}"
+        right = f"Name the same segments in every row. {TARGET_FORMS}"
+        refuse(RowError("segments", what, where=sample.where, right=right, id=sample.id))
+
+
+def _with_splits(
+    parsed: list[Parsed], config: SplitConfig, refuse: _Refuser, *, path: Path, unlabelled: bool
+) -> tuple[list[Sample], bool]:
+    """The samples with their splits, and whether these were drawn here."""
+    written = sum(one.split is not None for one in parsed)
+    if written:
+        kept: list[Sample] = []
+        for one in parsed:
+            if one.split is None:
+                what = f"the row has no split, {written} other{'s have' if written > 1 else ' has'}"
+                right = "Give every row a split (train, tune or test), or none: then it is drawn by group."
+                refuse(RowError("split", what, where=one.sample.where, right=right, id=one.sample.id))
+            else:
+                kept.append(one.sample)
+        return kept, False
+    if unlabelled or not parsed:
+        return [replace(one.sample, split="test") for one in parsed], False
+    groupings = {name for one in parsed for name in one.sample.groups}
+    for name in config.groupings or ():
+        if name not in groupings:
+            right = did_you_mean(name, groupings) if groupings else "No row has a group."
+            raise UserError(f"no row has a grouping {name!r}", where="data.split.by", right=right)
+    by = groupings if config.groupings is None else set(config.groupings)
+    keys = [[*(item for item in one.sample.groups.items() if item[0] in by), *one.media] for one in parsed]
+    try:
+        splits = draw_splits([one.sample.id for one in parsed], keys, config)
+    except UserError as error:
+        raise UserError(error.what, where=str(path), right=error.right) from error
+    return [replace(one.sample, split=split) for one, split in zip(parsed, splits, strict=True)], True

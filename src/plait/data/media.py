@@ -1,0 +1,112 @@
+"""The media files that a manifest names: found inside its folder, there, and not empty.
+
+In: the folder of the manifest and the path that a row gives.
+Out: the `Path` to open and the real path that tells whether two rows name the same file.
+Invariant: a path outside the folder, links followed, is refused before the file is touched, unless allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from plait.data.folder import FIELD_OF
+from plait.data.rows import RowError, short
+
+
+class MediaFile(NamedTuple):
+    """`path` is what to open; `real`, with every link followed, is the same for two names of one file."""
+
+    path: Path
+    real: str
+
+
+class _Problem(NamedTuple):
+    code: str
+    what: str
+    right: str
+
+
+class MediaFolder:
+    """Finds media relative to the manifest's folder. Every name and every folder is looked up once."""
+
+    def __init__(self, folder: Path, *, allow_outside: bool = False) -> None:
+        self.folder = Path(os.path.abspath(folder))  # noqa: PTH100 - Path.absolute keeps '..'
+        self.root = os.path.realpath(folder)
+        self.allow_outside = allow_outside
+        self._found: dict[str, MediaFile | _Problem] = {}
+        self._real_folders: dict[str, str] = {}
+        self._names: dict[str, dict[str | tuple[str | None, str], str]] = {}
+
+    def find(self, name: str, *, field: str, where: str) -> MediaFile:
+        """The file that a row's field names, or a `RowError`."""
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = self._look(name)
+        if isinstance(found, _Problem):
+            raise RowError(found.code, f"{field} {short(name, 200)} {found.what}", where=where, right=found.right)
+        return found
+
+    def _look(self, name: str) -> MediaFile | _Problem:
+        if "\0" in name:
+            return _Problem("path", "holds a NUL character", "A path is plain text.")
+        if name.startswith(("http://", "https://", "s3://", "gs://", "data:")):
+            return _Problem(
+                "path", "is an address, not a file", "Download it into the manifest's folder and give its path there."
+            )
+        path = ""
+        try:
+            path = os.path.join(self.folder, name)  # noqa: PTH118 - three times as fast as Path on 100,000 rows
+            real = self._real_path(path)
+            if not self.allow_outside and not self._inside(real):
+                return _Problem(
+                    "path-outside",
+                    f"is outside the manifest's folder (it is {real})",
+                    "Move it into the folder, or allow it: data.allow_outside=true.",
+                )
+            status = os.stat(real)  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return _Problem("media-missing", f"is missing (looked for {path})", self._hint(name, path))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            return _Problem("media-missing", f"cannot be opened: {reason}", "Give the path of a file that can be read.")
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not an ordinary file"
+            return _Problem("media-missing", f"is {kind}", "Give the path of one file.")
+        if status.st_size == 0:
+            return _Problem("media-empty", "is empty (0 bytes)", "Copy the file again, or leave the row out.")
+        return MediaFile(Path(path), real)
+
+    def _inside(self, real: str) -> bool:
+        return real.startswith(self.root.rstrip(os.sep) + os.sep)
+
+    def _real_path(self, path: str) -> str:
+        """`os.path.realpath`, with the folder's part looked up once per folder."""
+        head, tail = os.path.split(path)
+        if tail in ("", ".", ".."):
+            return os.path.realpath(path)
+        folder = self._real_folders.get(head)
+        if folder is None:
+            folder = self._real_folders[head] = os.path.realpath(head)
+        real = os.path.join(folder, tail)  # noqa: PTH118
+        return os.path.realpath(real) if os.path.islink(real) else real  # noqa: PTH114
+
+    def _hint(self, name: str, path: str) -> str:
+        """What a file that is not there may have been meant to be: the same name written in another way."""
+        if "\\" in name:
+            return "Write paths with '/'."
+        head, tail = os.path.split(path)
+        if head not in self._names:
+            names = os.listdir(head) if os.path.isdir(head) else []  # noqa: PTH208, PTH112
+            self._names[head] = {_kind_and_stem(entry): entry for entry in names} | {n.lower(): n for n in names}
+        near = self._names[head].get(tail.lower()) or self._names[head].get(_kind_and_stem(tail))
+        beside = f"Did you mean {near!r}? " if near else ""
+        return f"{beside}Paths are relative to the manifest's folder, {self.folder}."
+
+
+def _kind_and_stem(name: str) -> tuple[str | None, str]:
+    """What a.JPG and a.png have in common."""
+    stem, suffix = os.path.splitext(name.lower())  # noqa: PTH122
+    return FIELD_OF.get(suffix), stem

@@ -1,0 +1,287 @@
+"""Samples → one `Batch`: text to ids, pictures to pixels, sound to log-mel, targets to tokens.
+
+In: samples; the run's tokenizer, segments and modalities; for training the seed and the epoch of all random draws.
+Out: `Prepared`: the batch, which of the samples are in it, which were left out and why.
+Invariant: what a sample becomes depends on the sample, the configuration and (seed, epoch) only: not on the samples
+beside it, nor on the process, nor on what the cache holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from plait.data.audio import AudioAugmentConfig, augment_wave, load_audio, log_mels, spec_augment
+from plait.data.cache import CacheKey, DecodedCache, cache_key
+from plait.data.collate import SegmentTokens, collate_index, collate_sequences, collate_targets, num_target_positions
+from plait.data.config import DataConfig
+from plait.data.draws import Draw
+from plait.data.image import ImageAugmentConfig, augment_image, load_image, normalise_images
+from plait.data.manifest import LeftOut
+from plait.data.text import Tokenizer
+from plait.errors import UserError
+from plait.types import Batch, Items, Modality, Sample
+
+MAX_REMEMBERED_TEXTS = 200_000
+"""Texts whose ids are remembered; beyond it each is tokenized whenever it is met (about 10 µs a sentence)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came of a request: `batch` is None where no sample was left; `kept` are the places of those in it."""
+
+    batch: Batch | None
+    kept: tuple[int, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    cut: tuple[str, ...] = ()
+    """Ids of the samples whose text input was longer than `max_tokens`."""
+
+
+@dataclass
+class _Items:
+    """One modality's items while a batch is gathered: values by key, what each was made from, and each sample's keys.
+
+    `waves` are clips whose log-mel is still to be computed, with the place in the cache that it is to take.
+    """
+
+    values: dict[Hashable, Tensor] = field(default_factory=dict)
+    sources: dict[Hashable, tuple[Sample, int]] = field(default_factory=dict)
+    waves: dict[Hashable, tuple[Tensor, CacheKey | None]] = field(default_factory=dict)
+    rows: list[list[Hashable]] = field(default_factory=list)
+
+    def numbered(self) -> tuple[list[Hashable], list[list[int]]]:
+        """The keys in the order of their first use, and each sample's items by number."""
+        numbers: dict[Hashable, int] = {}
+        rows = [[numbers.setdefault(key, len(numbers)) for key in row] for row in self.rows]
+        return list(numbers), rows
+
+
+class Preprocessor:
+    """Makes batches. `left_out` (by id) and `cut` (ids of samples whose text was cut) hold what `batch` met so far."""
+
+    def __init__(
+        self, config: DataConfig, tokenizer: Tokenizer, segments: Sequence[str], modalities: Sequence[Modality]
+    ) -> None:
+        if Modality.VIDEO in modalities:
+            raise UserError("video is not read yet", where="data.inputs", right="Take text, image and audio.")
+        self.config, self.tokenizer = config, tokenizer
+        self.segments = tuple(segments)
+        self.modalities = tuple(m for m in Modality if m in modalities)
+        self.cache = DecodedCache(config.cache_mb * 2**20)
+        self.left_out: dict[str, LeftOut] = {}
+        self.cut: set[str] = set()
+        self._segment_ids = [tokenizer.segment_id(name) for name in self.segments]
+        self._ids: dict[str, tuple[int, ...]] = {}
+        self._image_preparation = "image" + config.image.model_dump_json(exclude={"augment"})
+        self._audio_preparation = "audio" + config.audio.model_dump_json(exclude={"augment"})
+
+    def batch(
+        self, samples: Sequence[Sample], *, training: bool, seed: int = 0, epoch: int = 0, reference: int | None = None
+    ) -> Batch:
+        """The batch of these samples, in this order; with `on_error: skip` those that cannot be read go to `left_out`.
+
+        `reference=k` asks for the k-th reference, not the drawn or first one; a sample that has none has no target.
+        """
+        prepared = self.prepare(samples, Draw(training, seed, epoch, reference))
+        self.note(prepared)
+        if prepared.batch is None:
+            reasons = "; ".join(f"{gone.where or gone.id}: {gone.reason}" for gone in prepared.left_out[:3])
+            raise UserError(f"none of the batch's {len(samples)} samples can be used ({reasons})")
+        return prepared.batch
+
+    def note(self, prepared: Prepared) -> None:
+        """Add what a request left out or cut to the lists."""
+        self.left_out.update((gone.id or gone.where, gone) for gone in prepared.left_out)
+        self.cut.update(prepared.cut)
+
+    def prepare(self, samples: Sequence[Sample], draw: Draw, weights: Sequence[float] | None = None) -> Prepared:
+        """The batch, and what became of each sample; nothing is noted. `weights`: of the samples in the loss."""
+        items = {modality: _Items() for modality in self.modalities}
+        targets: list[list[SegmentTokens]] = []
+        kept: list[int] = []
+        left_out: list[LeftOut] = []
+        for place, sample in enumerate(samples):
+            try:
+                target = self.target(sample, draw.reference_of(sample))
+                keys = {modality: self._gather(modality, sample, draw, found) for modality, found in items.items()}
+            except UserError as error:
+                if self.config.on_error == "stop":
+                    raise
+                left_out.append(LeftOut(where=sample.where, id=sample.id, reason=_reason(error), code="unusable"))
+                continue
+            kept.append(place)
+            targets.append(target)
+            for modality, of_sample in keys.items():
+                items[modality].rows.append(of_sample)
+        if not kept:
+            return Prepared(None, (), tuple(left_out))
+        batch = Batch(
+            tuple(samples[place].id for place in kept),
+            {modality: self._collate(modality, found, draw) for modality, found in items.items()},
+            *collate_targets(
+                targets, start_id=self._segment_ids[0], end_id=self.tokenizer.end_id, pad_id=self.tokenizer.pad_id
+            ),
+            torch.tensor([1.0 if weights is None else weights[place] for place in kept], dtype=torch.float32),
+        )
+        cut = tuple(samples[place].id for place in kept if self._is_cut(samples[place]))
+        return Prepared(batch, tuple(kept), tuple(left_out), cut)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """A text's ids, uncut."""
+        ids = self._ids.get(text)
+        if ids is None:
+            ids = tuple(self.tokenizer.encode(text))
+            if len(self._ids) < MAX_REMEMBERED_TEXTS:
+                self._ids[text] = ids
+        return ids
+
+    def target(self, sample: Sample, reference: int | None) -> list[SegmentTokens]:
+        """The tokens of one reference, by segment in the run's order; a target that is too long is refused, not cut."""
+        if reference is None:
+            return []
+        texts = sample.references[reference]
+        target = [
+            SegmentTokens(place, token, self.encode(texts[name]))
+            for place, (name, token) in enumerate(zip(self.segments, self._segment_ids, strict=True))
+            if name in texts
+        ]
+        if not target:
+            right = f"Name at least one of: {', '.join(self.segments)}."
+            raise UserError(
+                f"the target has only the segments {', '.join(texts)}", where=sample.where or sample.id, right=right
+            )
+        length, limit = num_target_positions(target), self.config.max_target_tokens
+        if length > limit:
+            raise UserError(
+                f"the target has {length} tokens",
+                where=sample.where or sample.id,
+                right=f"At most {limit} are taken: shorten it, or raise data.max_target_tokens.",
+            )
+        return target
+
+    def _is_cut(self, sample: Sample) -> bool:
+        text = sample.text if Modality.TEXT in self.modalities else None
+        return text is not None and len(self.encode(text)) > self.config.text.max_tokens
+
+    def _gather(self, modality: Modality, sample: Sample, draw: Draw, items: _Items) -> list[Hashable]:
+        """Put a sample's items of one modality among those of the batch; their keys."""
+        if not sample.has(modality):
+            return []
+        if modality is Modality.TEXT:
+            return self._gather_text(sample.text or "", items)
+        paths = sample.image if modality is Modality.IMAGE else (sample.audio,)
+        keys: list[Hashable] = []
+        for place, path in enumerate(path for path in paths if path is not None):
+            # What is changed at random is each sample's own; otherwise one file is one item, whoever has it.
+            key = (path, sample.id, place) if self._is_augmented(modality, draw) else path
+            if key not in items.sources:
+                items.sources[key] = (sample, place)
+                try:
+                    if modality is Modality.IMAGE:
+                        items.values[key] = self._pixels(path)
+                    else:
+                        self._sound(path, key, draw, items)
+                except UserError as error:
+                    del items.sources[key]
+                    raise _placed(error, sample, modality, path) from error
+            keys.append(key)
+        return keys
+
+    def _gather_text(self, text: str, items: _Items) -> list[Hashable]:
+        ids = self.encode(text)[: self.config.text.max_tokens]
+        if not ids:
+            return []
+        if ids not in items.values:
+            items.values[ids] = torch.tensor(ids, dtype=torch.long)
+        return [ids]
+
+    def _is_augmented(self, modality: Modality, draw: Draw) -> bool:
+        if modality is Modality.IMAGE:
+            return draw.training and self.config.image.augment != ImageAugmentConfig()
+        return draw.training and modality is Modality.AUDIO and self.config.audio.augment != AudioAugmentConfig()
+
+    def _pixels(self, path: Path) -> Tensor:
+        """A picture, decoded and resized, as bytes."""
+        key = cache_key(path, self._image_preparation)
+        return self._cached(key, lambda: load_image(path, self.config.image))
+
+    def _sound(self, path: Path, key: Hashable, draw: Draw, items: _Items) -> None:
+        """A clip's log-mel if it is at hand, otherwise its wave, to become one; with noise, a new one every epoch."""
+        if draw.training and self.adds_noise:
+            wave = self._cached(
+                cache_key(path, "wave " + self._audio_preparation), lambda: load_audio(path, self.config.audio)
+            )
+            items.waves[key] = (
+                augment_wave(wave, self.config.audio.augment, draw.generator("noise", *items.sources[key])),
+                None,
+            )
+            return
+        place = cache_key(path, "log-mel " + self._audio_preparation)
+        mel = self.cache.get(place)
+        if mel is None:
+            items.waves[key] = (load_audio(path, self.config.audio), place)
+        else:
+            items.values[key] = mel
+
+    def _cached(self, key: CacheKey | None, decode: Callable[[], Tensor]) -> Tensor:
+        found = self.cache.get(key)
+        if found is None:
+            found = decode()
+            self.cache.put(key, found)
+        return found
+
+    def _collate(self, modality: Modality, items: _Items, draw: Draw) -> Items:
+        """The items of the samples that are in the batch, changed at random where that is asked for."""
+        keys, rows = items.numbered()
+        augmented = self._is_augmented(modality, draw)
+        if modality is Modality.AUDIO:
+            self._add_mels(items, keys)
+        values = [items.values[key] for key in keys]
+        if modality is Modality.IMAGE:
+            config = self.config.image
+            if augmented:
+                values = [
+                    augment_image(value, config.augment, draw.generator("augment image", *items.sources[key]))
+                    for key, value in zip(keys, values, strict=True)
+                ]
+            pixels = torch.stack(values) if values else torch.zeros(0, 3, config.size, config.size, dtype=torch.uint8)
+            lengths = torch.ones(len(values), dtype=torch.long)
+            return Items(normalise_images(pixels, config), lengths, collate_index(rows))
+        if augmented:
+            values = [
+                spec_augment(value, self.config.audio.augment, draw.generator("augment audio", *items.sources[key]))
+                for key, value in zip(keys, values, strict=True)
+            ]
+        empty, fill = torch.zeros(1, self.config.audio.num_mels), 0
+        if modality is Modality.TEXT:
+            empty, fill = torch.zeros(1, dtype=torch.long), self.tokenizer.pad_id
+        lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
+        return Items(collate_sequences(values, empty, fill), lengths, collate_index(rows))
+
+    def _add_mels(self, items: _Items, keys: Sequence[Hashable]) -> None:
+        """The log-mels of all clips that are still waves."""
+        waiting = [key for key in keys if key in items.waves]
+        mels = log_mels([items.waves[key][0] for key in waiting], self.config.audio) if waiting else []
+        for key, mel in zip(waiting, mels, strict=True):
+            items.values[key] = mel
+            self.cache.put(items.waves[key][1], mel)
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether training adds noise to waves, so that waves are cached and not log-mels."""
+        return self.config.audio.augment.noise > 0
+
+
+def _placed(error: UserError, sample: Sample, modality: Modality, path: Path) -> UserError:
+    """The same mistake, said of the sample's row."""
+    file = "" if str(path) in error.what else f" {path}"
+    return UserError(f"{modality}{file}: {error.what}", where=sample.where or sample.id, right=error.right)
+
+
+def _reason(error: UserError) -> str:
+    """The message without the place, which stands beside it."""
+    return f"{error.what.rstrip('.')}. {error.right}" if error.right else error.what

@@ -1,0 +1,59 @@
+"""A trained run as something that can be asked: samples in, texts and losses out.
+
+In: a `Run` and samples.
+Out: batches, `Generated` texts, and each sample's loss per segment in bits.
+Invariant: nothing is drawn or augmented; samples come back in their own order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from plait.config import GenerateConfig
+from plait.data.preprocess import Preprocessor
+from plait.generate import Generated, generate
+from plait.run import Run
+from plait.types import IGNORED, Batch, Sample
+
+BITS_PER_NAT = 1 / math.log(2)
+
+
+class RunAnswerer:
+    """Answers with a run's model, on the device that the model is on."""
+
+    def __init__(
+        self,
+        run: Run,
+        config: GenerateConfig | None = None,
+        *,
+        choices: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.run, self.config, self.choices = run, config or run.config.generate, choices
+        self.device = run.model.lm.embedding.table.device
+        self.preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities)
+
+    def batches(self, samples: Sequence[Sample], batch_size: int) -> Iterator[Batch]:
+        """Batches in the order of the samples."""
+        for start in range(0, len(samples), batch_size):
+            yield self.preprocessor.batch(samples[start : start + batch_size], training=False).to(self.device)
+
+    def generate(self, batch: Batch) -> list[Generated]:
+        """What the model says to each sample."""
+        return generate(self.run.model, self.run.tokenizer, batch, self.config, choices=self.choices)
+
+    @torch.inference_mode()
+    def token_losses(self, batch: Batch) -> list[dict[str, tuple[float, float]]]:
+        """What the model loses on each sample's target: segment → (bits, tokens)."""
+        losses = (self.run.model.token_losses(batch) * BITS_PER_NAT).double().cpu()
+        segments = batch.segments.cpu().masked_fill(batch.targets.cpu() == IGNORED, -1)
+        found: list[dict[str, tuple[float, float]]] = [{} for _ in range(len(batch))]
+        for number, name in enumerate(self.run.segments):
+            here = segments == number
+            bits, counts = losses.masked_fill(~here, 0).sum(dim=1).tolist(), here.sum(dim=1).tolist()
+            for row, (total, count) in enumerate(zip(bits, counts, strict=True)):
+                if count:
+                    found[row][name] = (total, float(count))
+        return found

@@ -1,0 +1,260 @@
+"""The record of an evaluation: one row per sample and a summary, in one Parquet file with a JSON of the summary beside it.
+
+In: a `Record`; or the path of one.
+Out: `records/<split>[-inputs].parquet` and `.json`; or the `Record`, equal to the one that was written.
+Invariant: each file is written under another name, synced and renamed, so a crash leaves the previous record whole. What could not
+be scored is null with a reason in words, never 0 and never NaN.
+
+Columns: `id`, `split`, `inputs`, `tags`, `groups`, `seconds`; for each segment `SEGMENT.references`, `.output`, `.bits`,
+`.num_tokens`, `.log_probability`, `.unscored` (metric → reason) and one column per metric, `SEGMENT.METRIC`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plait.errors import UserError
+from plait.evaluate.statistics import Constant, Figure
+from plait.types import Modality
+
+FORMAT = 1
+_METADATA_KEY = b"plait"
+
+Figures = Mapping[str, Mapping[str, Figure]]
+"""Segment → metric → figure."""
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """One segment of one sample: what was right, what was said, and how good it is.
+
+    `scores` holds this sample's own value of each metric (None: see `unscored`). `bits` is −log2 of the target's probability over
+    `num_tokens` tokens. `log_probability` is the mean natural logarithm per generated token.
+    """
+
+    references: tuple[str, ...]
+    output: str | None = None
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    bits: float | None = None
+    num_tokens: float | None = None
+    log_probability: float | None = None
+    unscored: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One evaluated sample. `inputs` are those that the model was given; `seconds` its share of its batch's generation."""
+
+    id: str
+    split: str
+    inputs: tuple[str, ...]
+    tags: Mapping[str, str]
+    groups: Mapping[str, str]
+    segments: Mapping[str, SegmentRow]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of an evaluation and all that made them.
+
+    `metrics`: segment → metric → figure. `by`: the same for the samples of one tag (`pattern=spoken`) or of two
+    (`pattern=spoken,sentence=unheard`). `definitions`: what each metric counts. `unscored`: segment → reason → number of samples.
+    `inputs`: the modalities to which the evaluation was restricted, None for all.
+    """
+
+    split: str
+    n: int
+    seed: int
+    inputs: tuple[str, ...] | None
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+    metrics: Figures
+    by: Mapping[str, Figures] = field(default_factory=dict)
+    definitions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unscored: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The segments, in the order in which they are said."""
+        return tuple(self.metrics)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, ready for JSON: no NaN in it."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Summary:
+        """The summary of `to_json`."""
+        fields = {key: value for key, value in data.items() if key != "format"}
+        fields["metrics"] = _figures(fields["metrics"])
+        fields["by"] = {pattern: _figures(figures) for pattern, figures in fields["by"].items()}
+        fields["inputs"] = None if fields["inputs"] is None else tuple(fields["inputs"])
+        fields["notes"] = tuple(fields["notes"])
+        return cls(**fields)
+
+
+def _figures(data: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Figure]]:
+    def one(value: Mapping[str, Any]) -> Figure:
+        constant = value["constant"] and Constant(**value["constant"])
+        return Figure(**{**value, "constant": constant})
+
+    return {segment: {name: one(value) for name, value in metrics.items()} for segment, metrics in data.items()}
+
+
+@dataclass(frozen=True)
+class Record:
+    """The product of an evaluation."""
+
+    rows: tuple[Row, ...]
+    summary: Summary
+
+
+def record_path(folder: Path, split: str, inputs: Iterable[Modality] | None = None) -> Path:
+    """`folder/records/<split>[-inputs].parquet`; no input at all is called `no_input`."""
+    if inputs is None:
+        return folder / "records" / f"{split}.parquet"
+    chosen = set(inputs)
+    names = "+".join(modality.value for modality in Modality if modality in chosen) or "no_input"
+    return folder / "records" / f"{split}-{names}.parquet"
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write the Parquet file and the summary's JSON beside it, each whole or not at all."""
+    import pyarrow.parquet as parquet
+
+    text = json.dumps(_plain(record.summary.to_json()), allow_nan=False, ensure_ascii=False, indent=1)
+    table = _table(record).replace_schema_metadata({_METADATA_KEY: text.encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(path) as draft:
+        parquet.write_table(table, draft, compression="zstd")
+    with _replacing(path.with_suffix(".json")) as draft:
+        draft.write_text(text + "\n", encoding="utf-8")
+
+
+def read_record(path: Path | str) -> Record:
+    """Read what `write_record` wrote."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    path = Path(path)
+    wanted = "a record that `plait evaluate` wrote (RUN/records/*.parquet)"
+    if not path.is_file():
+        raise UserError("no such record", where=str(path), right=f"Give {wanted}")
+    try:
+        table = parquet.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"cannot be read as Parquet: {error}", where=str(path), right=f"Give {wanted}") from error
+    text = (table.schema.metadata or {}).get(_METADATA_KEY)
+    if text is None:
+        raise UserError("is no record of an evaluation", where=str(path), right=f"Give {wanted}")
+    data = json.loads(text)
+    if data["format"] != FORMAT:
+        raise UserError(
+            f"is a record of format {data['format']}, this version reads {FORMAT}",
+            where=str(path),
+            right="Evaluate the run again",
+        )
+    summary = Summary.from_json(data)
+    names = _columns(summary)
+    return Record(tuple(_read_row(values, names) for values in table.to_pylist()), summary)
+
+
+def _columns(summary: Summary) -> dict[str, tuple[str, ...]]:
+    """The metrics that have a column, per segment: those of texts; losses are in `bits` and `num_tokens`."""
+    from plait.evaluate.metrics import METRIC_NAMES
+
+    return {segment: tuple(n for n in METRIC_NAMES if n in figures) for segment, figures in summary.metrics.items()}
+
+
+def _table(record: Record) -> Any:
+    import pyarrow as pa
+
+    words = pa.map_(pa.string(), pa.string())
+    rows = record.rows
+
+    def column(values: Sequence[object], kind: Any) -> Any:
+        return pa.array(values, type=kind)
+
+    columns = {
+        "id": column([row.id for row in rows], pa.string()),
+        "split": column([row.split for row in rows], pa.string()),
+        "inputs": column([list(row.inputs) for row in rows], pa.list_(pa.string())),
+        "tags": column([list(row.tags.items()) for row in rows], words),
+        "groups": column([list(row.groups.items()) for row in rows], words),
+        "seconds": column([row.seconds for row in rows], pa.float64()),
+    }
+    for segment, names in _columns(record.summary).items():
+        parts = [row.segments[segment] for row in rows]
+        columns[f"{segment}.references"] = column([list(p.references) for p in parts], pa.list_(pa.string()))
+        columns[f"{segment}.output"] = column([p.output for p in parts], pa.string())
+        for name in ("bits", "num_tokens", "log_probability"):
+            columns[f"{segment}.{name}"] = column([getattr(p, name) for p in parts], pa.float64())
+        columns[f"{segment}.unscored"] = column([list(p.unscored.items()) for p in parts], words)
+        for name in names:
+            columns[f"{segment}.{name}"] = column([p.scores.get(name) for p in parts], pa.float64())
+    return pa.table(columns)
+
+
+def _read_row(values: Mapping[str, Any], names: Mapping[str, tuple[str, ...]]) -> Row:
+    segments = {
+        segment: SegmentRow(
+            references=tuple(values[f"{segment}.references"]),
+            output=values[f"{segment}.output"],
+            scores={name: values[f"{segment}.{name}"] for name in metrics},
+            bits=values[f"{segment}.bits"],
+            num_tokens=values[f"{segment}.num_tokens"],
+            log_probability=values[f"{segment}.log_probability"],
+            unscored=dict(values[f"{segment}.unscored"]),
+        )
+        for segment, metrics in names.items()
+    }
+    return Row(
+        id=values["id"],
+        split=values["split"],
+        inputs=tuple(values["inputs"]),
+        tags=dict(values["tags"]),
+        groups=dict(values["groups"]),
+        segments=segments,
+        seconds=values["seconds"],
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that what is written equals what is read back as JSON."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+class _replacing:
+    """A draft beside `path` that takes its place only if the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Path:
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".part")
+        os.close(handle)
+        self.draft = Path(name)
+        return self.draft
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.draft.unlink(missing_ok=True)
+            return
+        with self.draft.open("rb") as file:
+            os.fsync(file.fileno())
+        self.draft.chmod(0o644)
+        self.draft.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,121 @@
+"""Alignment: how the tokens of one modality become one vector per text position.
+
+In: tokens `(B, L, D)` with their mask, and at each step text states `(B, T, D)`.
+Out: `(B, T, D)`, or `(B, 1, D)` where the vector is the same for every position.
+Invariant: what depends on the tokens alone is computed once, in `prepare`; `read` adds what depends on the text.
+
+mean: masked mean. pool: attention pooling with a learned query. attend: the text state is the query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.layers import Attention, attention_bias
+from plait.types import Condition, Features, Modality
+
+AlignKind = Literal["attend", "mean", "pool"]
+
+
+class Mean(nn.Module):
+    """The mean of the real tokens."""
+
+    def prepare(self, tokens: Features) -> dict[str, Tensor]:
+        """The mean, `(B, 1, D)`."""
+        weights = tokens.mask[..., None].to(tokens.values.dtype)
+        mean = (tokens.values * weights).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True)
+        return {"vector": mean}
+
+    def read(self, states: Float[Tensor, "B T D"], prepared: Mapping[str, Tensor]) -> Float[Tensor, "B 1 D"]:
+        """The same vector for every position."""
+        return prepared["vector"]
+
+
+class Pool(nn.Module):
+    """Multi-head attention pooling: one learned query reads the tokens."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.question = nn.Parameter(torch.randn(width))
+        self.attention = Attention(width, width, num_heads, output=False)
+
+    def prepare(self, tokens: Features) -> dict[str, Tensor]:
+        """What the learned query reads, `(B, 1, D)`."""
+        bias = attention_bias(tokens.mask[:, None, None, :], tokens.values.dtype)
+        question = self.question.to(tokens.values.dtype).expand(len(tokens.values), 1, -1)
+        return {"vector": self.attention(question, *self.attention.keys(tokens.values), bias=bias)}
+
+    def read(self, states: Float[Tensor, "B T D"], prepared: Mapping[str, Tensor]) -> Float[Tensor, "B 1 D"]:
+        """The same vector for every position."""
+        return prepared["vector"]
+
+
+class Attend(nn.Module):
+    """The text state is the query, so every word reads what it needs. The state is normed first: its scale grows with depth."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, width, num_heads, output=False)
+
+    def prepare(self, tokens: Features) -> dict[str, Tensor]:
+        """Keys and values, once per sample."""
+        keys, values = self.attention.keys(tokens.values)
+        return {"keys": keys, "values": values, "bias": attention_bias(tokens.mask[:, None, None, :])}
+
+    def read(self, states: Float[Tensor, "B T D"], prepared: Mapping[str, Tensor]) -> Float[Tensor, "B T D"]:
+        """What each position reads."""
+        return self.attention(self.norm(states), prepared["keys"], prepared["values"], bias=prepared["bias"])
+
+
+def build_alignment(kind: AlignKind, width: int, num_heads: int) -> Mean | Pool | Attend:
+    """The alignment named `kind`."""
+    match kind:
+        case "mean":
+            return Mean()
+        case "pool":
+            return Pool(width, num_heads)
+        case "attend":
+            return Attend(width, num_heads)
+
+
+class Alignments(nn.Module):
+    """One alignment per modality; their tensors travel in a `Condition` under `modality.name`."""
+
+    def __init__(self, kind: AlignKind, modalities: tuple[Modality, ...], width: int, num_heads: int) -> None:
+        super().__init__()
+        self.modalities = modalities
+        self.by_modality = nn.ModuleDict({m.value: build_alignment(kind, width, num_heads) for m in modalities})
+
+    def alignment(self, modality: Modality) -> Mean | Pool | Attend:
+        """The alignment of one modality."""
+        module = self.by_modality[modality.value]
+        assert isinstance(module, Mean | Pool | Attend)
+        return module
+
+    def prepare(self, tokens: Mapping[Modality, Features]) -> Condition:
+        """What depends on the tokens alone."""
+        values: dict[str, Tensor] = {}
+        for modality in self.modalities:
+            prepared = self.alignment(modality).prepare(tokens[modality])
+            values.update({f"{modality}.{name}": value for name, value in prepared.items()})
+        return Condition(values)
+
+    def read(self, states: Float[Tensor, "B T D"], condition: Condition) -> list[Float[Tensor, "B T D"]]:
+        """c_m(t) of every modality, in the order of `Modality`."""
+        return [self.read_one(modality, states, condition) for modality in self.modalities]
+
+    def read_one(
+        self, modality: Modality, states: Float[Tensor, "B T D"], condition: Condition
+    ) -> Float[Tensor, "B T D"]:
+        """c_m(t) of one modality."""
+        start = f"{modality}."
+        prepared = {
+            name.removeprefix(start): value for name, value in condition.values.items() if name.startswith(start)
+        }
+        return self.alignment(modality).read(states, prepared).expand_as(states)

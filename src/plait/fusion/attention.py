@@ -1,0 +1,65 @@
+"""Attention: `W Attn(q = norm(h_t), kv = [Z_1; …; Z_M])`, one softmax over the tokens of all modalities, which compete.
+
+Vaswani et al. 2017 over the joint token set. Parameters: 4 D². Plain form: without the residual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.layers import Attention, attention_bias
+from plait.types import Condition, Features, Modality
+
+
+class AttentionConfig(OwnAlignmentOptions):
+    """`Attn(q = h_t, kv = [Z_1; …; Z_M])`: one softmax over all modalities' tokens; the modalities compete."""
+
+    kind: Literal["attention"] = "attention"
+    at: Place = Field(
+        1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
+    )
+    num_heads: int = Field(4, ge=1, description="attention heads")
+    plain: bool = Field(False, description="without the residual of the text state")
+
+    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> AttentionFusion:
+        """The fusion."""
+        return AttentionFusion(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+
+
+def join(tokens: Mapping[Modality, Features]) -> Features:
+    """The tokens of all modalities in one row."""
+    values = torch.cat([part.values for part in tokens.values()], dim=1)
+    return Features(values, torch.cat([part.mask for part in tokens.values()], dim=1))
+
+
+class AttentionFusion(Fusion):
+    """See the module."""
+
+    def __init__(
+        self, config: AttentionConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+    ) -> None:
+        super().__init__()
+        self.at = (resolve_place(config.at, num_blocks),)
+        self.plain = config.plain
+        self.tokens = ModalityTokens(feature_widths, width)
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, width, config.num_heads)
+
+    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+        """Keys and values of all tokens."""
+        tokens = join(self.tokens(features))
+        keys, values = self.attention.keys(tokens.values)
+        return Condition({"keys": keys, "values": values, "bias": attention_bias(tokens.mask[:, None, None, :])})
+
+    def fuse(self, states: Float[Tensor, "B T D"], condition: Condition, place: int) -> Float[Tensor, "B T D"]:
+        """What each position reads, added to it."""
+        had = condition.values
+        read = self.attention(self.norm(states), had["keys"], had["values"], bias=had["bias"])
+        return read if self.plain else states + read

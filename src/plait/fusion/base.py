@@ -1,0 +1,102 @@
+"""What every fusion has in common: where it acts, how it takes in features, and the absent token.
+
+In: features of any subset of the modalities `(B, L, E_m)`, and states of the text so far `(B, T, D)`.
+Out: a `Condition`, computed once per sample; states `(B, T, D)` that the language model's next block reads.
+Invariant: a sample that lacks a modality has exactly one token of it, the learned absent token, in training and in use; so no
+softmax and no product is ever empty, and nothing depends on values behind a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from plait.choices import Config
+from plait.errors import UserError
+from plait.types import Condition, Features, Modality
+
+Place = Annotated[int, Field(ge=0)] | Literal["last"]
+"""After which block of the language model a fusion acts: 0 = at the embeddings, k = after k blocks, last = before the head."""
+
+
+def resolve_place(place: Place, num_blocks: int) -> int:
+    """The number of the place in a language model of `num_blocks` blocks."""
+    if place == "last":
+        return num_blocks
+    if place > num_blocks:
+        raise UserError(
+            f"place {place} does not exist: the language model has {num_blocks} blocks",
+            where="fusion.at",
+            right=f"Take 0 (at the embeddings) to {num_blocks}, or last",
+        )
+    return place
+
+
+class FusionOptions(Config):
+    """The base of every fusion's configuration."""
+
+    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Fusion:
+        """The fusion for a language model of `num_blocks` blocks of `width`, and encoders of these widths."""
+        raise NotImplementedError
+
+
+class OwnAlignmentOptions(FusionOptions):
+    """A fusion that brings its own alignment refuses `align` with a reason."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_align(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "align" in data:
+            kind = data.get("kind", cls.__name__)
+            raise ValueError(f"{kind} brings its own alignment: leave `align` out (concat and product take it)")
+        return data
+
+
+class Fusion(nn.Module):
+    """The base of every fusion: it owns all its parameters and knows no language model.
+
+    `at` holds the places in rising order; `condition` is called once per sample, `fuse` at every place, for any number of
+    text positions, one step included.
+    """
+
+    at: tuple[int, ...]
+
+    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+        """What is computed once per sample."""
+        raise NotImplementedError
+
+    def fuse(self, states: Float[Tensor, "B T D"], condition: Condition, place: int) -> Float[Tensor, "B T D"]:
+        """The states that the block after `place` reads. Position t is changed by what it alone and the condition say."""
+        raise NotImplementedError
+
+
+class ModalityTokens(nn.Module):
+    """Features of every modality → tokens of the language model's width, with an absent token where a sample has none."""
+
+    def __init__(self, feature_widths: Mapping[Modality, int], width: int) -> None:
+        super().__init__()
+        self.modalities = tuple(m for m in Modality if m in feature_widths)
+        self.norms = nn.ModuleDict({m.value: nn.LayerNorm(feature_widths[m]) for m in self.modalities})
+        self.projections = nn.ModuleDict({m.value: nn.Linear(feature_widths[m], width) for m in self.modalities})
+        self.absent = nn.ParameterDict({m.value: nn.Parameter(torch.randn(width)) for m in self.modalities})
+
+    def forward(self, features: Mapping[Modality, Features]) -> dict[Modality, Features]:
+        """Tokens `(B, L, D)` of every modality that the fusion knows; L ≥ 1 and every sample has at least one."""
+        return {m: self.tokens_of(m, features[m]) for m in self.modalities}
+
+    def tokens_of(self, modality: Modality, features: Features) -> Features:
+        """The tokens of one modality."""
+        absent = self.absent[modality.value]
+        batch_size, num_tokens, _ = features.values.shape
+        if num_tokens == 0:
+            mask = torch.ones(batch_size, 1, dtype=torch.bool, device=absent.device)
+            return Features(absent.expand(batch_size, 1, -1), mask)
+        values = self.projections[modality.value](self.norms[modality.value](features.values))
+        first = torch.arange(num_tokens, device=absent.device) == 0
+        lacking = ~features.mask.any(dim=1, keepdim=True) & first
+        return Features(torch.where(lacking[..., None], absent.to(values.dtype), values), features.mask | lacking)

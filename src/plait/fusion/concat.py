@@ -1,0 +1,40 @@
+"""Concatenation: `W [h_t; c_1; …; c_M]`, the field's default.
+
+Plain form: the projected concatenation `W [x_1; …; x_n]` alone. Parameters beside the alignment: (M + 1) D².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.fusion.combination import Combination, CombinationOptions
+from plait.types import Modality
+
+
+class ConcatConfig(CombinationOptions):
+    """`W [h_t; c_1; …; c_M]`: states and aligned vectors side by side, mixed by one matrix."""
+
+    kind: Literal["concat"] = "concat"
+
+    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Concat:
+        """The fusion."""
+        return Concat(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+
+
+class Concat(Combination):
+    """See the module."""
+
+    def __init__(
+        self, config: ConcatConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+    ) -> None:
+        super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+        self.mix = nn.Linear((len(feature_widths) + 1) * width, width, bias=False)
+
+    def update(self, states: Float[Tensor, "B T D"], aligned: list[Float[Tensor, "B T D"]]) -> Float[Tensor, "B T D"]:
+        """One matrix over everything."""
+        return self.mix(torch.cat([states, *aligned], dim=-1))

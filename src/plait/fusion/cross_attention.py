@@ -1,0 +1,94 @@
+"""Gated cross-attention (Flamingo, arXiv 2204.14198): `x + tanh(a) xattn(x, Z)`, then `x + tanh(b) FF(x)`, at every place.
+
+a = b = 0 at the start, so that the untrained fusion leaves the language model as it is. Parameters: 12 D² per place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.errors import UserError
+from plait.fusion.attention import join
+from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.layers import Attention, FeedForward, attention_bias
+from plait.types import Condition, Features, Modality
+
+
+class CrossAttentionConfig(OwnAlignmentOptions):
+    """`x + tanh(a) xattn(x, Z)`, `x + tanh(b) FF(x)` with a = b = 0 at the start: for language models that exist already."""
+
+    kind: Literal["cross_attention"] = "cross_attention"
+    at: tuple[Place, ...] | Place | Literal["every"] = Field("every", description="places: one, a list, or every block")
+    num_heads: int = Field(4, ge=1, description="attention heads")
+
+    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> CrossAttention:
+        """The fusion."""
+        return CrossAttention(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+
+    def places(self, num_blocks: int) -> tuple[int, ...]:
+        """The places in rising order; `every` is after each block but the last, or at the embeddings of a single block."""
+        if self.at == "every":
+            return tuple(range(1, num_blocks)) or (0,)
+        listed = self.at if isinstance(self.at, tuple) else (self.at,)
+        places = sorted({resolve_place(place, num_blocks) for place in listed})
+        if not places:
+            raise UserError("no place is named", where="fusion.at", right="Name one, a list, or every")
+        return tuple(places)
+
+
+class GatedBlock(nn.Module):
+    """The layers of one place."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, width, num_heads)
+        self.attention_gate = nn.Parameter(torch.zeros(1))
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, bias=False)
+        self.feed_forward_gate = nn.Parameter(torch.zeros(1))
+
+    def forward(
+        self, states: Float[Tensor, "B T D"], keys: Tensor, values: Tensor, bias: Tensor
+    ) -> Float[Tensor, "B T D"]:
+        """Read, then think, both behind their gates."""
+        read = self.attention(self.attention_norm(states), keys, values, bias=bias)
+        states = states + torch.tanh(self.attention_gate) * read
+        return states + torch.tanh(self.feed_forward_gate) * self.feed_forward(self.feed_forward_norm(states))
+
+
+class CrossAttention(Fusion):
+    """See the module."""
+
+    def __init__(
+        self, config: CrossAttentionConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+    ) -> None:
+        super().__init__()
+        self.at = config.places(num_blocks)
+        self.tokens = ModalityTokens(feature_widths, width)
+        self.blocks = nn.ModuleDict({str(place): GatedBlock(width, config.num_heads) for place in self.at})
+
+    def block(self, place: int) -> GatedBlock:
+        """The layers of one place."""
+        block = self.blocks[str(place)]
+        assert isinstance(block, GatedBlock)
+        return block
+
+    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+        """Keys and values of all tokens, for each place its own."""
+        tokens = join(self.tokens(features))
+        values: dict[str, Tensor] = {"bias": attention_bias(tokens.mask[:, None, None, :])}
+        for place in self.at:
+            values[f"keys.{place}"], values[f"values.{place}"] = self.block(place).attention.keys(tokens.values)
+        return Condition(values)
+
+    def fuse(self, states: Float[Tensor, "B T D"], condition: Condition, place: int) -> Float[Tensor, "B T D"]:
+        """The gated block of this place."""
+        had = condition.values
+        return self.block(place)(states, had[f"keys.{place}"], had[f"values.{place}"], had["bias"])

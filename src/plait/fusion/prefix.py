@@ -1,0 +1,56 @@
+"""Prefix: the projected tokens of all modalities stand before the text (LLaVA, arXiv 2304.08485).
+
+`prefix = W_2 gelu(W_1 Z_m)` in the order of the modalities. Parameters: Σ E_m D + D². The usual choice when the language model
+trains with it; it makes every sequence longer by Σ L_m positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from plait.fusion.attention import join
+from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions
+from plait.types import Condition, Features, Modality
+
+
+class PrefixConfig(OwnAlignmentOptions):
+    """Projected tokens stand before the text; the language model reads them like words."""
+
+    kind: Literal["prefix"] = "prefix"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_at(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("at", 0) != 0:
+            raise ValueError("prefix stands before the text, at the embeddings: leave `at` out (attention takes it)")
+        return {key: value for key, value in data.items() if key != "at"} if isinstance(data, dict) else data
+
+    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Prefix:
+        """The fusion."""
+        return Prefix(width=width, feature_widths=feature_widths)
+
+
+class Prefix(Fusion):
+    """See the module. `at` is empty: everything happens in the condition."""
+
+    at = ()
+
+    def __init__(self, *, width: int, feature_widths: Mapping[Modality, int]) -> None:
+        super().__init__()
+        self.tokens = ModalityTokens(feature_widths, width)
+        self.project = nn.Linear(width, width)
+
+    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+        """The prefix and its mask."""
+        tokens = join(self.tokens(features))
+        return Condition(prefix=Features(self.project(F.gelu(tokens.values)), tokens.mask))
+
+    def fuse(self, states: Float[Tensor, "B T D"], condition: Condition, place: int) -> Float[Tensor, "B T D"]:
+        """Never called: there is no place."""
+        raise AssertionError("a prefix has no place")

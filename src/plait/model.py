@@ -1,0 +1,159 @@
+"""The model: encoders, a fusion and a language model composed. The only place that knows all three.
+
+In: a `Batch`.
+Out: hidden states `(B, T, D)`, logits, and summed token losses.
+Invariant: what a sample gets does not depend on the other samples of its batch, on padding, or on values behind a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from plait.encoders import Encoder
+from plait.fusion import Fusion
+from plait.lm import Cache, LanguageModel
+from plait.types import IGNORED, Batch, Condition, Features, Items, Modality
+
+
+class LossSums(NamedTuple):
+    """Σ weight × loss of every target token (nats), Σ weight, and how many tokens: to be summed over micro-batches and ranks."""
+
+    total: Float[Tensor, ""]
+    weight: Float[Tensor, ""]
+    num_tokens: int
+
+
+class Model(nn.Module):
+    """See the module. A model without encoders has no fusion and is a plain language model."""
+
+    def __init__(self, *, encoders: Mapping[Modality, Encoder], fusion: Fusion | None, lm: LanguageModel) -> None:
+        super().__init__()
+        self.modalities = tuple(m for m in Modality if m in encoders)
+        self.encoders = nn.ModuleDict({m.value: encoders[m] for m in self.modalities})
+        self.fusion = fusion
+        self.lm = lm
+
+    def encoder(self, modality: Modality) -> Encoder:
+        """The encoder of one modality."""
+        encoder = self.encoders[modality.value]
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    def encode(self, inputs: Mapping[Modality, Items], batch_size: int) -> dict[Modality, Features]:
+        """Features `(B, L, E)` of every modality of the model; L = 0 where no sample of the batch has it.
+
+        Each item is encoded once, however many samples share it, and only if a sample uses it.
+        """
+        return {m: self.encode_one(m, inputs.get(m), batch_size) for m in self.modalities}
+
+    def encode_one(self, modality: Modality, items: Items | None, batch_size: int) -> Features:
+        """The features of one modality."""
+        encoder = self.encoder(modality)
+        used = items and only_used(items)
+        if used is None:
+            device = self.lm.embedding.table.device
+            values = torch.zeros(batch_size, 0, encoder.width, device=device)
+            return Features(values, torch.zeros(batch_size, 0, dtype=torch.bool, device=device))
+        return gather(encoder(used), used.index)
+
+    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+        """What the fusion computes once per sample."""
+        return Condition() if self.fusion is None else self.fusion.condition(features)
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "B T"],
+        condition: Condition,
+        *,
+        mask: Bool[Tensor, "B T"] | None = None,
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """The last block's states at the text positions; with a `cache`, positions follow those it remembers, and it is updated.
+
+        The blocks run in order; the fusion acts at its places, on the text; a prefix stands before the first position.
+        """
+        memory = self.lm.empty_cache() if cache is None else cache
+        states = self.lm.embed(tokens)
+        num_prefix = 0
+        if condition.prefix is not None and memory.length == 0:
+            prefix = condition.prefix
+            num_prefix = prefix.values.shape[1]
+            states = torch.cat([prefix.values.to(states.dtype), states], dim=1)
+            text_mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
+            mask = torch.cat([prefix.mask, text_mask], dim=1)
+        steps = self.lm.steps(states, mask, memory)
+        for place in range(self.lm.num_blocks + 1):
+            if self.fusion is not None and place in self.fusion.at:
+                text = self.fusion.fuse(states[:, num_prefix:], condition, place)
+                states = torch.cat([states[:, :num_prefix], text], dim=1) if num_prefix else text
+            if place < self.lm.num_blocks:
+                states, memory.blocks[place] = self.lm.block(place)(
+                    states, memory.blocks[place], steps, remember=cache is not None
+                )
+        if cache is not None:
+            cache.advance(mask, *states.shape[:2])
+        return states[:, num_prefix:]
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B T D"]:
+        """Hidden states of a whole batch."""
+        features = self.encode(batch.inputs, len(batch))
+        return self.hidden(batch.tokens, self.condition(features))
+
+    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
+        """Weighted token losses, summed; logits are computed at the scored positions only."""
+        hidden = self(batch)
+        scored = batch.targets != IGNORED
+        losses = F.cross_entropy(
+            self.lm.logits(hidden[scored]).float(),
+            batch.targets[scored],
+            reduction="none",
+            label_smoothing=label_smoothing,
+        )
+        weights = batch.weights[:, None].expand_as(batch.targets)[scored]
+        return LossSums((losses * weights).sum(), weights.sum(), len(losses))
+
+    def token_losses(self, batch: Batch) -> Float[Tensor, "B T"]:
+        """The loss of every target token in nats, 0 where the target is ignored."""
+        hidden = self(batch)
+        return token_losses(self.lm, hidden, batch.targets)
+
+    @property
+    def num_parameters(self) -> int:
+        """Trained and frozen numbers, shared ones once."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def token_losses(
+    lm: LanguageModel, hidden: Float[Tensor, "B T D"], targets: Int[Tensor, "B T"]
+) -> Float[Tensor, "B T"]:
+    """−log p(target) at every scored position, 0 elsewhere."""
+    scored = targets != IGNORED
+    losses = F.cross_entropy(lm.logits(hidden[scored]).float(), targets[scored], reduction="none")
+    return torch.zeros(targets.shape, device=losses.device).masked_scatter(scored, losses)
+
+
+def only_used(items: Items) -> Items | None:
+    """The items that some sample uses, and the index into them; None where none is used."""
+    used = items.index[items.index >= 0].unique()
+    if len(used) == 0:
+        return None
+    if len(used) == len(items.values):
+        return items
+    position = torch.full((len(items.values),), -1, dtype=torch.long, device=used.device)
+    position[used] = torch.arange(len(used), device=used.device)
+    index = torch.where(items.index >= 0, position[items.index.clamp(min=0)], -1)
+    return Items(items.values[used], items.lengths[used], index)
+
+
+def gather(features: Features, index: Int[Tensor, "B K"]) -> Features:
+    """Features of items `(R, L, E)` → features of samples `(B, K·L, E)`; places without an item are masked."""
+    rows = index.clamp(min=0)
+    values = features.values[rows].flatten(1, 2)
+    mask = (features.mask[rows] & (index >= 0)[..., None]).flatten(1, 2)
+    return Features(values, mask)

@@ -1,0 +1,275 @@
+"""From a configuration to a trained run.
+
+In: a configuration and a folder that is not there yet; or the folder of a run that was left.
+Out: the run, with its best weights.
+Invariant: everything that the run depends on is in the folder before the first step: a crash at any later instant can be
+resumed, without the corpus that word vectors were trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from plait.build import build_model
+from plait.config import RunConfig
+from plait.data.loader import Loader, Position
+from plait.data.manifest import Dataset, LeftOut, read_manifest
+from plait.data.preprocess import Preprocessor
+from plait.data.text import Tokenizer
+from plait.environment import version_of
+from plait.errors import UserError
+from plait.run import CONFIG, ENVIRONMENT, MODEL, Run, load_weights, refuse_existing, replacing, write_config
+from plait.train.checkpoint import State, newest, read_state, save_checkpoint
+from plait.train.estimate import estimate
+from plait.train.lock import locked
+from plait.train.loop import Evaluate, TrainResult, settings, train
+from plait.train.optimiser import build_optimiser
+from plait.train.probe import choose
+from plait.train.progress import Progress, Quiet
+from plait.train.resume import merged
+from plait.types import Sample
+
+LEFT_OUT = "left_out.jsonl"
+
+
+class Fitted(NamedTuple):
+    """The run with its best weights, and how the training ended."""
+
+    run: Run
+    result: TrainResult
+
+
+class Loaders(NamedTuple):
+    """Training batches, and held-out ones where the manifest has a tune split."""
+
+    train: Loader
+    tune: Loader | None
+
+
+def fit(
+    config: RunConfig | None,
+    folder: Path | str,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    evaluate: Evaluate | None = None,
+) -> Fitted:
+    """Train `config` in `folder`; with `resume` go on with the run that is there (None = with its own configuration)."""
+    folder, progress = Path(folder), progress or Quiet()
+    if resume:
+        run, dataset = take_up(config, folder, progress)
+    else:
+        refuse_existing(folder)
+        if config is None:
+            raise UserError("nothing says what to train", right="Give a configuration, or --resume and a run folder.")
+        run, dataset = begin(config, folder, progress)
+    loaders = loaders_for(run.config, dataset, run.tokenizer)
+    tell(run, loaders, progress)
+    with locked(folder):
+        try:
+            result = train(
+                run, train_loader=loaders.train, tune_loader=loaders.tune, progress=progress, evaluate=evaluate
+            )
+        finally:
+            list_left_out(folder, dataset, loaders, progress)
+    load_weights(run.model, folder / MODEL)
+    run.model.eval()
+    return Fitted(run, result)
+
+
+def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dataset]:
+    """A new run: read, resolve, build, choose by measuring, write the folder with its first checkpoint."""
+    dataset = read_data(config)
+    config = resolved(config, dataset)
+    samples = dataset.split("train", needed=True)
+    progress.say(f"data: {len(samples)} samples to train on, {', '.join(config.data.inputs or ()) or 'no inputs'}")
+    segments = config.data.segments or ()
+    tokenizer = Tokenizer.train(config.data.tokenizer, texts_of(samples), segments)
+    built = build_model(
+        config, tokenizer, config.data.inputs or (), lambda: [tokenizer.tokens(text) for text in texts_of(samples)]
+    )
+    for place, share in built.coverage.items():
+        progress.say(f"{place}: word vectors for {share:.1%} of {tokenizer.size} tokens")
+    model = built.model.to(config.train.device)
+    progress.say(f"model: {model.num_parameters:,} parameters, {tokenizer.size} tokens")
+    _, batch = next(loaders_for(config, dataset, tokenizer, workers=0).train.batches(Position()))
+    with settings(config.train):
+        choice = choose(model, batch.to(config.train.device), config.train)
+    progress.say(f"chosen by measuring: {choice}" if choice.seconds else f"as configured: {choice}")
+    config = with_train(config, **choice.chosen._asdict())
+    state = State(
+        micro_batch_size=config.train.micro_batch_size or config.train.batch_size, data=fingerprint(samples)
+    )
+    optimiser = build_optimiser(model, config.train)
+
+    def fill(part: Path) -> None:
+        save_checkpoint(part, model, optimiser, state, vocabulary_size=tokenizer.size)
+
+    return Run.create(config, folder, tokenizer=tokenizer, model=model, fill=fill), dataset
+
+
+def take_up(config: RunConfig | None, folder: Path, progress: Progress) -> tuple[Run, Dataset]:
+    """The run that was left, with what may change of the configuration changed."""
+    run = Run.load(folder, weights=newest(folder) / MODEL if folder.is_dir() else None)
+    if config is not None:
+        given = resolved_paths(config)
+        run.config, found = merged(run.config, given, where=str(folder / CONFIG))
+        for change in found:
+            progress.say(f"changed: {change}")
+        if found:
+            with replacing(folder / CONFIG) as part:
+                write_config(run.config, part)
+    run.config = with_train(run.config, device=usable_device(run.config.train.device))
+    run.model.to(run.config.train.device)
+    dataset = read_data(run.config)
+    state = read_state(folder)
+    if state.data and state.data != fingerprint(dataset.split("train", needed=True)):
+        raise UserError(
+            "the training samples changed since this run began",
+            where=run.config.data.manifest,
+            right="Put the manifest back to go on, or train anew under another name.",
+        )
+    tell_versions(folder, progress)
+    progress.say(f"going on after step {state.step} of {run.config.train.steps}")
+    return run, dataset
+
+
+def tell_versions(folder: Path, progress: Progress) -> None:
+    """Say when another PyTorch goes on than began."""
+    before = json.loads((folder / ENVIRONMENT).read_text()).get("packages", {}).get("torch")
+    now = version_of("torch")
+    if before != now:
+        progress.say(f"begun with torch {before}, going on with {now}: the result may differ in its last bits")
+
+
+def tell(run: Run, loaders: Loaders, progress: Progress) -> None:
+    """The estimate, and what will be kept."""
+    config, state = run.config.train, read_state(run.folder)
+    if state.step < config.steps and not state.stopped_early:
+        worst = loaders.train.worst_batch().make().to(config.device)
+        with settings(config):
+            found = estimate(
+                run.model,
+                worst,
+                config,
+                micro_batch_size=state.micro_batch_size,
+                steps=config.steps - state.step,
+            )
+        progress.say(f"estimate: {found}")
+    if loaders.tune is None and config.evaluate_every is not None:
+        progress.say("no row is in the split 'tune': nothing is held out, and the last weights are kept")
+
+
+def read_data(config: RunConfig) -> Dataset:
+    """The manifest of a configuration."""
+    data = config.data
+    return read_manifest(
+        Path(data.manifest),
+        inputs=data.inputs,
+        segments=data.segments,
+        split=data.split,
+        allow_outside=data.allow_outside,
+        on_error=data.on_error,
+    )
+
+
+def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The configuration with everything stated that follows from the data and the machine."""
+    inputs = config.data.inputs
+    for modality in inputs or ():
+        if modality not in dataset.modalities:
+            found = ", ".join(dataset.modalities) or "no input at all"
+            raise UserError(f"no row has {modality}", where="data.inputs", right=f"The manifest has {found}.")
+    data = {"inputs": dataset.modalities if inputs is None else inputs, "segments": dataset.segments}
+    config = config.model_copy(update={"data": config.data.model_copy(update=data)})
+    threads = config.train.threads or torch.get_num_threads()
+    return with_train(resolved_paths(config), device=usable_device(config.train.device), threads=threads)
+
+
+def resolved_paths(config: RunConfig) -> RunConfig:
+    """The configuration with an absolute manifest."""
+    manifest = str(Path(config.data.manifest).resolve())
+    return config.model_copy(update={"data": config.data.model_copy(update={"manifest": manifest})})
+
+
+def with_train(config: RunConfig, **values: object) -> RunConfig:
+    """The configuration with other values under `train`."""
+    return config.model_copy(update={"train": config.train.model_copy(update=values)})
+
+
+def usable_device(wanted: str) -> str:
+    """The device to train on, refused where this machine lacks it."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        right = "This machine has: cpu" + ", cuda" * torch.cuda.is_available() + ". Leave it at auto."
+        raise UserError(f"cannot use the device {wanted!r}: {first_line(error)}", where="train.device", right=right) from error
+    return wanted
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without its explanations."""
+    return str(error).partition("\n")[0]
+
+
+def loaders_for(config: RunConfig, dataset: Dataset, tokenizer: Tokenizer, *, workers: int | None = -1) -> Loaders:
+    """The loaders of a run, with the configured number of workers unless another is given."""
+    segments, modalities = config.data.segments or (), config.data.inputs or ()
+    preprocessor = Preprocessor(config.data, tokenizer, segments, modalities)
+    workers = config.data.workers if workers == -1 else workers
+    size, seed, tune = config.train.batch_size, config.seed, dataset.split("tune")
+    return Loaders(
+        Loader(
+            dataset.split("train", needed=True),
+            preprocessor,
+            batch_size=size,
+            seed=seed,
+            training=True,
+            workers=workers,
+        ),
+        Loader(tune, preprocessor, batch_size=size, seed=seed, training=False, workers=workers) if tune else None,
+    )
+
+
+def texts_of(samples: Sequence[Sample]) -> list[str]:
+    """Every text of the samples: inputs, and all segments of all references."""
+    return [text for sample in samples for text in texts_of_one(sample)]
+
+
+def texts_of_one(sample: Sample) -> Iterable[str]:
+    """The texts of one sample."""
+    if sample.text is not None:
+        yield sample.text
+    for reference in sample.references:
+        yield from reference.values()
+
+
+def fingerprint(samples: Sequence[Sample]) -> str:
+    """A digest of the training samples: ids, inputs' names and texts, in order. Folders do not count, so data may move."""
+    digest = hashlib.blake2b(digest_size=16)
+    for sample in samples:
+        media = [path.name for path in (*sample.image, sample.audio, sample.video) if path is not None]
+        row = [sample.id, sample.text, [dict(r) for r in sample.references], media, dict(sample.groups)]
+        digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def list_left_out(folder: Path, dataset: Dataset, loaders: Loaders, progress: Progress) -> None:
+    """Write down which rows were not used and why, and say how many."""
+    found: dict[tuple[str, str | None], LeftOut] = {(left.where, left.id): left for left in dataset.left_out}
+    for loader in loaders:
+        if loader is not None:
+            found.update({(left.where, left.id): left for left in loader.left_out.values()})
+    if found:
+        with replacing(folder / LEFT_OUT) as part:
+            part.write_text("".join(json.dumps(asdict(left), ensure_ascii=False) + "\n" for left in found.values()))
+        progress.say(f"{len(found)} rows were left out: {folder / LEFT_OUT} names each and says why")

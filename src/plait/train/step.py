@@ -1,0 +1,167 @@
+"""One step of the optimiser.
+
+In: a model, its optimiser and a batch on the model's device.
+Out: the parameters updated, and the step's loss and gradient norm.
+Invariant: the loss is Σ weight × token loss ÷ Σ weight over the whole step, however it is cut into micro-batches; nothing is
+updated on a loss or gradient that is not finite. All draws of a step follow from the seed and the step's number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.errors import UserError
+from plait.seeds import derive_seed
+from plait.config import TrainConfig
+from plait.train.dropout import drop_modalities
+from plait.train.optimiser import set_learning_rate
+from plait.train.schedule import learning_rate
+from plait.train.split import loss_weight, split_batch
+from plait.types import Batch, Modality
+
+MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad allocation")
+
+
+@runtime_checkable
+class Sums(Protocol):
+    """What a model's loss gives: Σ weight × loss, and Σ weight."""
+
+    @property
+    def total(self) -> Tensor: ...
+
+    @property
+    def weight(self) -> Tensor: ...
+
+
+class StepResult(NamedTuple):
+    """One step: its loss in nats per (weighted) token, the token weight, the gradient norm before clipping, and its rate."""
+
+    loss: float
+    weight: float
+    gradient_norm: float
+    learning_rate: float
+    micro_batch_size: int
+
+
+class NonFinite(UserError):
+    """A loss or gradient that is no number: training stopped before the update. `ids` are the samples of the step."""
+
+    def __init__(self, what: str, *, step: int, ids: tuple[str, ...]) -> None:
+        self.step, self.ids = step, ids
+        shown = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+        super().__init__(
+            f"step {step}: {what}; the model was not updated. Samples: {shown}",
+            right="Look at these samples, or start anew with a lower train.learning_rate or train.clip, or train.dtype=fp32.",
+        )
+
+
+def autocast(device: torch.device, dtype: str) -> AbstractContextManager[object]:
+    """bf16 in the operations that gain by it, fp32 elsewhere; parameters are fp32 always."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bf16")
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's parameters are."""
+    return next(model.parameters()).device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is a lack of memory, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in MEMORY_WORDS)
+
+
+def forward_backward(
+    model: nn.Module, batch: Batch, *, micro_batch_size: int, dtype: str, label_smoothing: float
+) -> Float[Tensor, ""]:
+    """Gradients of the whole batch, micro-batch by micro-batch; the batch's loss."""
+    weight = loss_weight(batch)
+    totals: list[Tensor] = []
+    for part in split_batch(batch, micro_batch_size):
+        with autocast(device_of(model), dtype):
+            sums: Sums = model.loss(part, label_smoothing=label_smoothing)  # pyright: ignore[reportCallIssue]
+        (sums.total / weight).backward()
+        totals.append(sums.total.detach())
+    return torch.stack(totals).sum() / weight
+
+
+def within_memory(
+    attempt: Callable[[int], Float[Tensor, ""]], micro_batch_size: int, say: Callable[[str], None]
+) -> tuple[Float[Tensor, ""], int]:
+    """`attempt(size)` with the size halved until it fits; the result and the size that fitted."""
+    while True:
+        try:
+            return attempt(micro_batch_size), micro_batch_size
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # outside of the handler: its traceback holds the tensors that are in the way
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if micro_batch_size == 1:
+            raise UserError(
+                "out of memory with a single sample at a time",
+                right="Make the model, the pictures, or data.max_target_tokens smaller.",
+            )
+        micro_batch_size = math.ceil(micro_batch_size / 2)
+        say(f"out of memory: going on with micro-batches of {micro_batch_size} samples (train.micro_batch_size)")
+
+
+def gradient_norm(model: nn.Module, clip: float | None) -> float:
+    """The norm of all gradients, which are scaled down to `clip` where it is larger."""
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    return float(nn.utils.clip_grad_norm_(parameters, math.inf if clip is None else clip))
+
+
+def train_step(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    config: TrainConfig,
+    *,
+    seed: int,
+    step: int,
+    micro_batch_size: int,
+    say: Callable[[str], None],
+) -> StepResult:
+    """Step number `step`, counted from 1."""
+    chances = {modality: config.dropout_of(modality, step) for modality in Modality}
+    batch = drop_modalities(batch, chances, seed=seed, step=step)
+
+    def attempt(size: int) -> Float[Tensor, ""]:
+        optimiser.zero_grad(set_to_none=True)
+        torch.manual_seed(derive_seed(seed, "step", step))
+        return forward_backward(
+            model, batch, micro_batch_size=size, dtype=config.dtype, label_smoothing=config.label_smoothing
+        )
+
+    loss, micro_batch_size = within_memory(attempt, micro_batch_size, say)
+    value, norm = float(loss), gradient_norm(model, config.clip)
+    if not math.isfinite(value):
+        raise NonFinite(f"the loss is {value}", step=step, ids=culprits(model, batch, config))
+    if not math.isfinite(norm):
+        raise NonFinite(f"the gradient's norm is {norm}", step=step, ids=batch.ids)
+    rate = learning_rate(config, step)
+    set_learning_rate(optimiser, rate)
+    optimiser.step()
+    return StepResult(value, float(loss_weight(batch)), norm, rate, micro_batch_size)
+
+
+@torch.no_grad()
+def culprits(model: nn.Module, batch: Batch, config: TrainConfig) -> tuple[str, ...]:
+    """The samples whose own loss is not finite; all of the batch where it is none of them alone."""
+    found: list[str] = []
+    for part in split_batch(batch, 1):
+        with autocast(device_of(model), config.dtype):
+            sums: Sums = model.loss(part)  # pyright: ignore[reportCallIssue]
+        if not torch.isfinite(sums.total):
+            found += part.ids
+    return tuple(found) or batch.ids

@@ -1,0 +1,462 @@
+"""The whole training: what it writes, how it stops, and that a resumed run equals one that was never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from plait.config import config_yaml, read_config
+from plait.errors import UserError
+from plait.run import Run, read_metadata
+from plait.train import checkpoint as checkpoint_module
+from plait.train import loop as loop_module
+from plait.train.checkpoint import checkpoints, newest, read_state
+from plait.train.fit import fit
+from plait.train.heldout import held_out
+from plait.train.metrics import read_metrics
+from plait.train.progress import Quiet
+from plait.train.signals import Interrupted
+from plait.train.step import NonFinite
+from plait.types import IGNORED
+
+TIMES = ("seconds", "samples_per_second", "evaluation_seconds")
+
+
+class Killed(BaseException):
+    """Stands in for a crash at a chosen step."""
+
+
+class At(Quiet):
+    """Does something after a step."""
+
+    def __init__(self, step: int, action) -> None:
+        self.step, self.action, self.said = step, action, []
+
+    def update(self, step: int, *, bits: float, num_samples: int) -> None:
+        if step == self.step:
+            self.action()
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+def crash():
+    """Die without a chance to save."""
+    raise Killed
+
+
+def lines(folder: Path):
+    """The metrics without what a clock says."""
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in read_metrics(folder)]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, optimiser, state, best weights and metrics are equal."""
+    first, second = newest(one), newest(other)
+    assert first.name == second.name
+    for name in ("model.safetensors", "optimiser.safetensors"):
+        a, b = load_file(first / name), load_file(second / name)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert lines(one) == lines(other)
+    assert [step for step in (line["step"] for line in lines(one)) if step] == sorted(line["step"] for line in lines(one))
+    a, b = (json.loads((folder / "state.json").read_text()) for folder in (first, second))
+    for state in (a, b):
+        del state["seconds"], state["metrics_bytes"]
+    assert a == b
+
+
+def test_a_run_is_whole_and_can_be_moved(config, tmp_path):
+    run, result = fit(config(steps=60, evaluate_every=20, learning_rate=1e-2), tmp_path / "run")
+    found = {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
+    assert found == {"config.yaml", "tokenizer.json", "model.safetensors", "environment.json", "metrics.jsonl", "training"}
+    moved = tmp_path / "elsewhere" / "moved"
+    moved.parent.mkdir()
+    (tmp_path / "run").rename(moved)
+    (tmp_path / "manifest.jsonl").unlink()
+    again = Run.load(moved)
+    assert again.segments == ("first", "said")
+    assert [m.value for m in again.modalities] == ["text"]
+    assert again.config == run.config
+    assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))
+    tune = [line for line in read_metrics(moved) if "tune" in line]
+    assert [line["step"] for line in tune] == [20, 40, 60]
+    assert tune[-1]["tune"]["bits"] < tune[0]["tune"]["bits"]
+    assert set(tune[0]["tune"]) == {"bits", "first", "said"}
+    assert result.best_bits == min(line["tune"]["bits"] for line in tune)
+    assert read_metadata(moved / "model.safetensors")["step"] == str(result.best_step)
+    environment = json.loads((moved / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["seed"] == 0
+
+
+def test_the_best_weights_are_shown_and_the_last_are_kept(config, tmp_path, monkeypatch):
+    """The held-out loss is made to rise after step 4; patience 2 then ends the training at step 12."""
+    real = loop_module.held_out
+
+    def rising(model, *words, **named):
+        found = real(model, *words, **named)
+        return found._replace(bits=float(read_calls.append(1) or len(read_calls)))
+
+    read_calls: list[int] = []
+    monkeypatch.setattr(loop_module, "held_out", rising)
+    progress = At(0, crash)
+    _, result = fit(config(steps=40, patience=2), tmp_path / "run", progress=progress)
+    assert result.stopped_early
+    assert (result.step, result.best_step, result.best_bits) == (12, 4, 1.0)
+    assert read_metadata(tmp_path / "run" / "model.safetensors")["step"] == "4"
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["step-00000012"]
+    assert any("stopped early" in line for line in progress.said)
+    _, again = fit(None, tmp_path / "run", resume=True)
+    assert again.step == 12
+
+
+def test_without_held_out_rows_the_last_weights_are_shown(config, tmp_path, manifest):
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps({**row, "split": "train"}) + "\n" for row in rows))
+    progress = At(0, crash)
+    _, result = fit(config(steps=5), tmp_path / "run", progress=progress)
+    assert result.best_step is None
+    assert read_metadata(tmp_path / "run" / "model.safetensors")["step"] == "5"
+    assert any("nothing is held out" in line for line in progress.said)
+
+
+@pytest.mark.parametrize("step", [1, 5, 8, 9])
+def test_train_10_equals_train_some_crash_resume(config, tmp_path, step):
+    fit(config(), tmp_path / "straight")
+    with pytest.raises(Killed):
+        fit(config(), tmp_path / "crashed", progress=At(step, crash))
+    fit(config(), tmp_path / "crashed", resume=True)
+    assert_same_run(tmp_path / "straight", tmp_path / "crashed")
+
+
+def test_resume_is_exact_with_loader_workers_and_micro_batches(config, tmp_path):
+    settings = {"micro_batch_size": 3, "steps": 8}
+    fit(config(**settings), tmp_path / "straight")
+    workers = {"workers": 2}
+    with pytest.raises(Killed):
+        fit(config(workers, **settings), tmp_path / "crashed", progress=At(5, crash))
+    fit(config(workers, **settings), tmp_path / "crashed", resume=True)
+    assert_same_run(tmp_path / "straight", tmp_path / "crashed")
+
+
+CHILD = """
+import os, random, signal, sys, threading
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from plait.config import read_config
+from plait.train.fit import fit
+from plait.train.progress import Quiet
+
+class Deadly(Quiet):
+    "At a random step, SIGKILL after a random part of a second: in a step, an evaluation or a save."
+    def update(self, step, *, bits, num_samples):
+        if step == at:
+            threading.Timer(draw.random() * 0.08, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+
+draw = random.Random(int(sys.argv[3]))
+folder = Path(sys.argv[2])
+at = draw.randint(1, 36)
+fit(read_config(Path(sys.argv[1]), []), folder, resume=folder.exists(), progress=Deadly())
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_instants_and_resumed_equals_never_killed(config, tmp_path):
+    """SIGKILL to the process itself, workers included, again and again until a try gets through."""
+    settings = config({"workers": 1}, steps=40, evaluate_every=5, checkpoint_every=2, log_every=3)
+    (tmp_path / "config.yaml").write_text(config_yaml(settings))
+    fit(settings, tmp_path / "straight")
+    codes = []
+    for seed in range(12):
+        words = [sys.executable, "-c", CHILD, str(tmp_path / "config.yaml"), str(tmp_path / "killed"), str(seed)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        codes.append(done.returncode)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        if (tmp_path / "killed").exists():
+            Run.load(tmp_path / "killed", weights=newest(tmp_path / "killed") / "model.safetensors")
+        if len([c for c in codes if c]) >= 3 and read_state(tmp_path / "killed").step == 40:
+            break
+    assert -signal.SIGKILL in codes
+    fit(None, tmp_path / "killed", resume=True)
+    assert_same_run(tmp_path / "straight", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves(config, tmp_path, number):
+    before = signal.getsignal(number)
+    fit(config(checkpoint_every="1h"), tmp_path / "straight")
+    with pytest.raises(Interrupted, match=r"stopped by SIG.* after step 6; everything is saved.*--resume") as caught:
+        fit(config(checkpoint_every="1h"), tmp_path / "run", progress=At(6, lambda: os.kill(os.getpid(), number)))
+    assert caught.value.exit_code == 128 + number
+    assert read_state(tmp_path / "run").step == 6
+    assert signal.getsignal(number) == before
+    fit(config(checkpoint_every="1h"), tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "straight", tmp_path / "run")
+
+
+def test_a_signal_while_waiting_for_a_batch_saves_the_last_step(config, tmp_path, monkeypatch):
+    """Ctrl-C reaches the loader's workers too; their death must not be taken for an error."""
+    from plait.data.loader import Loader
+
+    real = Loader.batches
+
+    def batches(self, *words):
+        for count, pair in enumerate(real(self, *words)):
+            if count == 4 and self.training and armed:
+                os.kill(os.getpid(), signal.SIGINT)
+                raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")
+            yield pair
+
+    armed: list[int] = []
+    fit(config(steps=6, checkpoint_every=50), tmp_path / "straight")
+    armed.append(1)
+    monkeypatch.setattr(Loader, "batches", batches)
+    with pytest.raises(Interrupted, match="after step 4"):
+        fit(config(steps=6, checkpoint_every=50), tmp_path / "run")
+    armed.clear()
+    fit(None, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "straight", tmp_path / "run")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(config, tmp_path):
+    with pytest.raises(NonFinite, match=r"step \d+: the loss is nan.*row"):
+        fit(config(steps=200, learning_rate=1e30, clip=None, checkpoint_every=1), tmp_path / "run")
+    state = read_state(tmp_path / "run")
+    weights = load_file(newest(tmp_path / "run") / "model.safetensors")
+    assert state.step >= 1
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(config, tmp_path, monkeypatch):
+    real = checkpoint_module.save_tensors
+
+    def fail(tensors, path, metadata):
+        if metadata.get("step") == "6":
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        real(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint_module, "save_tensors", fail)
+    with pytest.raises(UserError, match=r"cannot write step-00000006: No space left.*Make room on the disk.*--resume"):
+        fit(config(), tmp_path / "run")
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["step-00000004"]
+    monkeypatch.undo()
+    fit(config(), tmp_path / "straight")
+    fit(config(), tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "straight", tmp_path / "run")
+
+
+def test_a_crash_between_checkpoint_and_publication_is_mended(config, tmp_path, monkeypatch):
+    def die(*_):
+        raise Killed
+
+    fit(config(), tmp_path / "straight")
+    monkeypatch.setattr(checkpoint_module, "publish", die)
+    with pytest.raises(Killed):
+        fit(config(), tmp_path / "run")
+    monkeypatch.undo()
+    monkeypatch.setattr(checkpoint_module, "publish", checkpoint_module.publish)
+    run = tmp_path / "run"
+    if not run.exists():  # it died in the first checkpoint, before the folder had its name
+        fit(config(), run)
+    else:
+        fit(config(), run, resume=True)
+    assert_same_run(tmp_path / "straight", run)
+
+
+def test_memory_that_runs_short_is_remembered_over_a_resume(config, tmp_path, monkeypatch):
+    from plait.model import Model
+
+    real = Model.loss
+
+    def scarce(self, batch, label_smoothing=0.0):
+        if len(batch) > 4 and torch.is_grad_enabled():
+            raise MemoryError
+        return real(self, batch, label_smoothing)
+
+    monkeypatch.setattr(Model, "loss", scarce)
+    fit(config(micro_batch_size=4), tmp_path / "small")
+    progress = At(5, crash)
+    with pytest.raises(Killed):
+        fit(config(), tmp_path / "halved", progress=progress)
+    assert sum("out of memory" in line for line in progress.said) == 1
+    assert read_state(tmp_path / "halved").micro_batch_size == 4
+    fit(config(), tmp_path / "halved", resume=True)
+    a, b = (load_file(newest(tmp_path / n) / "model.safetensors") for n in ("small", "halved"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_held_out_bits_are_the_mean_over_tokens(tiny, batch_of):
+    batches = [batch_of(5, seed=1), batch_of(3, seed=2)]
+    found = held_out(tiny, batches, ["a", "b"], dtype="fp32", micro_batch_size=2)
+    losses: dict[int, list[float]] = {0: [], 1: []}
+    for batch in batches:
+        for row, loss in enumerate(tiny.token_losses(batch)):
+            for place in range(batch.targets.shape[1]):
+                if batch.targets[row, place] != IGNORED:
+                    losses[int(batch.segments[row, place])].append(float(loss[place]) / math.log(2))
+    everything = losses[0] + losses[1]
+    assert found.num_tokens == len(everything)
+    assert found.bits == pytest.approx(sum(everything) / len(everything), rel=1e-5)
+    assert found.by_segment["b"] == pytest.approx(sum(losses[1]) / len(losses[1]), rel=1e-5)
+
+
+def test_evaluation_by_a_callable_is_written_down_and_changes_nothing(config, tmp_path):
+    def accuracy(run):
+        run.model.eval()
+        torch.rand(3)
+        return {"accuracy": 0.5}
+
+    fit(config(), tmp_path / "plain")
+    fit(config(), tmp_path / "with", evaluate=accuracy)
+    found = [line["evaluation"] for line in read_metrics(tmp_path / "with") if "evaluation" in line]
+    assert found == [{"accuracy": 0.5}] * 3
+    a, b = (load_file(newest(tmp_path / n) / "model.safetensors") for n in ("plain", "with"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_tensorboard_gets_the_same_figures(config, tmp_path):
+    pytest.importorskip("tensorboard")
+    fit(config(tensorboard=True), tmp_path / "run")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    expected = [line["bits"] for line in read_metrics(tmp_path / "run") if "bits" in line]
+    assert [event.value for event in events.Scalars("bits")] == pytest.approx(expected)
+    assert "tune/said" in events.Tags()["scalars"]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(config, tmp_path):
+    fit(config(steps=3), tmp_path / "a")
+    fit(config(steps=3), tmp_path / "b")
+    fit(config(steps=3, seed=1), tmp_path / "c")
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    a, c = (load_file(newest(tmp_path / n) / "model.safetensors") for n in "ac")
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_exists_is_refused_before_anything_is_read(config, tmp_path):
+    fit(config(steps=1), tmp_path / "run")
+    with pytest.raises(UserError, match="exists already. Go on with it"):
+        fit(config(steps=1), tmp_path / "run")
+
+
+def test_resuming_what_is_not_there_is_refused(config, tmp_path):
+    with pytest.raises(UserError, match="there is no run folder"):
+        fit(config(), tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match="nothing says what to train"):
+        fit(None, tmp_path / "run")
+
+
+def test_a_changed_configuration_is_refused_with_every_change(config, tmp_path):
+    fit(config(steps=2), tmp_path / "run")
+    with pytest.raises(UserError) as caught:
+        fit(config(steps=9, learning_rate=0.5, betas=(0.8, 0.9), seed=4), tmp_path / "run", resume=True)
+    message = str(caught.value)
+    assert "train.learning_rate: 0.001 → 0.5" in message
+    assert "train.betas: [0.9, 0.98] → [0.8, 0.9]" in message
+    assert "seed: 0 → 4" in message
+    assert "train.steps" not in message
+    assert "Put these back" in message
+
+
+def test_what_may_change_changes_and_is_said(config, tmp_path):
+    fit(config(steps=4), tmp_path / "run")
+    progress = At(0, crash)
+    _, result = fit(config({"workers": 0}, steps=7, log_every=1, dtype="auto"), tmp_path / "run", resume=True, progress=progress)
+    assert result.step == 7
+    assert {line for line in progress.said if line.startswith("changed")} == {
+        "changed: train.steps: 4 → 7",
+        "changed: train.log_every: 2 → 1",
+        "changed: data.workers: None → 0",
+    }
+    again = read_config(tmp_path / "run" / "config.yaml", [])
+    assert (again.train.steps, again.train.log_every, again.train.dtype) == (7, 1, "fp32")
+
+
+def test_changed_training_samples_are_refused(config, tmp_path, manifest):
+    fit(config(steps=2), tmp_path / "run")
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[1:]) + "\n")
+    with pytest.raises(UserError, match="training samples changed"):
+        fit(None, tmp_path / "run", resume=True)
+
+
+def test_a_tokenizer_that_does_not_fit_the_model_is_refused(config, tmp_path):
+    fit(config(steps=2), tmp_path / "run")
+    path = tmp_path / "run" / "tokenizer.json"
+    tree = json.loads(path.read_text())
+    tree["model"]["vocab"]["unheard"] = len(tree["model"]["vocab"])
+    path.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"tokenizer has \d+ tokens, but the model was trained with \d+"):
+        Run.load(tmp_path / "run")
+
+
+def test_a_modality_that_no_row_has_is_refused(config, tmp_path):
+    with pytest.raises(UserError, match=r"data.inputs: no row has audio. The manifest has text"):
+        fit(config({"inputs": ["text", "audio"]}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_is_not_there_is_refused(config, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    with pytest.raises(UserError, match=r"train.device: cannot use the device 'cuda'"):
+        fit(config(device="cuda"), tmp_path / "run")
+
+
+def test_a_run_in_training_is_not_trained_twice(config, tmp_path):
+    pytest.importorskip("fcntl")
+    fit(config(steps=4), tmp_path / "run")
+    errors: list[UserError] = []
+
+    def again():
+        with pytest.raises(UserError, match="being trained by another process") as caught:
+            fit(None, tmp_path / "run", resume=True)
+        errors.append(caught.value)
+
+    fit(config(steps=8), tmp_path / "run", resume=True, progress=At(6, again))
+    assert errors
+
+
+def test_word_vectors_need_neither_corpus_nor_training_again(config, tmp_path):
+    """A run with Word2Vec or GloVe loads without the manifest: the vectors come with the weights."""
+    pytest.importorskip("gensim")
+    made = config(steps=3)
+    text = made.encoders.text.model_copy(update={"embedding": {"kind": "word2vec", "frozen": True}})
+    tree = made.model_dump(mode="json")
+    tree["encoders"]["text"] = {**text.model_dump(mode="json"), "embedding": {"kind": "word2vec", "frozen": True}}
+    from plait.config import make_config
+
+    run, _ = fit(make_config(tree), tmp_path / "run")
+    (tmp_path / "manifest.jsonl").unlink()
+    again = Run.load(tmp_path / "run")
+    assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))
+    assert [p.requires_grad for p in run.model.parameters()] == [p.requires_grad for p in again.model.parameters()]
+    assert again.config.encoders.text.embedding.kind == "word2vec"
+
+
+def test_the_main_thread_is_not_needed(config, tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(fit(config(steps=2), tmp_path / "run").result.step))
+    thread.start()
+    thread.join()
+    assert found == [2]
+
