@@ -1,9 +1,9 @@
-"""How fast sound becomes log-mel features and pictures become normalised pixels, beside Hugging Face's ways of the same.
+"""How fast sound becomes log-mel features and pictures become normalised pixels, beside Hugging Face's ways of it.
 
 In: nothing; it makes noise-like speech of 30 s and photograph-like JPEGs in a temporary folder.
 Out: medians and ratios of one run, as lines or as one JSON object (`--json`); without `transformers` only our own.
-Invariant: each pair of figures is measured in turns, on the same files, on as many threads as `--threads` says, and does
-the same work; how far the results are apart is printed beside the ratio.
+Invariant: each pair of figures is measured in turns, on the same files, on as many threads as `--threads` says, and
+does the same work; how far the results are apart is printed beside the ratio.
 
     python benchmarks/preprocess.py [--repeats 15] [--threads 1] [--json]
 """
@@ -122,7 +122,7 @@ def measure_pictures(folder: Path, repeats: int) -> dict[str, float]:
 
 
 def hugging_face_processors(config: ImageConfig) -> dict[str, Any]:
-    """The processors that can be built here: the one on Pillow always, the one on torchvision where that is installed."""
+    """The processors that can be built here: the one on Pillow, and the one on torchvision where that is installed."""
     import transformers  # pyright: ignore[reportMissingImports]
 
     options = {
