@@ -23,6 +23,16 @@ FIELDS = ("id", "split", "group", "text", "image", "audio", "video", "target")
 """The fields of a row. `group.NAME`, `target.NAME`: one grouping, one segment; `_anything`: a note, not read."""
 
 DOTTED = ("group", "target")
+OTHER_WORDS = {
+    "id": "key name uid",
+    "split": "subset fold partition",
+    "group.speaker": "speaker speaker_id client_id",
+    "text": "question prompt input instruction",
+    "image": "picture photo img image_path file_name filename",
+    "audio": "sound speech wav recording audio_path audio_filepath",
+    "target": "caption captions label answer answers transcript transcription sentence output response",
+}
+"""Names that other tools give to a field: only to say what was probably meant."""
 MAX_TEXT = 1_000_000
 """Characters of one text from which on it is refused."""
 MAX_LINE = 16 * MAX_TEXT
@@ -77,7 +87,9 @@ def unknown_field(name: object) -> tuple[str, str] | None:
     head, dot, tail = str(name).partition(".")
     if dot and head in DOTTED and tail:
         return None
-    hint = did_you_mean(str(name), [*FIELDS, "group.NAME", "target.NAME"])
+    known = [*FIELDS, "group.NAME", "target.NAME"]
+    meant = [field for field, others in OTHER_WORDS.items() if str(name).lower() in others.split()]
+    hint = f"Did you mean {meant[0]!r}? Known: {', '.join(known)}." if meant else did_you_mean(str(name), known)
     return f"unknown field {short(name)}", f"{hint} A field of your own that Plait should not read begins with '_'."
 
 
@@ -107,6 +119,9 @@ def _strict_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_JSON = json.JSONDecoder(object_pairs_hook=_strict_object)
+
+
 def _jsonl_row(line: bytes, where: str, number: int) -> Row | RowError:
     right = 'Each line holds one JSON object, such as {"image": "a.png", "target": "a cat"}.'
     if line.lstrip().startswith(b"["):
@@ -114,7 +129,7 @@ def _jsonl_row(line: bytes, where: str, number: int) -> Row | RowError:
     if len(line) > MAX_LINE:
         return RowError("not-json", f"the line is longer than {MAX_LINE:,} bytes", where=where, right=right)
     try:
-        fields = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_strict_object)
+        fields = _JSON.decode(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         what = f"byte {error.start + 1} of the line is not UTF-8"
         return RowError("not-utf8", what, where=where, right="Save the file as UTF-8.")
@@ -155,7 +170,7 @@ def _cell(name: str, cell: str) -> Any:
     if stripped[:1] + stripped[-1:] not in ("[]", "{}") or name.partition(".")[0] not in ("target", "image", "group"):
         return cell
     try:
-        value = json.loads(stripped, object_pairs_hook=_strict_object)
+        value = _JSON.decode(stripped)
     except (ValueError, RecursionError):
         return cell  # a text in brackets, such as [laughter]
     items = value if isinstance(value, list) else value.values()
