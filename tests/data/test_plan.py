@@ -43,7 +43,7 @@ def test_by_length_holds_every_sample_once_the_longest_first(num_samples: int, b
     lengths = lengths_of(num_samples, np.random.default_rng(num_samples))
     batches = plan_by_length(lengths, batch_size)
     assert sorted(np.concatenate(batches).tolist()) == list(range(num_samples))
-    assert batches[0][0] == np.argmax(lengths["audio"] + 4 * (lengths["text"] + lengths["target"]))
+    assert batches[0][0] == np.argmax(lengths["audio"] + 8 * (lengths["text"] + lengths["target"]))
 
 
 @pytest.mark.parametrize("share_of_sound", [1.0, 0.6])

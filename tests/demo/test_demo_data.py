@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from plait.demo import make, rows, speech
 from plait.demo.make import make_demo_data
 from plait.demo.pictures import read_pictures
 from plait.demo.rows import DemoSize
+from plait.errors import UserError
 
 pytest.importorskip("easy_vqa")
 
@@ -202,9 +204,12 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError("No space left on device")
 
     monkeypatch.setattr(make.card, "write_card", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"No space left.*600 MB"):
         make_demo_data(tmp_path, size=SMALL, seed=7)
     assert contents(tmp_path) == before
+    left = tmp_path / "demo-in-making-killed"
+    left.mkdir()
+    os.utime(left, (0, 0))
     monkeypatch.undo()
     monkeypatch.setattr(speech, "hold_audition", silent)
     changed = make_demo_data(tmp_path, size=SMALL, seed=7)

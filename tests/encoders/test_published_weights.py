@@ -79,7 +79,10 @@ def resnet_shapes(depth: int) -> Shapes:
                 shapes |= {f"{block}.conv{number}.weight": kernel, **norm_shapes(f"{block}.bn{number}", kernel[0])}
             out = kernels[-1][0]
             if index == 0 and (stage > 1 or out != channels):
-                shapes |= {f"{block}.downsample.0.weight": (out, channels, 1, 1), **norm_shapes(f"{block}.downsample.1", out)}
+                shapes |= {
+                    f"{block}.downsample.0.weight": (out, channels, 1, 1),
+                    **norm_shapes(f"{block}.downsample.1", out),
+                }
             channels = out
     return shapes
 
@@ -131,7 +134,13 @@ def norm(state: dict[str, Tensor], name: str, values: Tensor) -> Tensor:
 
 
 def reference_alexnet(state: dict[str, Tensor], values: Tensor) -> Tensor:
-    for place, stride, padding, pool in [(0, 4, 2, True), (3, 1, 2, True), (6, 1, 1, False), (8, 1, 1, False), (10, 1, 1, False)]:
+    for place, stride, padding, pool in [
+        (0, 4, 2, True),
+        (3, 1, 2, True),
+        (6, 1, 1, False),
+        (8, 1, 1, False),
+        (10, 1, 1, False),
+    ]:
         weight, bias = state[f"features.{place}.weight"], state[f"features.{place}.bias"]
         values = F.relu(F.conv2d(values, weight, bias, stride=stride, padding=padding))
         values = F.max_pool2d(values, 3, 2) if pool else values
@@ -198,7 +207,7 @@ def test_resnet_loads_and_computes_the_same(depth: int, tmp_path: Path) -> None:
 
 def test_frozen_batch_norm_is_batch_norm_in_eval() -> None:
     ours, theirs = FrozenBatchNorm(6).train(), nn.BatchNorm2d(6).eval()
-    state = random_state({key: (6,) for key in ("weight", "bias", "running_mean", "running_var")})
+    state = random_state(dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (6,)))
     theirs.load_state_dict(state)
     ours.load_state_dict({key: value for key, value in state.items() if key != "num_batches_tracked"})
     pixels = torch.randn(3, 6, 4, 5)

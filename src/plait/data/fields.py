@@ -137,6 +137,8 @@ def _name(value: Any, field: str, where: str) -> str | None:
 
 def _text(value: Any, field: str, where: str) -> str | None:
     """A text, None if missing. Whole numbers are texts as well: CSV cannot tell them apart."""
+    if type(value) is str and value.isascii() and "\0" not in value and 0 < len(value) < MAX_TEXT:
+        return None if value.isspace() else value  # the common case, first: a manifest has millions of texts
     if missing(value):
         return None
     if isinstance(value, int) and not isinstance(value, bool):

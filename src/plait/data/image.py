@@ -216,7 +216,7 @@ def augment_image(
 
 
 def _crop(pixels: Tensor, least: float, draws: list[float]) -> Tensor:
-    """A part of at least `least` of the area, between 3:4 and 4:3 in shape, brought back to the whole size."""
+    """A part of at least `least` of the area, stretched by 3:4 to 4:3, brought back to the whole size."""
     _, rows, columns = pixels.shape
     area = least + (1 - least) * draws[0]
     # no narrower than the area allows inside the picture

@@ -90,44 +90,15 @@ def read_manifest(
     allow_outside: bool = False,
     on_error: OnError = "stop",
     require_targets: bool = True,
+    may_be_empty: bool = False,
 ) -> Dataset:
     """Read a manifest. A row that cannot be used raises `UserError`; with `on_error="skip"` it is left out and listed.
 
     `inputs`: the modalities to read (None = all), the others are passed over. `segments`: the segments to read, in this
     order (None = those that the rows have). `split`: how rows are split if none names its split.
     `require_targets=False`: rows need no target (they are to be answered), and without splits all of them are `test`.
+    `may_be_empty`: that no row can be used is no error (a check tells of all of them).
     """
-    dataset = read_rows_of(
-        path,
-        inputs=inputs,
-        segments=segments,
-        split=split,
-        allow_outside=allow_outside,
-        on_error=on_error,
-        require_targets=require_targets,
-    )
-    if not dataset.samples:
-        if dataset.left_out:
-            first = dataset.left_out[0]
-            what = f"no row can be used: {len(dataset.left_out)} left out, the first at {first.where}: {first.reason}"
-            raise UserError(what, where=str(dataset.path))
-        raise UserError(
-            "the manifest holds no row", where=str(dataset.path), right="Write one row per sample below the header."
-        )
-    return dataset
-
-
-def read_rows_of(
-    path: Path | str,
-    *,
-    inputs: Sequence[Modality] | None,
-    segments: Sequence[str] | None,
-    split: SplitConfig | None,
-    allow_outside: bool,
-    on_error: OnError,
-    require_targets: bool,
-) -> Dataset:
-    """`read_manifest` for who also wants to hear of a manifest in which no row is usable."""
     path = Path(path)
     if path.is_dir():
         path = manifest_in(path) or path
@@ -139,9 +110,18 @@ def read_rows_of(
     chosen = _choose_segments(parsed, segments)
     parsed = list(_with_segments(parsed, chosen, refuse))
     samples, drawn = _with_splits(parsed, split or SplitConfig(), refuse, path=path, unlabelled=not require_targets)
-    found = {modality for sample in samples for modality in sample.present}
-    modalities = tuple(modality for modality in Modality if modality in found)
+    modalities = tuple(modality for modality in Modality if any(sample.has(modality) for sample in samples))
+    if not samples and not may_be_empty:
+        raise _nothing_left(path, refuse.left_out)
     return Dataset(path, samples, chosen.names, modalities, refuse.left_out, drawn)
+
+
+def _nothing_left(path: Path, left_out: Sequence[LeftOut]) -> UserError:
+    if not left_out:
+        return UserError("the manifest holds no row", where=str(path), right="Write one row per sample.")
+    first = left_out[0]
+    what = f"no row can be used: {len(left_out)} left out, the first at {first.where}: {first.reason}"
+    return UserError(what, where=str(path))
 
 
 def _parsed(rows: Iterable[Row | RowError], parse: RowParser, refuse: _Refuser) -> Iterator[Parsed]:

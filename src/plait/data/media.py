@@ -34,7 +34,7 @@ class MediaFolder:
 
     def __init__(self, folder: Path, *, allow_outside: bool = False) -> None:
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100 - Path.absolute keeps '..'
-        self.root = os.path.realpath(folder)
+        self._inside = os.path.realpath(folder).rstrip(os.sep) + os.sep
         self.allow_outside = allow_outside
         self._found: dict[str, MediaFile | _Problem] = {}
         self._real_folders: dict[str, str] = {}
@@ -56,17 +56,16 @@ class MediaFolder:
             return _Problem(
                 "path", "is an address, not a file", "Download it into the manifest's folder and give its path there."
             )
-        path = ""
+        path = f"{self.folder}{os.sep}{name}" if not os.path.isabs(name) else name  # noqa: PTH117
         try:
-            path = os.path.join(self.folder, name)  # noqa: PTH118 - three times as fast as Path on 100,000 rows
-            real = self._real_path(path)
-            if not self.allow_outside and not self._inside(real):
+            real, status = self._real_path(path)
+            if not self.allow_outside and not real.startswith(self._inside):
                 return _Problem(
                     "path-outside",
                     f"is outside the manifest's folder (it is {real})",
                     "Move it into the folder, or allow it: data.allow_outside=true.",
                 )
-            status = os.stat(real)  # noqa: PTH116
+            status = status or os.stat(real)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             return _Problem("media-missing", f"is missing (looked for {path})", self._hint(name, path))
         except (OSError, ValueError) as error:
@@ -79,19 +78,19 @@ class MediaFolder:
             return _Problem("media-empty", "is empty (0 bytes)", "Copy the file again, or leave the row out.")
         return MediaFile(Path(path), real)
 
-    def _inside(self, real: str) -> bool:
-        return real.startswith(self.root.rstrip(os.sep) + os.sep)
-
-    def _real_path(self, path: str) -> str:
-        """`os.path.realpath`, with the folder's part looked up once per folder."""
+    def _real_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """`os.path.realpath`, looking up each folder once; with the status of a file that is inside and no link."""
         head, tail = os.path.split(path)
         if tail in ("", ".", ".."):
-            return os.path.realpath(path)
+            return os.path.realpath(path), None
         folder = self._real_folders.get(head)
         if folder is None:
-            folder = self._real_folders[head] = os.path.realpath(head)
-        real = os.path.join(folder, tail)  # noqa: PTH118
-        return os.path.realpath(real) if os.path.islink(real) else real  # noqa: PTH114
+            folder = self._real_folders[head] = os.path.realpath(head).rstrip(os.sep)
+        real = f"{folder}{os.sep}{tail}"
+        if not self.allow_outside and not real.startswith(self._inside):
+            return os.path.realpath(real), None
+        status = os.lstat(real)
+        return (os.path.realpath(real), None) if stat.S_ISLNK(status.st_mode) else (real, status)
 
     def _hint(self, name: str, path: str) -> str:
         """What a file that is not there may have been meant to be: the same name written in another way."""

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plait.data.audio import AudioAugmentConfig, augment_wave, load_audio, log_mels, spec_augment
+from plait.data.audio import augment_wave, load_audio, log_mels, spec_augment
 from plait.data.cache import CacheKey, DecodedCache, cache_key
 from plait.data.collate import SegmentTokens, collate_index, collate_sequences, collate_targets, num_target_positions
 from plait.data.config import DataConfig
 from plait.data.draws import Draw
-from plait.data.image import ImageAugmentConfig, augment_image, load_image, normalise_images
+from plait.data.image import augment_image, load_image, normalise_images
 from plait.data.manifest import LeftOut
 from plait.data.text import Tokenizer
 from plait.errors import UserError
@@ -76,6 +76,8 @@ class Preprocessor:
         self.cut: set[str] = set()
         self._segment_ids = [tokenizer.segment_id(name) for name in self.segments]
         self._ids: dict[str, tuple[int, ...]] = {}
+        augments = {Modality.IMAGE: config.image.augment, Modality.AUDIO: config.audio.augment}
+        self._augmented = frozenset(m for m, augment in augments.items() if augment != type(augment)())
         self._image_preparation = "image" + config.image.model_dump_json(exclude={"augment"})
         self._audio_preparation = "audio" + config.audio.model_dump_json(exclude={"augment"})
 
@@ -200,9 +202,7 @@ class Preprocessor:
         return [ids]
 
     def _is_augmented(self, modality: Modality, draw: Draw) -> bool:
-        if modality is Modality.IMAGE:
-            return draw.training and self.config.image.augment != ImageAugmentConfig()
-        return draw.training and modality is Modality.AUDIO and self.config.audio.augment != AudioAugmentConfig()
+        return draw.training and modality in self._augmented
 
     def _pixels(self, path: Path) -> Tensor:
         """A picture, decoded and resized, as bytes."""

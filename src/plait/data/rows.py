@@ -107,6 +107,9 @@ def _strict_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_JSON = json.JSONDecoder(object_pairs_hook=_strict_object)
+
+
 def _jsonl_row(line: bytes, where: str, number: int) -> Row | RowError:
     right = 'Each line holds one JSON object, such as {"image": "a.png", "target": "a cat"}.'
     if line.lstrip().startswith(b"["):
@@ -114,7 +117,7 @@ def _jsonl_row(line: bytes, where: str, number: int) -> Row | RowError:
     if len(line) > MAX_LINE:
         return RowError("not-json", f"the line is longer than {MAX_LINE:,} bytes", where=where, right=right)
     try:
-        fields = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_strict_object)
+        fields = _JSON.decode(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         what = f"byte {error.start + 1} of the line is not UTF-8"
         return RowError("not-utf8", what, where=where, right="Save the file as UTF-8.")
@@ -155,7 +158,7 @@ def _cell(name: str, cell: str) -> Any:
     if stripped[:1] + stripped[-1:] not in ("[]", "{}") or name.partition(".")[0] not in ("target", "image", "group", "tags"):
         return cell
     try:
-        value = json.loads(stripped, object_pairs_hook=_strict_object)
+        value = _JSON.decode(stripped)
     except (ValueError, RecursionError):
         return cell  # a text in brackets, such as [laughter]
     items = value if isinstance(value, list) else value.values()

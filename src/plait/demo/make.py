@@ -8,10 +8,13 @@ recipe changed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +22,9 @@ from typing import Any
 
 from plait.demo import card, language, pictures, rows, speech
 from plait.demo.rows import DemoSize, Row
+from plait.errors import UserError
 
+IN_MAKING = "demo-in-making-"
 Progress = Callable[[str, int, int], None]
 """Told the stage, how much of it is done, and how much there is."""
 
@@ -52,7 +57,7 @@ def make_demo_data(
     folder = cache_folder / "demo"
     recipe = recipe_hash(seed, size)
     kept = read_recipe(folder)
-    if kept.get("recipe") == recipe and kept["spoken"]:
+    if kept.get("recipe") == recipe and kept.get("spoken"):
         return DemoData(folder / "manifest.jsonl", True, kept["summary"], made=False)
     try:
         heard, message = speech.hold_audition(), None
@@ -60,15 +65,32 @@ def make_demo_data(
         heard, message = speech.Audition((), {}), no_speech(error)
     if kept.get("recipe") == recipe and message:
         return DemoData(folder / "manifest.jsonl", False, kept["summary"], message, made=False)
-    cache_folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="demo-in-making-", dir=cache_folder, ignore_cleanup_errors=True) as name:
-        making = Path(name) / "demo"
-        making.mkdir()
-        summary = write_data(making, heard, seed=seed, size=size, num_processes=num_processes, progress=progress)
-        marker = {"recipe": recipe, "seed": seed, "spoken": not message, "summary": summary}
-        (making / "recipe.json").write_text(json.dumps(marker, indent=1))
-        put_in_place(making, folder, Path(name) / "old")
+    marker = {"recipe": recipe, "seed": seed, "spoken": not message, "versions": package_versions()}
+    try:
+        with empty_folder(cache_folder) as temporary:
+            making = temporary / "demo"
+            making.mkdir()
+            summary = write_data(making, heard, seed=seed, size=size, num_processes=num_processes, progress=progress)
+            (making / "recipe.json").write_text(json.dumps({**marker, "summary": summary}, indent=1))
+            put_in_place(making, folder, temporary / "old")
+    except OSError as error:
+        raise UserError(
+            f"the demo data could not be written: {error}",
+            where=str(cache_folder),
+            right="They need about 600 MB in a folder that you may write to.",
+        ) from error
     return DemoData(folder / "manifest.jsonl", not message, summary, message)
+
+
+@contextlib.contextmanager
+def empty_folder(cache_folder: Path) -> Iterator[Path]:
+    """A folder to work in, gone afterwards; what a killed process left behind more than a day ago goes with it."""
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    for left in cache_folder.glob(f"{IN_MAKING}*"):
+        if time.time() - left.stat().st_mtime > 86_400:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=IN_MAKING, dir=cache_folder, ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def no_speech(error: Exception) -> str:
@@ -80,8 +102,8 @@ def no_speech(error: Exception) -> str:
 
 
 def recipe_hash(seed: int, size: DemoSize) -> str:
-    """A hash of all that decides what the data are: this package's recipe, its sources' versions, seed and sizes."""
-    digest = hashlib.sha256(json.dumps([seed, asdict(size), package_versions()]).encode())
+    """A hash of what decides the data: this package's recipe, seed and sizes; once made, they need no other package."""
+    digest = hashlib.sha256(json.dumps([seed, asdict(size)]).encode())
     for module in (language, pictures, rows, speech, card):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
@@ -102,9 +124,10 @@ def package_versions() -> dict[str, str]:
 def read_recipe(folder: Path) -> dict[str, Any]:
     """How the data in `folder` were made; empty where there are none."""
     try:
-        return json.loads((folder / "recipe.json").read_text())
+        found = json.loads((folder / "recipe.json").read_text())
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def put_in_place(making: Path, folder: Path, old: Path) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from io import BufferedIOBase
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 
@@ -67,18 +67,18 @@ def read_glove(path: str, wanted: Iterable[str]) -> Vectors:
     return found
 
 
-def _open(path: str) -> IO[bytes]:
+def _open(path: str) -> BufferedIOBase:
     file = Path(path).expanduser()
     if not file.is_file():
         raise UserError("no such file of word vectors", where=path, right="Leave `path` out to train on the corpus.")
-    return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
 
 
 def _by_bytes(wanted: Iterable[str]) -> dict[bytes, str]:
     return {word.encode(): word for word in wanted}
 
 
-def _lines(file: IO[bytes], *, first: int) -> Iterator[tuple[int, bytes]]:
+def _lines(file: BufferedIOBase, *, first: int) -> Iterator[tuple[int, bytes]]:
     """Numbered lines without their ends; only byte 10 ends a line (words may hold other separators); empty lines are left out."""
     for number, line in enumerate(file, start=first):
         stripped = line.rstrip(b" \r\n")
@@ -119,7 +119,7 @@ def _keep(found: Vectors, name: str, vector: np.ndarray, where: str) -> None:
     found.setdefault(name, vector)
 
 
-def _binary(path: str, file: IO[bytes], names: dict[bytes, str], *, num_words: int, dimension: int) -> Vectors:
+def _binary(path: str, file: BufferedIOBase, names: dict[bytes, str], *, num_words: int, dimension: int) -> Vectors:
     """Rows of a word, a space and `dimension` little-endian floats; some writers end a row with a line feed, some do not."""
     found: Vectors = {}
     size = 4 * dimension

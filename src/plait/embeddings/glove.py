@@ -32,15 +32,15 @@ class GloVeConfig(Config):
     """A local file in GloVe's format (`glove.6B.100d.txt`), also .gz. None = train on the corpus."""
     frozen: bool = False
     """Keep the vectors as they are."""
-    window: int = Field(10, ge=1)
+    window: int = Field(default=10, ge=1)
     """Words on each side that count as context, d words away by 1/d."""
-    epochs: int = Field(50, ge=1)
-    min_count: int = Field(1, ge=1)
+    epochs: int = Field(default=50, ge=1)
+    min_count: int = Field(default=1, ge=1)
     """Rarer words get no vector."""
-    x_max: float = Field(100.0, gt=0)
+    x_max: float = Field(default=100.0, gt=0)
     """Pairs that occur together this often, or oftener, count fully."""
-    alpha: float = Field(0.75, gt=0)
-    learning_rate: float = Field(0.05, gt=0)
+    alpha: float = Field(default=0.75, gt=0)
+    learning_rate: float = Field(default=0.05, gt=0)
 
     def vectors(self, wanted: Iterable[str], corpus: Iterable[Sequence[str]], *, dimension: int, seed: int) -> Vectors:
         """The vectors of the wanted words that the file or the corpus has; `dimension` is for training."""

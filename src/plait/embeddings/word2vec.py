@@ -28,14 +28,14 @@ class Word2VecConfig(Config):
     """A local file in word2vec's format, .bin or text, also .gz. None = train on the corpus."""
     frozen: bool = False
     """Keep the vectors as they are."""
-    window: int = Field(5, ge=1)
+    window: int = Field(default=5, ge=1)
     """Words on each side that count as context."""
-    epochs: int = Field(20, ge=1)
-    min_count: int = Field(1, ge=1)
+    epochs: int = Field(default=20, ge=1)
+    min_count: int = Field(default=1, ge=1)
     """Rarer words get no vector."""
     skip_gram: bool = True
     """Predict the context from the word; false = the word from the context (CBOW)."""
-    negative: int = Field(5, ge=1)
+    negative: int = Field(default=5, ge=1)
     """Random words told apart from each true one."""
 
     def vectors(self, wanted: Iterable[str], corpus: Iterable[Sequence[str]], *, dimension: int, seed: int) -> Vectors:

@@ -28,13 +28,13 @@ class AudioTransformerConfig(Config):
     """Convolutional stem and self-attention, from scratch."""
 
     kind: Literal["transformer"] = "transformer"
-    layers: int = Field(2, ge=0, le=48)
-    heads: int = Field(4, ge=1, le=32)
+    layers: int = Field(default=2, ge=0, le=48)
+    heads: int = Field(default=4, ge=1, le=32)
     stride: Literal[4, 8] = 8
     """Frames of 10 ms per token: 8 is the cheaper, 4 tells quick sounds apart."""
     causal: bool = False
     """No token reads what comes later."""
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
 
     def build(self, width: int, *, num_mels: int) -> AudioTransformer:
         """The encoder."""

@@ -55,14 +55,14 @@ def grid_positions(rows: int, columns: int, width: int, device: torch.device | N
     """A position for each place of a grid, row by row: half of the numbers tell the row, half the column.
 
     Places are measured in the picture and not in the grid (−1 to 1 between opposite edges), and the wavelengths go from 4
-    pictures down to 2 places of the grid, so that no number is almost constant, however small the grid is.
+    pictures down to 3 places of the grid, so that no number is almost constant, however small the grid is.
     """
 
     def axis(size: int, share: int) -> Tensor:
         centres = (2 * torch.arange(size, dtype=torch.float32, device=device) + 1) / size - 1
         num_waves = (share + 1) // 2
         steps = torch.arange(num_waves, dtype=torch.float32, device=device) / max(num_waves - 1, 1)
-        angles = centres[:, None] * (math.pi / 4) * (2.0 * size) ** steps
+        angles = centres[:, None] * (math.pi / 4) * (4 * size / 3) ** steps
         return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :share]
 
     of_rows, of_columns = axis(rows, width - width // 2), axis(columns, width // 2)

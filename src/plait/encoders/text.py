@@ -26,11 +26,11 @@ class TextTransformerConfig(Config):
 
     kind: Literal["transformer"] = "transformer"
     embedding: EmbeddingConfig = ScratchConfig()
-    layers: int = Field(2, ge=0, le=48)
-    heads: int = Field(4, ge=1, le=32)
+    layers: int = Field(default=2, ge=0, le=48)
+    heads: int = Field(default=4, ge=1, le=32)
     causal: bool = False
     """No token reads what comes later."""
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
 
     def build(
         self, width: int, *, vocabulary_size: int, pad_id: int, vectors: Float[Tensor, "V W"] | None = None

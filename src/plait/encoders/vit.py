@@ -26,11 +26,11 @@ class ViTConfig(Config):
     """A Vision Transformer, from scratch."""
 
     kind: Literal["vit"] = "vit"
-    patch: int = Field(8, ge=2, le=64)
+    patch: int = Field(default=8, ge=2, le=64)
     """Pixels along the side of a patch."""
-    layers: int = Field(4, ge=1, le=48)
-    heads: int = Field(4, ge=1, le=32)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    layers: int = Field(default=4, ge=1, le=48)
+    heads: int = Field(default=4, ge=1, le=32)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, width: int, *, channels: int = 3, read_weights: bool = True) -> ViT:
         """The encoder."""

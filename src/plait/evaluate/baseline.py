@@ -17,7 +17,7 @@ from plait.evaluate.normalise import normaliser
 from plait.seeds import numpy_generator
 from plait.types import Reference
 
-MAX_TARGETS = 500
+MAX_TARGETS = 300
 """Training targets on which the candidates are scored, drawn at random where there are more."""
 
 
@@ -33,7 +33,7 @@ def best_constant(
     """The text that scores best on the training targets if it is said to all of them; None without training targets.
 
     For accuracy that is the answer that is right most often, counted over all of them. For the others the most frequent
-    `num_candidates` references are tried on at most 500 targets. Ties go to the more frequent, then the earlier one.
+    `num_candidates` references are tried on at most 300 targets. Ties go to the more frequent, then the earlier one.
     """
     references = texts_of(targets, segment)
     if not references:

@@ -36,7 +36,7 @@ class EvaluateConfig(Config):
     normalisation: Normalisation = Field(
         "folded", description="what outputs and references go through before they are compared"
     )
-    num_constants: int = Field(20, gt=0, description="most frequent training references tried as the constant answer")
+    num_constants: int = Field(10, gt=0, description="most frequent training references tried as the constant answer")
 
     @field_validator("metrics", mode="before")
     @classmethod

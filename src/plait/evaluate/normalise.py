@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, get_args
 
 Normalisation = Literal["folded", "verbatim"]
@@ -24,6 +25,7 @@ _OUTSIDE_WORDS = re.compile(rf"(?<!\w)(?![.,]\d){_MARKS}|{_MARKS}(?!\w)|(?<!\S)-
 _LETTERS_THAT_ARE_WORDS = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])")
 
 
+@lru_cache(maxsize=1 << 16)
 def fold(text: str) -> str:
     """NFKC, case folded, curly apostrophes straightened, punctuation outside words dropped, white space collapsed.
 

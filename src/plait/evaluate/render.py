@@ -7,13 +7,14 @@ Invariant: no line is wider than `width`; what has no value says why below the t
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from plait.evaluate.metrics import LOSS_SCORES, METRIC_NAMES, build_metrics
 from plait.evaluate.metrics.base import Score
 from plait.evaluate.record import Figures, Summary
-from plait.evaluate.statistics import ALONE, Figure
+from plait.evaluate.statistics import ALONE, CROSS, Figure
 
 WIDTH = 80
 _TITLES = {
@@ -34,48 +35,79 @@ _SCORES: dict[str, Score] = {
 
 
 def render(summary: Summary, *, width: int = WIDTH, patterns: bool = True) -> str:
-    """The figures of the split, then those of each pattern (the first metric of each segment), then the notes."""
+    """The figures of the split, then those of each pattern (the first metric of each segment), then the notes.
+
+    A star marks an interval or a dash that a note explains.
+    """
     notes: list[str] = []
-    lines = [_heading(summary), ""]
-    lines += _align(_table("segment", {"": summary.metrics}, notes, every=True), width)
+    lines = [*_heading(summary, width), "", *_align(_split_rows(summary.metrics, notes), width)]
     if patterns and summary.by:
-        lines += ["", *_align(_table("samples", summary.by, notes, every=False), width)]
+        lines += ["", *_align(_pattern_rows(summary.by, notes), width)]
     for segment, reasons in summary.unscored.items():
         notes += [f"{segment}: {count} not scored, {reason}" for reason, count in reasons.items()]
     notes += summary.notes
     if notes:
-        lines += ["", *(line for note in dict.fromkeys(notes) for line in _wrap(note, width))]
+        lines += ["", *(line for note in dict.fromkeys(notes) for line in _wrap(f"* {note}", width))]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _heading(summary: Summary) -> str:
-    inputs = "" if summary.inputs is None else f", inputs {'+'.join(summary.inputs) or 'none'}"
+def _heading(summary: Summary, width: int) -> list[str]:
+    inputs = "" if summary.inputs is None else f" with {'+'.join(summary.inputs) or 'no input'}"
     percent = f"{100 * float(summary.config.get('confidence', 0.95)):g} %"
-    return f"{summary.split}: {summary.n:,} samples{inputs}; {percent} bootstrap intervals; ↑ more is better"
+    found = [f for metrics in summary.metrics.values() for f in metrics.values() if f.low is not None and f.grouping]
+    names = sorted({name for f in found for name in (f.grouping or "").split(CROSS)} - {ALONE})
+    over = f" over {CROSS.join(names)}" if names else ""
+    text = f"{summary.split}: {summary.n:,} samples{inputs}; {percent} bootstrap intervals{over}; constant: the best single answer"
+    return [line.removeprefix("  ") for line in _wrap(text, width)]
 
 
-def _table(first: str, blocks: dict[str, Figures] | object, notes: list[str], *, every: bool) -> list[list[str]]:
-    assert isinstance(blocks, dict)
-    head = [first, "metric", "value", "interval", "by", "n", "constant"]
-    rows = [head if every else [first, "segment", *head[1:]]]
-    for pattern, figures in blocks.items():
-        for segment, metrics in figures.items():
-            shown = list(metrics.items()) if every else list(metrics.items())[:1]
-            for name, found in shown:
-                row = [segment, *_cells(name, found)]
-                rows.append(row if every else [pattern, *row])
-                if found.note:
-                    notes.append(f"{pattern + ' ' if pattern else ''}{segment} {_TITLES[name]}: {found.note}")
+def _split_rows(figures: Figures, notes: list[str]) -> list[list[str]]:
+    rows = [["segment", "metric", "value", "interval", "n", "constant"]]
+    for segment, metrics in figures.items():
+        for name, found in metrics.items():
+            constant = found.constant
+            said = "" if constant is None else f"{_value(_SCORES[name], constant.value)} “{constant.text}”"
+            rows.append([segment, _title(name), *_numbers(name, found), said])
+            if found.note:
+                notes.append(f"{segment} {_TITLES[name]}: {found.note}")
     return rows
 
 
-def _cells(name: str, found: Figure) -> list[str]:
-    score = _SCORES[name]
-    interval = "" if found.low is None else f"{_number(score, found.low)} – {_number(score, found.high)}"
-    grouping = "" if found.low is None or found.grouping in (None, ALONE) else f"{found.num_groups} {found.grouping}"
-    constant = "" if found.constant is None else f"{_value(score, found.constant.value)} “{found.constant.text}”"
-    title = f"{_TITLES[name]} {'↑' if score.higher_is_better else '↓'}"
-    return [title, _value(score, found.value), interval, grouping, f"{found.n:,}", constant]
+def _pattern_rows(by: Mapping[str, Figures], notes: list[str]) -> list[list[str]]:
+    rows = [["samples", "metric", "value", "interval", "n", "constant "]]
+    for pattern, figures in by.items():
+        shown = _short(pattern)
+        for segment, metrics in figures.items():
+            for name, found in list(metrics.items())[:1]:
+                constant = "" if found.constant is None else _value(_SCORES[name], found.constant.value)
+                rows.append([shown, f"{segment} {_title(name)}", *_numbers(name, found), constant])
+                shown = ""
+                if found.note:
+                    notes.append(
+                        re.sub(r"\d+ groups", "few groups", found.note) if "only" in found.note else found.note
+                    )
+    return rows
+
+
+def _short(pattern: str) -> str:
+    """`spoken, unheard` for a pair of tags: their names stand in the rows of the single ones."""
+    parts = re.split(r",(?=[^,=]+=)", pattern)
+    return pattern if len(parts) == 1 else ", ".join(part.partition("=")[2] for part in parts)
+
+
+def _title(name: str) -> str:
+    return f"{_TITLES[name]} {'↑' if _SCORES[name].higher_is_better else '↓'}"
+
+
+def _numbers(name: str, found: Figure) -> list[str]:
+    score, star = _SCORES[name], "*" if found.note else ""
+    if found.low is None or found.high is None:
+        return [_value(score, found.value), star, f"{found.n:,}"]
+    return [
+        _value(score, found.value),
+        f"{_number(score, found.low)} – {_number(score, found.high)}{star}",
+        f"{found.n:,}",
+    ]
 
 
 def _value(score: Score, value: float | None) -> str:
@@ -93,8 +125,8 @@ def _number(score: Score, value: float | None) -> str:
 
 
 def _align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Columns parted by two spaces; numbers to the right; the last and then the widest column are cut until it fits."""
-    numeric = {"value", "interval", "n"}
+    """Columns parted by two spaces; numbers to the right; the last and then the widest column of words are cut until it fits."""
+    numeric = {"value", "interval", "n", "constant "}
     widths = [max(_width(row[k]) for row in rows) for k in range(len(rows[0]))]
     minimum = [4] * len(widths)
     while sum(widths) + 2 * (len(widths) - 1) > width:
@@ -128,11 +160,11 @@ def _cut(text: str, width: int) -> str:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    lines, line = [], "-"
+    lines, line = [], ""
     for word in text.split():
         word = _cut(word, width - 2)
-        if _width(line) + 1 + _width(word) > width:
+        if line and _width(line) + 1 + _width(word) > width:
             lines.append(line)
             line = " "
-        line += " " + word
+        line = f"{line} {word}" if line else word
     return [*lines, line]

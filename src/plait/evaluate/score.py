@@ -270,6 +270,7 @@ def _figure(scored: Scored, groupings: Groupings, mask: Bool[np.ndarray, " n"], 
             bootstrap=bootstrap,
             undefined=scored.score.undefined,
             proportion=scored.score.proportion,
+            limits=scored.score.limits,
         )
 
     own = measure(scored.statistics)

@@ -5,16 +5,21 @@ Out: a `Figure`: value, interval, n, and in words why something is missing.
 Invariant: percentile bootstrap of the corpus value over groups drawn with replacement; the draws depend on the seed, the grouping's
 name and its number of groups only, so two metrics (or two models) on the same samples are resampled alike.
 
-With several groupings that cross (picture × speaker) the interval is computed for each, and the widest is given and named: the
-smaller ones ignore the larger dependence. Measured coverage of nominal 95 % intervals of a mean (tests/evaluate/test_statistics.py
-repeats a part): 60 groups 94 %, 20 groups 93 %, 10 groups 90 %, 5 groups 82 %; hence the note below 20 groups.
+Crossed groupings (picture × speaker) are taken together: the squared distances of their bounds add as variances do,
+V_a + V_b − V_ab, and the result is never narrower than the widest single one; the figure says which was used.
+
+Measured coverage of nominal 95 % intervals of a mean (2,000 trials for one grouping, 300 for two; a part is repeated in
+tests/evaluate/test_statistics.py): one grouping of 60 groups 93 %, 20: 93 %, 10: 90 %, 5: 83 %, hence the note below 20; 40 × 40
+crossed with equal effects 94 %, where the widest single interval covers 84 % and samples taken as independent 27 %; 40 × 40
+without any effect 97 %.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,6 +29,9 @@ from plait.types import Sample
 
 ALONE = "sample"
 """The name of the grouping in which each sample stands alone, used where samples name no groups."""
+
+CROSS = " × "
+"""Between the names of groupings that are taken together."""
 
 FEW_GROUPS = 20
 _CHUNK = 8_000_000  # counts held at once
@@ -106,11 +114,12 @@ def figure(
     bootstrap: Bootstrap,
     undefined: str,
     proportion: bool = False,
+    limits: tuple[float, float] = (-np.inf, np.inf),
 ) -> Figure:
-    """The corpus value with the widest of the groupings' intervals.
+    """The corpus value with its interval over one grouping or several crossed ones.
 
     `undefined` is said where the value does not exist. `proportion`: the score is a mean of zeros and ones, so where all samples
-    score alike an exact bound takes the place of the bootstrap, which would claim certainty.
+    score alike an exact bound takes the place of the bootstrap, which would claim certainty. `limits`: the range of the score.
     """
     n = len(statistics)
     if n == 0:
@@ -118,51 +127,106 @@ def figure(
     value = float(corpus(statistics.sum(axis=0, keepdims=True))[0])
     if not np.isfinite(value):
         return Figure(None, None, None, n, note=undefined)
-    made = [
-        _interval(statistics, corpus, name, group, value, bootstrap, proportion) for name, group in groupings.items()
-    ]
-    usable = [f for f in made if f.low is not None and f.high is not None]
+    exact = proportion and value in (0.0, 1.0)
+    made = {
+        name: _exact(value, n, group, name, bootstrap)
+        if exact
+        else _interval(value, statistics, corpus, group, name, bootstrap)
+        for name, group in groupings.items()
+    }
+    usable = {name: f for name, f in made.items() if f.low is not None}
     if not usable:
-        return made[0]
-    widest = max(usable, key=lambda f: (f.high or 0.0) - (f.low or 0.0))
-    hidden = [f.note for f in made if f.low is None and f.note]
-    notes = [widest.note, *hidden] if widest.note else hidden
-    return Figure(value, widest.low, widest.high, n, widest.grouping, widest.num_groups, "; ".join(notes) or None)
+        return next(iter(made.values()))
+    chosen = max(usable.values(), key=_span)
+    if len(usable) > 1 and not exact:
+        chosen = _cross(value, statistics, corpus, {name: groupings[name] for name in usable}, chosen, bootstrap)
+    notes = [chosen.note, *(f.note for f in made.values() if f.num_groups == 1)]
+    low, high = np.clip([chosen.low or 0.0, chosen.high or 0.0], *limits)
+    return replace(chosen, low=float(low), high=float(high), note="; ".join(note for note in notes if note) or None)
+
+
+def _span(found: Figure) -> float:
+    return (found.high or 0.0) - (found.low or 0.0)
+
+
+def _no_interval(value: float, n: int, grouping: str, num_groups: int, why: str) -> Figure:
+    return Figure(value, None, None, n, grouping, num_groups, f"no interval: {why}")
+
+
+def _one_group(value: float, n: int, grouping: str) -> Figure:
+    what = "there is one sample" if grouping == ALONE or n == 1 else f"all samples share one {grouping}"
+    return _no_interval(value, n, grouping, 1, what)
+
+
+def _exact(value: float, n: int, group: np.ndarray, grouping: str, bootstrap: Bootstrap) -> Figure:
+    """Clopper and Pearson's bound where all groups are right, or all wrong: each group counts once."""
+    num_groups = len(np.unique(group))
+    if num_groups == 1:
+        return _one_group(value, n, grouping)
+    bound = bootstrap.tails[0] ** (1 / num_groups)
+    low, high = (bound, 1.0) if value else (0.0, 1 - bound)
+    note = f"every sample scores alike: exact bound for {num_groups} groups ({grouping})"
+    return Figure(value, low, high, n, grouping, num_groups, note)
 
 
 def _interval(
+    value: float,
     statistics: np.ndarray,
     corpus: Callable[[np.ndarray], np.ndarray],
-    grouping: str,
     group: np.ndarray,
-    value: float,
+    grouping: str,
     bootstrap: Bootstrap,
-    proportion: bool,
 ) -> Figure:
-    n = len(statistics)
-    sums = group_sums(statistics, group)
+    """The percentile interval over one grouping."""
+    n, sums = len(statistics), group_sums(statistics, group)
     num_groups = len(sums)
-
-    def give(low: float | None, high: float | None, note: str | None) -> Figure:
-        return Figure(value, low, high, n, grouping, num_groups, note)
-
     if num_groups == 1:
-        what = "there is one sample" if grouping == ALONE or n == 1 else f"all samples share one {grouping}"
-        return give(None, None, f"no interval: {what}")
+        return _one_group(value, n, grouping)
     scores = corpus(resample(sums, grouping, bootstrap))
     defined = scores[np.isfinite(scores)]
     if len(defined) < (1 - _MAX_UNDEFINED) * len(scores):
-        return give(None, None, f"no interval: {1 - len(defined) / len(scores):.0%} of the resamples have no value")
-    few = f"only {num_groups} groups ({grouping}): the interval covers less often than it says"
-    note = few if num_groups < FEW_GROUPS else None
+        share = 1 - len(defined) / len(scores)
+        return _no_interval(value, n, grouping, num_groups, f"{share:.0%} of the resamples have no value")
     if np.ptp(defined) <= 1e-12 * max(1.0, abs(value)):
-        if proportion and value in (0.0, 1.0):
-            bound = (bootstrap.tails[0]) ** (1 / num_groups)
-            exact = f"every sample scores alike: exact bound for {num_groups} groups ({grouping})"
-            return give(bound, 1.0, exact) if value else give(0.0, 1 - bound, exact)
-        return give(None, None, "no interval: every sample scores alike, so resampling cannot show the error")
+        why = f"every {grouping} scores alike, so resampling cannot show the error"
+        return _no_interval(value, n, grouping, num_groups, why)
     low, high = np.quantile(defined, bootstrap.tails)
-    return give(float(low), float(high), note)
+    few = f"only {num_groups} groups ({grouping}): the interval covers less often than it says"
+    return Figure(value, float(low), float(high), n, grouping, num_groups, few if num_groups < FEW_GROUPS else None)
+
+
+def _cross(
+    value: float,
+    statistics: np.ndarray,
+    corpus: Callable[[np.ndarray], np.ndarray],
+    groupings: Mapping[str, np.ndarray],
+    widest: Figure,
+    bootstrap: Bootstrap,
+) -> Figure:
+    """The interval over crossed groupings: squared distances of the bounds add as variances do, V_a + V_b − V_ab.
+
+    More than two: inclusion and exclusion (Cameron, Gelbach, Miller 2011). Never narrower than the widest of the single ones.
+    """
+    squares = np.zeros(2)
+    for size in range(1, len(groupings) + 1):
+        for names in combinations(groupings, size):
+            both = np.unique(np.stack([groupings[name] for name in names]), axis=1, return_inverse=True)[1]
+            part = _interval(value, statistics, corpus, both.reshape(-1), CROSS.join(names), bootstrap)
+            squares += (-1) ** (size + 1) * _distances(value, part) ** 2
+    single = _distances(value, widest) ** 2
+    if (squares <= single).all():
+        return widest
+    squares = np.maximum(squares, single)
+    low, high = value - np.sqrt(squares[0]), value + np.sqrt(squares[1])
+    num_groups = min(len(np.unique(group)) for group in groupings.values())
+    return replace(widest, low=float(low), high=float(high), grouping=CROSS.join(groupings), num_groups=num_groups)
+
+
+def _distances(value: float, found: Figure) -> np.ndarray:
+    """How far the bounds lie from the value, never negative."""
+    if found.low is None or found.high is None:
+        return np.zeros(2)
+    return np.maximum([value - found.low, found.high - value], 0.0)
 
 
 def group_sums(statistics: Float[np.ndarray, "n S"], group: Int[np.ndarray, " n"]) -> Float[np.ndarray, "G S"]:

@@ -25,7 +25,7 @@ class LMOptions(Config):
 
     layers: int = Field(2, ge=1, description="blocks")
     dropout: float = Field(0.0, ge=0, lt=1, description="after every block's sub-layers and the embedding")
-    tie_weights: bool = Field(True, description="the output head is the embedding matrix")
+    tie_weights: bool = Field(False, description="the output head is the embedding table: fewer parameters")
     embedding: EmbeddingConfig = Field(ScratchConfig(), description="the language model's own word vectors")
 
     def build_blocks(self, width: int) -> list[Block]:
@@ -128,6 +128,9 @@ class LanguageModel(nn.Module):
         self.blocks = nn.ModuleList(config.build_blocks(width))
         self.norm = nn.RMSNorm(width)
         self.head = None if config.tie_weights else nn.Linear(width, vocabulary_size, bias=False)
+        if config.tie_weights:
+            # A state begins as its own word's vector: without this the untrained model would be sure to repeat that word.
+            nn.init.constant_(self.norm.weight, width**-0.5)
 
     @property
     def num_blocks(self) -> int:

@@ -28,6 +28,8 @@ class Score(ABC):
     """Shown times 100, with a per cent sign."""
     proportion: ClassVar[bool] = False
     """A mean of zeros and ones: exact bounds exist where all samples score alike."""
+    limits: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    """The least and the greatest value."""
     undefined: ClassVar[str]
 
     @property

@@ -43,6 +43,7 @@ class CiderD(Metric):
     normalisation: Normalisation = "folded"
     name: ClassVar[str] = "cider_d"
     higher_is_better: ClassVar[bool] = True
+    limits: ClassVar[tuple[float, float]] = (0.0, SCALE)
     undefined: ClassVar[str] = "no word of the references tells this sample from the others (one sample, or all alike)"
 
     @property

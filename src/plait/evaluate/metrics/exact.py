@@ -26,6 +26,7 @@ class Accuracy(Metric):
     higher_is_better: ClassVar[bool] = True
     percent: ClassVar[bool] = True
     proportion: ClassVar[bool] = True
+    limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
     undefined: ClassVar[str] = "there is no sample"
 
     @property

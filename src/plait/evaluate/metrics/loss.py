@@ -75,6 +75,7 @@ class Perplexity(Score):
 
     name: ClassVar[str] = "perplexity"
     higher_is_better: ClassVar[bool] = False
+    limits: ClassVar[tuple[float, float]] = (1.0, float("inf"))
     undefined: ClassVar[str] = "the loss is not finite, or there are no target tokens"
 
     @property

@@ -27,6 +27,7 @@ class RougeL(Metric):
     beta: float = 1.2
     name: ClassVar[str] = "rouge_l"
     higher_is_better: ClassVar[bool] = True
+    limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
     undefined: ClassVar[str] = "the reference has no words"
 
     @property

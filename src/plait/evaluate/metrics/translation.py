@@ -42,6 +42,7 @@ class Bleu(Metric):
     tokenize: Literal["13a", "zh"] = "13a"
     name: ClassVar[str] = "bleu"
     higher_is_better: ClassVar[bool] = True
+    limits: ClassVar[tuple[float, float]] = (0.0, 100.0)
     undefined: ClassVar[str] = "no reference has four words"
 
     @property
@@ -85,6 +86,7 @@ class ChrF(Metric):
 
     name: ClassVar[str] = "chrf"
     higher_is_better: ClassVar[bool] = True
+    limits: ClassVar[tuple[float, float]] = (0.0, 100.0)
     undefined: ClassVar[str] = "the reference has no characters"
 
     @property

@@ -1,0 +1,52 @@
+"""`plait evaluate`: a run and a split → a record and its summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, use_threads
+
+
+def evaluate(
+    run: RunFolder,
+    split: Annotated[str | None, typer.Option("--split", help="train, tune or test; default: the run's own.")] = None,
+    inputs: Annotated[
+        str | None, typer.Option("--inputs", help="Give only these modalities: image,text (none: no inputs at all).")
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")] = None,
+    as_json: Json = False,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Answer a split and score it: every figure with its 95 % interval, beside the best constant answer."""
+    from plait.api import load
+    from plait.cli.progress import counter
+    from plait.evaluate import render_summary, summary_dict
+
+    output = Output(as_json)
+    use_threads(threads)
+    model = load(run, device=device or "cpu")
+    with counter("evaluating", to_stderr=True) as count:
+        record = model.evaluate(
+            split, inputs=named_modalities(inputs), manifest=manifest, progress=count, seed=seed
+        )
+    output.say(render_summary(record))
+    output.result(summary_dict(record))
+
+
+def named_modalities(text: str | None):
+    """The modalities in a comma-separated list; `none` is the empty list."""
+    from plait.errors import UserError, did_you_mean
+    from plait.types import Modality
+
+    if text is None:
+        return None
+    names = [] if text.strip() in ("", "none") else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in list(Modality):
+            raise UserError(f"unknown modality {name!r}", where="--inputs", right=did_you_mean(name, list(Modality)))
+    return tuple(Modality(name) for name in names)

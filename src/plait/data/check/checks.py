@@ -1,0 +1,214 @@
+"""The checks of a data set, one function each: what is wrong → findings.
+
+In: what the reader left out, the splits, `Checked`, the leaks.
+Out: `Finding`s; where rows cannot be trained on, these rows with the reason as well.
+Invariant: no check changes anything, and none raises over what it finds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from plait.data.check.checked import CheckConfig, Checked
+from plait.data.check.files import Broken, ImageFacts, SoundFacts, wrong_suffix
+from plait.data.check.leaks import Leak, errors_among
+from plait.data.check.report import Example, Finding, Unseen, finding
+from plait.data.check.texts import target_field
+from plait.data.manifest import Dataset, LeftOut
+from plait.data.splits import SPLITS
+from plait.types import Modality, Sample
+
+NOTED = ("other-file",)
+"""Codes of what the reader left out that are no mistakes."""
+
+READING = {
+    "not-json": "lines that are not JSON objects",
+    "cells": "lines that are not CSV of the header's columns",
+    "not-utf8": "texts that are not UTF-8",
+    "unknown-field": "rows with an unknown field",
+    "type": "fields that hold the wrong type of value",
+    "id": "ids that are none",
+    "duplicate-id": "ids that stand twice",
+    "split": "rows with an unknown or missing split",
+    "group": "groups that are none",
+    "no-target": "rows without a target",
+    "target": "targets that cannot be understood",
+    "segments": "targets with other segments than the rest",
+    "nul": "texts that hold a NUL character",
+    "long-text": "texts that are too long to be meant",
+    "path": "paths that name no file",
+    "path-outside": "files outside the manifest's folder",
+    "media-missing": "files that are missing",
+    "media-empty": "files of 0 bytes",
+    "video": "rows with video, which is not read yet",
+    "twice": "files of one stem and kind",
+    "other-file": "files of the folder that belong to no row",
+}
+
+BROKEN = {
+    "truncated": "that are cut off",
+    "nan": "that hold samples which are not finite numbers",
+    "empty": "that are empty",
+    "too-long": "that are longer than is read",
+    "too-large": "that are larger than is read",
+    "corrupt": "that cannot be decoded",
+}
+
+NAMES = {Modality.IMAGE: "pictures", Modality.AUDIO: "recordings"}
+
+
+def by_split(samples: Sequence[Sample]) -> dict[str, int]:
+    counts = Counter(sample.split for sample in samples)
+    return {split: counts[split] for split in SPLITS}
+
+
+def subsets(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
+    """Rows per combination of inputs and split, the most frequent first."""
+    found: dict[str, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(" + ".join(sample.present) or "no inputs", []).append(sample)
+    return {name: by_split(of_name) for name, of_name in sorted(found.items(), key=lambda item: -len(item[1]))}
+
+
+def reading(left_out: Sequence[LeftOut], examples: int) -> Iterator[Finding]:
+    """What the reader could not use, by kind."""
+    by_code: dict[str, list[Example]] = {}
+    for one in left_out:
+        by_code.setdefault(one.code, []).append(Example(one.where, one.id, one.reason))
+    for code, cases in by_code.items():
+        severity = "note" if code in NOTED else "error"
+        yield from finding(severity, code, READING.get(code, "rows that cannot be used"), cases, examples=examples)
+
+
+def splits(dataset: Dataset) -> Iterator[Finding]:
+    """Splits that have no row."""
+    there = {sample.split for sample in dataset.samples}
+    for split in SPLITS:
+        if split not in there:
+            severity = "error" if split == "train" else "warning"
+            yield Finding(severity, "no-row", f"no row is in the split {split!r}", 1, ())
+
+
+def unreadable(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:
+    """Files that training could not read, by kind, and their rows."""
+    leave_out: list[LeftOut] = []
+    findings: list[Finding] = []
+    for modality, name in NAMES.items():
+        by_kind: dict[str, list[Example]] = {}
+        for sample, path, facts in checked.files(modality):
+            if isinstance(facts, Broken):
+                detail = f"{modality.value} {path.name}: {facts.reason}"
+                by_kind.setdefault(facts.kind, []).append(Example(sample.where, sample.id, detail))
+                code = f"{modality.value}-{facts.kind}"
+                leave_out.append(LeftOut(sample.where, sample.id, detail, code))
+        for kind, cases in by_kind.items():
+            text = f"{name} {BROKEN[kind]}"
+            findings += finding("error", f"{modality.value}-{kind}", text, cases, examples=checked.config.examples)
+    return findings, leave_out
+
+
+def leaks(leaks: Sequence[Leak], config: CheckConfig) -> Iterator[Finding]:
+    """Groups, files and rows that stand in two splits."""
+    errors = errors_among(leaks, config.shared)
+    for kind in dict.fromkeys(leak.kind for leak in leaks):
+        of_kind = [leak for leak in leaks if leak.kind == kind]
+        severity = "error" if of_kind[0] in errors else "warning" if kind == "row" else "note"
+        code = "row-in-two-splits" if kind == "row" else f"{kind.replace(' ', '-')}-in-two-splits"
+        text = "rows of equal text in two splits" if kind == "row" else f"the same {kind} in two splits (leakage)"
+        cases = [
+            Example(leak.rows[leak.kept][0].where, leak.rows[leak.kept][0].id, f"{leak.value!r}: {leak.counts}")
+            for leak in of_kind
+        ]
+        yield from finding(severity, code, text, cases, examples=config.examples)
+
+
+def empty_looking(checked: Checked) -> Iterator[Finding]:
+    """Files that can be read and seem to hold nothing: they stay, and are told."""
+    config = checked.config
+    constant = [
+        Example(sample.where, sample.id, path.name)
+        for sample, path, facts in checked.files(Modality.IMAGE)
+        if isinstance(facts, ImageFacts) and facts.constant
+    ]
+    yield from finding(
+        "warning", "image-constant", "pictures of one colour all over (black?)", constant, examples=config.examples
+    )
+    silent = [
+        Example(sample.where, sample.id, f"{path.name} (peak {facts.peak:.2g})")
+        for sample, path, facts in checked.files(Modality.AUDIO)
+        if isinstance(facts, SoundFacts) and facts.peak <= config.silence
+    ]
+    yield from finding("warning", "audio-silent", "recordings that are silent", silent, examples=config.examples)
+
+
+def too_long(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:
+    """Texts and targets beyond the limits: targets are refused in training, texts are cut."""
+    config, unit = checked.config, checked.unit
+    cases: list[Example] = []
+    cut: list[Example] = []
+    for sample in checked.samples:
+        length = checked.target_length(sample)
+        if length > config.max_target_tokens:
+            cases.append(
+                Example(
+                    sample.where,
+                    sample.id,
+                    f"the target has {length} {unit}, at most {config.max_target_tokens} are taken",
+                )
+            )
+        if sample.text and (length := checked.count(sample.text)) > config.max_text_tokens:
+            cut.append(
+                Example(sample.where, sample.id, f"{length} {unit}, the first {config.max_text_tokens} are read")
+            )
+    # Words only hint at how many tokens there will be, so without a tokenizer no row is condemned.
+    severity = "warning" if checked.tokenizer is None else "error"
+    findings = finding(
+        severity, "target-long", "targets that are too long to be trained on", cases, examples=config.examples
+    )
+    findings += finding("warning", "text-long", "texts that are cut", cut, examples=config.examples)
+    left_out = [LeftOut(case.where, case.id, case.detail, "target-long") for case in cases]
+    return findings, left_out if severity == "error" else []
+
+
+def texts(checked: Checked, new_words: Sequence[Unseen]) -> Iterator[Finding]:
+    """Targets that teach nothing, and words that training never sees."""
+    config = checked.config
+    empty = [
+        Example(sample.where, sample.id, target_field(segment))
+        for sample in checked.samples
+        for segment in dict.fromkeys(
+            name for ref in sample.references for name, text in ref.items() if not text.strip()
+        )
+    ]
+    yield from finding(
+        "warning", "segment-empty", "segments of the target that are empty", empty, examples=config.examples
+    )
+    suspicious = [
+        Example(sample.where, sample.id, f"{text!r}")
+        for sample in checked.samples
+        for text in dict.fromkeys(text for ref in sample.references for text in ref.values())
+        if text.strip().lower() in ("nan", "none", "null", "n/a", "#n/a")
+    ]
+    yield from finding(
+        "warning", "target-null", "targets that look like a missing value", suspicious, examples=config.examples
+    )
+    training = [sample.references for sample in checked.samples if sample.split == "train" and sample.references]
+    if len(training) > 1 and all(references == training[0] for references in training):
+        yield Finding("warning", "target-constant", "all training targets are the same", len(training), ())
+    for one in new_words:
+        if one.share > config.unseen:
+            text = f"{one.share:.1%} of the {one.unit} of {one.field} in {one.split} never stand in train"
+            yield Finding("warning", "unseen-words" if one.unit == "words" else "unseen-tokens", text, one.unseen, ())
+
+
+def suffixes(checked: Checked) -> Iterator[Finding]:
+    """Names that claim another format than the content has: read by the content."""
+    for modality, name in NAMES.items():
+        cases = [
+            Example(sample.where, sample.id, wrong)
+            for sample, path, facts in checked.files(modality)
+            if (wrong := wrong_suffix(path, facts))
+        ]
+        text = f"{name} whose suffix is not that of their content (they are read by their content)"
+        yield from finding("note", f"{modality.value}-suffix", text, cases, examples=checked.config.examples)

@@ -1,0 +1,60 @@
+"""The table fits the terminal and says what it leaves out."""
+
+import unicodedata
+
+import pytest
+from test_evaluate_score import CONFIG, Said, evaluated, make
+
+from plait.evaluate import EvaluateConfig, evaluate_outputs, render
+from plait.types import Sample
+
+
+def width(line: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_no_line_is_wider(columns: int) -> None:
+    text = render(evaluated().summary, width=columns)
+    assert max(map(width, text.splitlines())) <= columns
+
+
+def test_it_shows_values_intervals_constants_and_patterns() -> None:
+    text = render(evaluated().summary)
+    assert text.startswith("test: 60 samples; 95 % bootstrap intervals")
+    assert "95 % bootstrap intervals over speaker" in text
+    assert "accuracy ↑" in text
+    assert "spoken, unheard" in text
+    assert "75.0 %" in text
+    assert "WER ↓" in text
+    assert "33.3 % “blue”" in text
+    assert "pattern=spoken" in text
+    assert "only 6 groups (speaker)" in text
+    assert "pattern=spoken" not in render(evaluated().summary, patterns=False)
+
+
+def test_missing_values_are_dashes_with_the_reason() -> None:
+    samples, _, _ = make(3)
+    text = render(evaluate_outputs(samples, [None] * 3, config=CONFIG).summary)
+    assert "—" in text
+    assert "no output was generated" in text
+    assert max(map(width, text.splitlines())) <= 80
+
+
+def test_long_names_and_wide_letters_are_cut() -> None:
+    samples = [
+        Sample(
+            str(i),
+            "test",
+            references=({"一个非常非常长的段名字": "答案"},),
+            tags={"a_tag_with_a_very_long_name": "and a value that is even longer than the name"},
+            text="q",
+        )
+        for i in range(30)
+    ]
+    outputs = [Said({"一个非常非常长的段名字": "答案" if i % 2 else "x"}) for i in range(30)]
+    config = EvaluateConfig(num_resamples=100)
+    targets = [({"一个非常非常长的段名字": "a constant answer of many words " * 3},)]
+    text = render(evaluate_outputs(samples, outputs, config=config, train_targets=targets).summary)
+    assert max(map(width, text.splitlines())) <= 80
+    assert "…" in text
