@@ -15,7 +15,8 @@ from torch import Tensor
 
 from plait.config import RunConfig
 from plait.data.text import Tokenizer
-from plait.embeddings import EmbeddingConfig, ScratchConfig, vectors_for
+from plait.embeddings import ScratchConfig, vectors_for
+from plait.embeddings.vectors import VectorSource
 from plait.encoders import Encoder
 from plait.model import Model
 from plait.seeds import derive_seed
@@ -38,7 +39,7 @@ def build_model(
     """The model of `config`. `corpus` gives tokenised texts and is asked only where word vectors are trained."""
     coverage: dict[str, float] = {}
 
-    def vectors(embedding: EmbeddingConfig, place: str) -> Tensor | None:
+    def vectors(embedding: ScratchConfig | VectorSource, place: str) -> Tensor | None:
         if isinstance(embedding, ScratchConfig):
             return None
         result = vectors_for(embedding, tokenizer.vocabulary, corpus(), config.width, derive_seed(config.seed, place))
@@ -65,7 +66,7 @@ def build_encoder(
     config: RunConfig,
     modality: Modality,
     tokenizer: Tokenizer,
-    vectors: Callable[[EmbeddingConfig, str], Tensor | None],
+    vectors: Callable[[ScratchConfig | VectorSource, str], Tensor | None],
 ) -> Encoder:
     """The encoder of one modality."""
     encoders = config.encoders

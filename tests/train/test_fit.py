@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from train_helpers import tiny_config, write_manifest
 
 from plait.config import config_yaml, read_config
 from plait.errors import UserError
@@ -71,17 +73,34 @@ def assert_same_run(one: Path, other: Path) -> None:
     a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert lines(one) == lines(other)
-    assert [step for step in (line["step"] for line in lines(one)) if step] == sorted(line["step"] for line in lines(one))
+    assert [step for step in (line["step"] for line in lines(one)) if step] == sorted(
+        line["step"] for line in lines(one)
+    )
     a, b = (json.loads((folder / "state.json").read_text()) for folder in (first, second))
     for state in (a, b):
         del state["seconds"], state["metrics_bytes"]
     assert a == b
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    """The tiny run, never stopped."""
+    folder = tmp_path_factory.mktemp("straight")
+    fit(tiny_config(write_manifest(folder)), folder / "run")
+    return folder / "run"
+
+
 def test_a_run_is_whole_and_can_be_moved(config, tmp_path):
     run, result = fit(config(steps=60, evaluate_every=20, learning_rate=1e-2), tmp_path / "run")
     found = {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
-    assert found == {"config.yaml", "tokenizer.json", "model.safetensors", "environment.json", "metrics.jsonl", "training"}
+    assert found == {
+        "config.yaml",
+        "tokenizer.json",
+        "model.safetensors",
+        "environment.json",
+        "metrics.jsonl",
+        "training",
+    }
     moved = tmp_path / "elsewhere" / "moved"
     moved.parent.mkdir()
     (tmp_path / "run").rename(moved)
@@ -134,12 +153,11 @@ def test_without_held_out_rows_the_last_weights_are_shown(config, tmp_path, mani
 
 
 @pytest.mark.parametrize("step", [1, 5, 8, 9])
-def test_train_10_equals_train_some_crash_resume(config, tmp_path, step):
-    fit(config(), tmp_path / "straight")
+def test_train_10_equals_train_some_crash_resume(config, tmp_path, straight, step):
     with pytest.raises(Killed):
         fit(config(), tmp_path / "crashed", progress=At(step, crash))
     fit(config(), tmp_path / "crashed", resume=True)
-    assert_same_run(tmp_path / "straight", tmp_path / "crashed")
+    assert_same_run(straight, tmp_path / "crashed")
 
 
 def test_resume_is_exact_with_loader_workers_and_micro_batches(config, tmp_path):
@@ -158,6 +176,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from plait.config import read_config
+from plait.train.checkpoint import read_state
 from plait.train.fit import fit
 from plait.train.progress import Quiet
 
@@ -169,7 +188,7 @@ class Deadly(Quiet):
 
 draw = random.Random(int(sys.argv[3]))
 folder = Path(sys.argv[2])
-at = draw.randint(1, 36)
+at = (read_state(folder).step if folder.exists() else 0) + draw.randint(1, 9)
 fit(read_config(Path(sys.argv[1]), []), folder, resume=folder.exists(), progress=Deadly())
 """
 
@@ -180,35 +199,30 @@ def test_killed_at_random_instants_and_resumed_equals_never_killed(config, tmp_p
     settings = config({"workers": 1}, steps=40, evaluate_every=5, checkpoint_every=2, log_every=3)
     (tmp_path / "config.yaml").write_text(config_yaml(settings))
     fit(settings, tmp_path / "straight")
-    codes = []
-    for seed in range(12):
+    first_seed = random.SystemRandom().randrange(10**6)
+    for seed in range(first_seed, first_seed + 3):
         words = [sys.executable, "-c", CHILD, str(tmp_path / "config.yaml"), str(tmp_path / "killed"), str(seed)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-        codes.append(done.returncode)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        assert done.returncode == -signal.SIGKILL, f"seed {seed}: {done.stderr}"
         if (tmp_path / "killed").exists():
             Run.load(tmp_path / "killed", weights=newest(tmp_path / "killed") / "model.safetensors")
-        if len([c for c in codes if c]) >= 3 and read_state(tmp_path / "killed").step == 40:
-            break
-    assert -signal.SIGKILL in codes
     fit(None, tmp_path / "killed", resume=True)
     assert_same_run(tmp_path / "straight", tmp_path / "killed")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_leaves(config, tmp_path, number):
+def test_a_signal_saves_and_leaves(config, tmp_path, straight, number):
     before = signal.getsignal(number)
-    fit(config(checkpoint_every="1h"), tmp_path / "straight")
     with pytest.raises(Interrupted, match=r"stopped by SIG.* after step 6; everything is saved.*--resume") as caught:
         fit(config(checkpoint_every="1h"), tmp_path / "run", progress=At(6, lambda: os.kill(os.getpid(), number)))
     assert caught.value.exit_code == 128 + number
     assert read_state(tmp_path / "run").step == 6
     assert signal.getsignal(number) == before
     fit(config(checkpoint_every="1h"), tmp_path / "run", resume=True)
-    assert_same_run(tmp_path / "straight", tmp_path / "run")
+    assert_same_run(straight, tmp_path / "run")
 
 
-def test_a_signal_while_waiting_for_a_batch_saves_the_last_step(config, tmp_path, monkeypatch):
+def test_a_signal_while_waiting_for_a_batch_saves_the_last_step(config, tmp_path, straight, monkeypatch):
     """Ctrl-C reaches the loader's workers too; their death must not be taken for an error."""
     from plait.data.loader import Loader
 
@@ -221,15 +235,13 @@ def test_a_signal_while_waiting_for_a_batch_saves_the_last_step(config, tmp_path
                 raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")
             yield pair
 
-    armed: list[int] = []
-    fit(config(steps=6, checkpoint_every=50), tmp_path / "straight")
-    armed.append(1)
+    armed = [1]
     monkeypatch.setattr(Loader, "batches", batches)
     with pytest.raises(Interrupted, match="after step 4"):
-        fit(config(steps=6, checkpoint_every=50), tmp_path / "run")
+        fit(config(checkpoint_every=50), tmp_path / "run")
     armed.clear()
     fit(None, tmp_path / "run", resume=True)
-    assert_same_run(tmp_path / "straight", tmp_path / "run")
+    assert_same_run(straight, tmp_path / "run")
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(config, tmp_path):
@@ -241,7 +253,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(config,
     assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
-def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(config, tmp_path, monkeypatch):
+def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(config, tmp_path, straight, monkeypatch):
     real = checkpoint_module.save_tensors
 
     def fail(tensors, path, metadata):
@@ -255,16 +267,14 @@ def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(config, tmp_path
         fit(config(), tmp_path / "run")
     assert [path.name for path in checkpoints(tmp_path / "run")] == ["step-00000004"]
     monkeypatch.undo()
-    fit(config(), tmp_path / "straight")
     fit(config(), tmp_path / "run", resume=True)
-    assert_same_run(tmp_path / "straight", tmp_path / "run")
+    assert_same_run(straight, tmp_path / "run")
 
 
-def test_a_crash_between_checkpoint_and_publication_is_mended(config, tmp_path, monkeypatch):
+def test_a_crash_between_checkpoint_and_publication_is_mended(config, tmp_path, straight, monkeypatch):
     def die(*_):
         raise Killed
 
-    fit(config(), tmp_path / "straight")
     monkeypatch.setattr(checkpoint_module, "publish", die)
     with pytest.raises(Killed):
         fit(config(), tmp_path / "run")
@@ -275,7 +285,7 @@ def test_a_crash_between_checkpoint_and_publication_is_mended(config, tmp_path, 
         fit(config(), run)
     else:
         fit(config(), run, resume=True)
-    assert_same_run(tmp_path / "straight", run)
+    assert_same_run(straight, run)
 
 
 def test_memory_that_runs_short_is_remembered_over_a_resume(config, tmp_path, monkeypatch):
@@ -305,7 +315,7 @@ def test_held_out_bits_are_the_mean_over_tokens(tiny, batch_of):
     found = held_out(tiny, batches, ["a", "b"], dtype="fp32", micro_batch_size=2)
     losses: dict[int, list[float]] = {0: [], 1: []}
     for batch in batches:
-        for row, loss in enumerate(tiny.token_losses(batch)):
+        for row, loss in enumerate(tiny.token_losses(batch).detach()):
             for place in range(batch.targets.shape[1]):
                 if batch.targets[row, place] != IGNORED:
                     losses[int(batch.segments[row, place])].append(float(loss[place]) / math.log(2))
@@ -315,17 +325,16 @@ def test_held_out_bits_are_the_mean_over_tokens(tiny, batch_of):
     assert found.by_segment["b"] == pytest.approx(sum(losses[1]) / len(losses[1]), rel=1e-5)
 
 
-def test_evaluation_by_a_callable_is_written_down_and_changes_nothing(config, tmp_path):
+def test_evaluation_by_a_callable_is_written_down_and_changes_nothing(config, tmp_path, straight):
     def accuracy(run):
         run.model.eval()
         torch.rand(3)
         return {"accuracy": 0.5}
 
-    fit(config(), tmp_path / "plain")
     fit(config(), tmp_path / "with", evaluate=accuracy)
     found = [line["evaluation"] for line in read_metrics(tmp_path / "with") if "evaluation" in line]
     assert found == [{"accuracy": 0.5}] * 3
-    a, b = (load_file(newest(tmp_path / n) / "model.safetensors") for n in ("plain", "with"))
+    a, b = (load_file(newest(run) / "model.safetensors") for run in (straight, tmp_path / "with"))
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
@@ -341,12 +350,11 @@ def test_tensorboard_gets_the_same_figures(config, tmp_path):
     assert "tune/said" in events.Tags()["scalars"]
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(config, tmp_path):
-    fit(config(steps=3), tmp_path / "a")
-    fit(config(steps=3), tmp_path / "b")
-    fit(config(steps=3, seed=1), tmp_path / "c")
-    assert_same_run(tmp_path / "a", tmp_path / "b")
-    a, c = (load_file(newest(tmp_path / n) / "model.safetensors") for n in "ac")
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(config, tmp_path, straight):
+    fit(config(), tmp_path / "again")
+    fit(config(seed=1), tmp_path / "other")
+    assert_same_run(straight, tmp_path / "again")
+    a, c = (load_file(newest(run) / "model.safetensors") for run in (straight, tmp_path / "other"))
     assert not all(torch.equal(a[key], c[key]) for key in a)
 
 
@@ -355,7 +363,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(config, tmp_p
 
 def test_a_folder_that_exists_is_refused_before_anything_is_read(config, tmp_path):
     fit(config(steps=1), tmp_path / "run")
-    with pytest.raises(UserError, match="exists already. Go on with it"):
+    with pytest.raises(UserError, match=r"exists already\. Go on with it"):
         fit(config(steps=1), tmp_path / "run")
 
 
@@ -381,7 +389,9 @@ def test_a_changed_configuration_is_refused_with_every_change(config, tmp_path):
 def test_what_may_change_changes_and_is_said(config, tmp_path):
     fit(config(steps=4), tmp_path / "run")
     progress = At(0, crash)
-    _, result = fit(config({"workers": 0}, steps=7, log_every=1, dtype="auto"), tmp_path / "run", resume=True, progress=progress)
+    _, result = fit(
+        config({"workers": 0}, steps=7, log_every=1, dtype="auto"), tmp_path / "run", resume=True, progress=progress
+    )
     assert result.step == 7
     assert {line for line in progress.said if line.startswith("changed")} == {
         "changed: train.steps: 4 → 7",
@@ -459,4 +469,3 @@ def test_the_main_thread_is_not_needed(config, tmp_path):
     thread.start()
     thread.join()
     assert found == [2]
-

@@ -23,7 +23,7 @@ def test_learning_rate_rises_then_falls(steps, warmup, final):
     config = TrainConfig(steps=steps, warmup=warmup, final_fraction=final, learning_rate=0.5)
     rates = [learning_rate(config, step) for step in range(1, steps + 1)]
     top = min(config.num_steps_of(config.warmup), steps)
-    assert all(0 < rate or final == 0 for rate in rates)
+    assert all(rate > 0 or final == 0 for rate in rates)
     assert all(rate <= 0.5 * (1 + 1e-12) for rate in rates)
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
@@ -87,7 +87,11 @@ def test_dropout_depends_on_the_sample_and_not_on_its_batch(batch_of):
 
 @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
 def test_dropout_has_its_chance(chance):
-    draws = [is_dropped(chance, seed=0, step=s, sample_id=f"{i}", modality=Modality.IMAGE) for s in range(40) for i in range(100)]
+    draws = [
+        is_dropped(chance, seed=0, step=s, sample_id=f"{i}", modality=Modality.IMAGE)
+        for s in range(40)
+        for i in range(100)
+    ]
     assert sum(draws) / len(draws) == pytest.approx(chance, abs=0.03)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from train_helpers import random_batch
 
 from plait.config import TrainConfig
 from plait.errors import UserError
@@ -59,8 +60,6 @@ def test_loss_is_summed_over_the_tokens_of_the_step_and_not_averaged_per_part(ti
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 5))
 def test_split_keeps_every_scored_token(num, size, seed):
-    from conftest import random_batch
-
     batch = random_batch(num, seed=seed)
     parts = list(split_batch(batch, size))
     assert [i for part in parts for i in part.ids] == list(batch.ids)
@@ -98,13 +97,20 @@ def test_stops_before_an_update_on_a_loss_that_is_no_number(tiny, batch_of, valu
 def test_stops_before_an_update_on_a_gradient_that_is_no_number(tiny, batch_of):
     tiny.head.weight.register_hook(lambda gradient: gradient * math.nan)
     before = copy.deepcopy(tiny.state_dict())
-    with pytest.raises(NonFinite, match="gradient's norm is nan.*s0, s1, s2") as caught:
+    with pytest.raises(NonFinite, match=r"gradient's norm is nan.*s0, s1, s2") as caught:
         step(tiny, build_optimiser(tiny, CONFIG), batch_of(3))
     assert caught.value.ids == ("s0", "s1", "s2")
     assert all(torch.equal(before[name], value) for name, value in tiny.state_dict().items())
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
 def test_halves_the_batch_when_memory_is_short(tiny, batch_of, error):
     """A part of more than three samples does not fit: 12 → 6 → 3, with the gradients of one batch of 12."""
     assert is_out_of_memory(error)

@@ -18,7 +18,7 @@ from plait.config import TrainConfig
 from plait.train.probe import timed
 from plait.train.progress import clock
 from plait.train.split import select_samples
-from plait.train.step import autocast, device_of, forward_backward
+from plait.train.step import autocast, device_of, forward_backward, within_memory
 from plait.types import Batch
 
 NUM_MEASURED = 8
@@ -63,23 +63,36 @@ def estimate(
     model: nn.Module, batch: Batch, config: TrainConfig, *, micro_batch_size: int, steps: int | None = None
 ) -> Estimate:
     """`batch` should be the most costly one: its padding and length decide the activations; `steps` are those still to do."""
-    part = select_samples(batch, 0, min(NUM_MEASURED, micro_batch_size, len(batch)))
-    activations = activation_bytes(model, part, dtype=config.dtype) * min(micro_batch_size, len(batch)) // len(part)
-    device = device_of(model)
+    largest = min(micro_batch_size, len(batch))
 
-    def step() -> object:
-        return forward_backward(
-            model, part, micro_batch_size=len(part), dtype=config.dtype, label_smoothing=config.label_smoothing
-        )
+    def measure(num_samples: int) -> tuple[int, float]:
+        part = select_samples(batch, 0, num_samples)
+        return activation_bytes(model, part, dtype=config.dtype), seconds_of(model, part, config)
 
-    seconds = min(timed(step, device) for _ in range(2)) * config.batch_size / len(part)
+    (kept, seconds), num_measured = within_memory(measure, min(NUM_MEASURED, largest), lambda _: None)
     model.zero_grad(set_to_none=True)
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     everything = sum(p.numel() * p.element_size() for p in model.parameters())
-    free = available_bytes(device)
     return Estimate(
-        everything, trained, 2 * trained, activations, free, seconds, config.steps if steps is None else steps
+        parameters=everything,
+        gradients=trained,
+        optimiser=2 * trained,
+        activations=kept * largest // num_measured,
+        available=available_bytes(device_of(model)),
+        seconds_per_step=seconds * config.batch_size / num_measured,
+        steps=config.steps if steps is None else steps,
     )
+
+
+def seconds_of(model: nn.Module, batch: Batch, config: TrainConfig) -> float:
+    """A forward and backward pass, the better of two."""
+
+    def step() -> object:
+        return forward_backward(
+            model, batch, micro_batch_size=len(batch), dtype=config.dtype, label_smoothing=config.label_smoothing
+        )
+
+    return min(timed(step, device_of(model)) for _ in range(2))
 
 
 def activation_bytes(model: nn.Module, batch: Batch, *, dtype: str) -> int:

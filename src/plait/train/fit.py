@@ -104,9 +104,7 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
         choice = choose(model, batch.to(config.train.device), config.train)
     progress.say(f"chosen by measuring: {choice}" if choice.seconds else f"as configured: {choice}")
     config = with_train(config, **choice.chosen._asdict())
-    state = State(
-        micro_batch_size=config.train.micro_batch_size or config.train.batch_size, data=fingerprint(samples)
-    )
+    state = State(micro_batch_size=config.train.micro_batch_size or config.train.batch_size, data=fingerprint(samples))
     optimiser = build_optimiser(model, config.train)
 
     def fill(part: Path) -> None:
@@ -212,7 +210,9 @@ def usable_device(wanted: str) -> str:
         torch.empty(1, device=wanted)
     except (RuntimeError, AssertionError) as error:
         right = "This machine has: cpu" + ", cuda" * torch.cuda.is_available() + ". Leave it at auto."
-        raise UserError(f"cannot use the device {wanted!r}: {first_line(error)}", where="train.device", right=right) from error
+        raise UserError(
+            f"cannot use the device {wanted!r}: {first_line(error)}", where="train.device", right=right
+        ) from error
     return wanted
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from plait.errors import UserError
-from plait.train.step import autocast, device_of
 from plait.train.split import split_batch
+from plait.train.step import autocast, device_of
 from plait.types import IGNORED, Batch
 
 

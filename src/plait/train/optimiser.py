@@ -17,14 +17,16 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from plait.config import TrainConfig
 from plait.embeddings import Embedding
 from plait.errors import UserError
-from plait.config import TrainConfig
 
 
 def decayed(model: nn.Module) -> tuple[list[str], list[str]]:
     """The names of the trained parameters that are decayed, and of those that are not."""
-    embeddings = {id(p) for m in model.modules() if isinstance(m, Embedding | nn.Embedding) for p in m.parameters(recurse=False)}
+    embeddings = {
+        id(p) for m in model.modules() if isinstance(m, Embedding | nn.Embedding) for p in m.parameters(recurse=False)
+    }
     yes, no = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from torch import nn
 from plait.config import TrainConfig
 from plait.layers import Attention, set_attention
 from plait.train.split import select_samples
-from plait.train.step import device_of, forward_backward
+from plait.train.step import device_of, forward_backward, within_memory
 from plait.types import Batch
 
 ROUNDS = 4
@@ -68,8 +68,12 @@ def choose(model: nn.Module, batch: Batch, config: TrainConfig, *, budget: float
     before = implementations(model)
     with matmul_precision(None):
         try:
-            part = fitting(model, batch, combinations[0], budget=budget / (len(combinations) * ROUNDS + 2))
-            seconds = measure(model, part, combinations, deadline=began + budget)
+            num = fitting(model, batch, combinations[0], budget=budget / (len(combinations) * ROUNDS + 2))
+            seconds, _ = within_memory(
+                lambda size: measure(model, select_samples(batch, 0, size), combinations, deadline=began + budget),
+                min(num, config.micro_batch_size or num),
+                lambda _: None,
+            )
         finally:
             for module, implementation in before:
                 module.implementation = implementation
@@ -123,12 +127,15 @@ def measure(
     return {c: statistics.median(values[1:] or values) for c, values in times.items()}
 
 
-def fitting(model: nn.Module, batch: Batch, combination: Combination, *, budget: float) -> Batch:
-    """As many of the batch's samples as a step of `budget` seconds can take."""
-    few = select_samples(batch, 0, min(4, len(batch)))
-    step_seconds(model, few, combination)
-    each = step_seconds(model, few, combination) / len(few)
-    return select_samples(batch, 0, max(1, min(len(batch), int(budget / each))))
+def fitting(model: nn.Module, batch: Batch, combination: Combination, *, budget: float) -> int:
+    """How many of the batch's samples a step of `budget` seconds can take."""
+
+    def each(num_samples: int) -> float:
+        few = select_samples(batch, 0, num_samples)
+        return min(step_seconds(model, few, combination) for _ in range(2)) / num_samples
+
+    seconds, _ = within_memory(each, min(4, len(batch)), lambda _: None)
+    return max(1, min(len(batch), int(budget / seconds)))
 
 
 def step_seconds(model: nn.Module, batch: Batch, combination: Combination) -> float:
@@ -138,16 +145,13 @@ def step_seconds(model: nn.Module, batch: Batch, combination: Combination) -> fl
     model.zero_grad(set_to_none=True)
 
     def step() -> object:
-        return forward_backward(
-            model, batch, micro_batch_size=len(batch), dtype=combination.dtype, label_smoothing=0.0
-        )
+        return forward_backward(model, batch, micro_batch_size=len(batch), dtype=combination.dtype, label_smoothing=0.0)
 
     return timed(step, device_of(model))
 
 
-def timed(action: object, device: torch.device) -> float:
+def timed(action: Callable[[], object], device: torch.device) -> float:
     """The seconds of `action()`, the device's queue included."""
-    assert callable(action)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     began = time.perf_counter()

@@ -2,7 +2,7 @@
 
 In: the number of steps, and each step's figures.
 Out: a bar with loss, samples per second and remaining time on a terminal; a plain line now and then elsewhere.
-Invariant: it writes to standard error only, and never more than the user asked for.
+Invariant: it writes to one stream only (standard error unless told otherwise), at most a line every few seconds.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Lines:
 class Bar:
     """A bar on a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
@@ -105,7 +105,7 @@ class Bar:
             TextColumn("{task.completed}/{task.total} steps"),
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
-            console=Console(stderr=True),
+            console=Console(file=stream or sys.stderr),
         )
         self.task: Any = None
         self.rates = Rates(0, 0)
@@ -120,9 +120,7 @@ class Bar:
         """Move it."""
         rates = self.rates
         rates.update(bits, num_samples)
-        figures = (
-            f"loss {rates.bits:.3f} bits · {rates.samples_per_second():.0f} samples/s · {clock(rates.remaining(step))} left"
-        )
+        figures = f"loss {rates.bits:.3f} bits · {rates.samples_per_second():.0f} samples/s · {clock(rates.remaining(step))} left"
         self.bar.update(self.task, completed=step, figures=figures)
 
     def say(self, message: str) -> None:
@@ -134,11 +132,12 @@ class Bar:
         self.bar.stop()
 
 
-def progress_for(*, quiet: bool = False) -> Progress:
-    """A bar on a terminal, plain lines elsewhere."""
+def progress_for(*, quiet: bool = False, to_stderr: bool = True) -> Progress:
+    """A bar on a terminal, plain lines elsewhere, nothing if `quiet`."""
     if quiet:
         return Quiet()
-    return Bar() if sys.stderr.isatty() else Lines()
+    stream = sys.stderr if to_stderr else sys.stdout
+    return Bar(stream) if stream.isatty() else Lines(stream)
 
 
 def clock(seconds: float) -> str:

@@ -41,4 +41,3 @@ def split_batch(batch: Batch, size: int) -> Iterator[Batch]:
 def loss_weight(batch: Batch) -> Float[Tensor, ""]:
     """Σ over scored targets of their sample's weight: what the step's summed loss is divided by."""
     return ((batch.targets != IGNORED) * batch.weights[:, None]).sum()
-

@@ -11,22 +11,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plait.config import TrainConfig
 from plait.errors import UserError
 from plait.seeds import derive_seed
-from plait.config import TrainConfig
 from plait.train.dropout import drop_modalities
 from plait.train.optimiser import set_learning_rate
 from plait.train.schedule import learning_rate
 from plait.train.split import loss_weight, split_batch
 from plait.types import Batch, Modality
 
-MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad allocation")
+T = TypeVar("T")
+MEMORY_WORDS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad allocation",
+)
 
 
 @runtime_checkable
@@ -93,9 +100,7 @@ def forward_backward(
     return torch.stack(totals).sum() / weight
 
 
-def within_memory(
-    attempt: Callable[[int], Float[Tensor, ""]], micro_batch_size: int, say: Callable[[str], None]
-) -> tuple[Float[Tensor, ""], int]:
+def within_memory(attempt: Callable[[int], T], micro_batch_size: int, say: Callable[[str], None]) -> tuple[T, int]:
     """`attempt(size)` with the size halved until it fits; the result and the size that fitted."""
     while True:
         try:
