@@ -19,7 +19,9 @@ def evaluate(
     inputs: Annotated[
         str | None, typer.Option("--inputs", help="Give only these modalities: image,text (none: no inputs at all).")
     ] = None,
-    manifest: Annotated[Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")
+    ] = None,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,

@@ -22,7 +22,9 @@ def generate(
     text: Annotated[str | None, typer.Option("--text", help="The text input.")] = None,
     image: Annotated[list[Path] | None, typer.Option("--image", help="A picture; may be given several times.")] = None,
     audio: Annotated[Path | None, typer.Option("--audio", help="A recording.")] = None,
-    begin: Annotated[str, typer.Option("--begin", help="The first words of what the model writes, to be continued.")] = "",
+    begin: Annotated[
+        str, typer.Option("--begin", help="The first words of what the model writes, to be continued.")
+    ] = "",
     top: Annotated[int | None, typer.Option("--top", min=1, help="Show the K likeliest next words instead.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="end (of the segment) or sentence.")] = None,
     choices: Annotated[
@@ -37,7 +39,8 @@ def generate(
     stream: Annotated[bool, typer.Option("--stream", help="Show the words as they come.")] = False,
     manifest: Annotated[Path | None, typer.Option("--manifest", help="Answer every row of this manifest.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="With --manifest: the answers (JSONL); rows that are in it are not asked again.")
+        Path | None,
+        typer.Option("--out", help="With --manifest: the answers (JSONL); rows that are in it are not asked again."),
     ] = None,
     as_json: Json = False,
     seed: Seed = None,
@@ -154,14 +157,21 @@ def answer_manifest(
     samples = model.unlabelled(manifest)
     done = answered(out)
     waiting = [sample for sample in samples if sample.id not in done]
-    output.say(f"{len(samples)} rows in {manifest}" + (f", {len(samples) - len(waiting)} answered before" if done else ""))
+    output.say(
+        f"{len(samples)} rows in {manifest}" + (f", {len(samples) - len(waiting)} answered before" if done else "")
+    )
     with counter("answering") as count, out.open("a", encoding="utf-8") as file:
         for number, generated in enumerate(model.answer(waiting, choices=choices or None, **options), 1):
             file.write(json.dumps(as_row(generated), ensure_ascii=False) + "\n")
             file.flush()
             count(number, len(waiting))
     output.say(f"{len(waiting)} answers written to {out}")
-    return {"out": str(out), "rows": len(samples), "answered": len(waiting), "answered_before": len(samples) - len(waiting)}
+    return {
+        "out": str(out),
+        "rows": len(samples),
+        "answered": len(waiting),
+        "answered_before": len(samples) - len(waiting),
+    }
 
 
 def answered(out: Path) -> set[str]:

@@ -20,7 +20,9 @@ class GenerateConfig(Config):
         "greedy", description="the likeliest token, a draw, or beam search"
     )
     max_tokens: int = Field(64, ge=1, description="per segment; one that reaches it is ended there")
-    until: Literal["end", "sentence"] = Field("end", description="write on to the segment's end, or to a sentence's end")
+    until: Literal["end", "sentence"] = Field(
+        "end", description="write on to the segment's end, or to a sentence's end"
+    )
     temperature: float = Field(1.0, gt=0, description="sample: below 1 sharper, above 1 flatter")
     top_k: int | None = Field(None, ge=1, description="sample: only the k likeliest tokens")
     top_p: float | None = Field(

@@ -167,7 +167,12 @@ def _delimiter(header: str) -> str:
 def _cell(name: str, cell: str) -> Any:
     """A cell's value: in `target`, `target.NAME`, `image`, `group` and `tags` a JSON list or object counts as such."""
     stripped = cell.strip()
-    if stripped[:1] + stripped[-1:] not in ("[]", "{}") or name.partition(".")[0] not in ("target", "image", "group", "tags"):
+    if stripped[:1] + stripped[-1:] not in ("[]", "{}") or name.partition(".")[0] not in (
+        "target",
+        "image",
+        "group",
+        "tags",
+    ):
         return cell
     try:
         value = _JSON.decode(stripped)

@@ -43,9 +43,7 @@ class RunAnswerer:
 
     def generate(self, batch: Batch) -> list[Generated]:
         """What the model says to each sample."""
-        return generate(
-            self.run.model, self.run.tokenizer, batch, self.config, choices=self.choices, begun=self.begun
-        )
+        return generate(self.run.model, self.run.tokenizer, batch, self.config, choices=self.choices, begun=self.begun)
 
     @torch.inference_mode()
     def token_losses(self, batch: Batch) -> list[dict[str, tuple[float, float]]]:

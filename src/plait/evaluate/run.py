@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from plait.config.evaluate import EvaluateConfig
 from plait.data.splits import known_split
 from plait.errors import UserError
-from plait.evaluate.config import EvaluateConfig, metrics_for
+from plait.evaluate.choice import metrics_for
 from plait.evaluate.metrics import SegmentLoss
 from plait.evaluate.record import Record, record_path, write_record
 from plait.evaluate.score import Output, evaluate_outputs, segments_of
