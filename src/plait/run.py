@@ -265,14 +265,16 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         remove(part)
-        raise UserError(
-            f"cannot write {path.name}: {reason(error)}",
-            where=str(path.parent),
-            right="What was saved before is whole. " + remedy(error, path.parent),
-        ) from error
+        raise unwritable(path, error) from error
     except BaseException:
         remove(part)
         raise
+
+
+def unwritable(path: Path, error: BaseException) -> UserError:
+    """One message for a write that failed."""
+    right = "What was saved before is whole. " + remedy(error, path.parent)
+    return UserError(f"cannot write {path.name}: {reason(error)}", where=str(path.parent), right=right)
 
 
 def reason(error: BaseException) -> str:

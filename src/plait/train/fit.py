@@ -30,6 +30,7 @@ from plait.train.checkpoint import State, newest, read_state, save_checkpoint
 from plait.train.estimate import estimate
 from plait.train.lock import locked
 from plait.train.loop import Evaluate, TrainResult, settings, train
+from plait.train.metrics import check_tensorboard
 from plait.train.optimiser import build_optimiser
 from plait.train.probe import choose
 from plait.train.progress import Progress, Quiet
@@ -86,6 +87,8 @@ def fit(
 
 def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dataset]:
     """A new run: read, resolve, build, choose by measuring, write the folder with its first checkpoint."""
+    if config.train.tensorboard:
+        check_tensorboard()
     dataset = read_data(config)
     config = resolved(config, dataset)
     samples = dataset.split("train", needed=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import UserError
+from plait.run import unwritable
 
 METRICS = "metrics.jsonl"
 Line = Mapping[str, Any]
@@ -23,24 +24,29 @@ class MetricsLog:
     """An open `metrics.jsonl`, cut back to its first `num_bytes` bytes."""
 
     def __init__(self, folder: Path, *, num_bytes: int, step: int, tensorboard: bool) -> None:
-        self.file = (folder / METRICS).open("ab")
+        self.path = folder / METRICS
+        self.board = open_board(folder / "tensorboard", step) if tensorboard else None
+        self.file = self.path.open("ab", buffering=0)
         if self.file.tell() > num_bytes:
             self.file.truncate(num_bytes)
             self.file.seek(num_bytes)
-        self.board = open_board(folder / "tensorboard", step) if tensorboard else None
 
     def write(self, line: Line) -> None:
         """Append one line; it must have a `step`."""
-        self.file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
-        self.file.flush()
+        try:
+            self.file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+        except OSError as error:
+            raise unwritable(self.path, error) from error
         if self.board is not None:
             for name, value in flat(line):
                 self.board.add_scalar(name, value, line["step"])
 
     def sync(self) -> int:
         """Everything on the disk; the file's length."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise unwritable(self.path, error) from error
         return self.file.tell()
 
     def close(self) -> None:
@@ -61,11 +67,18 @@ def flat(line: Line, prefix: str = "") -> Iterator[tuple[str, float]]:
 
 def open_board(folder: Path, step: int) -> Any:
     """A TensorBoard writer that drops what an earlier try wrote after `step`."""
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def check_tensorboard() -> None:
+    """One line where TensorBoard is asked for and not installed."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
         raise UserError("train.tensorboard needs TensorBoard", right="pip install 'plait[track]'") from error
-    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from plait.config import TrainConfig
-from plait.layers import Attention, set_attention
+from plait.layers import Attention, Implementation, set_attention
 from plait.train.split import select_samples
 from plait.train.step import device_of, forward_backward, within_memory
 from plait.types import Batch
@@ -161,7 +161,7 @@ def timed(action: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def implementations(model: nn.Module) -> list[tuple[Attention, str]]:
+def implementations(model: nn.Module) -> list[tuple[Attention, Implementation]]:
     """Every attention of the model with the implementation it uses."""
     return [(m, m.implementation) for m in model.modules() if isinstance(m, Attention)]
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Protocol, TextIO, runtime_checkable
+from io import TextIOBase
+from typing import IO, Any, Protocol, TextIO, cast, runtime_checkable
+
+Stream = TextIO | TextIOBase
 
 
 @runtime_checkable
@@ -65,7 +68,7 @@ class Rates:
 class Lines:
     """A line every few seconds, first often and then more rarely."""
 
-    def __init__(self, stream: TextIO | None = None, *, every: float = 5.0) -> None:
+    def __init__(self, stream: Stream | None = None, *, every: float = 5.0) -> None:
         self.stream, self.every = stream or sys.stderr, every
         self.rates, self.next = Rates(0, 0), 0.0
 
@@ -97,7 +100,7 @@ class Lines:
 class Bar:
     """A bar on a terminal."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: Stream | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
@@ -105,7 +108,7 @@ class Bar:
             TextColumn("{task.completed}/{task.total} steps"),
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
-            console=Console(file=stream or sys.stderr),
+            console=Console(file=cast(IO[str], stream or sys.stderr)),
         )
         self.task: Any = None
         self.rates = Rates(0, 0)
