@@ -49,7 +49,9 @@ def check(
     from plait.data.manifest import read_manifest
 
     output = Output(as_json)
-    config = CheckConfig(shared=tuple(shared or ()), **({"threads": threads} if threads else {}))
+    config = CheckConfig(shared=tuple(shared or ()))
+    if threads is not None:
+        config = config.model_copy(update={"threads": threads})
     path, split, inputs, segments = manifest, None, None, None
     if manifest.suffix in (".yaml", ".yml"):
         data = read_config(manifest).data

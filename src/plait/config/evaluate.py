@@ -37,16 +37,24 @@ class EvaluateConfig(Config):
     """An evaluation: the split, the metrics per segment (none named: chosen from the references), the intervals, the breakdown."""
 
     split: str = "test"
-    metrics: dict[str, tuple[str, ...]] | None = Field(None, description="segment → metrics; none: chosen by the data")
-    inputs: tuple[Modality, ...] | None = Field(None, description="evaluate with these inputs only; none: with all")
-    batch_size: int = Field(64, gt=0)
-    num_resamples: int = Field(1000, ge=100, description="bootstrap resamples of whole groups")
-    confidence: float = Field(0.95, gt=0.0, lt=1.0)
-    by: tuple[str, ...] | None = Field(None, description="tags, or `inputs`, to give figures by; none: all tags")
-    normalisation: Normalisation = Field(
-        "folded", description="what outputs and references go through before they are compared"
+    metrics: dict[str, tuple[str, ...]] | None = Field(
+        default=None, description="segment → metrics; none: chosen by the data"
     )
-    num_constants: int = Field(10, gt=0, description="most frequent training references tried as the constant answer")
+    inputs: tuple[Modality, ...] | None = Field(
+        default=None, description="evaluate with these inputs only; none: with all"
+    )
+    batch_size: int = Field(default=64, gt=0)
+    num_resamples: int = Field(default=1000, ge=100, description="bootstrap resamples of whole groups")
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+    by: tuple[str, ...] | None = Field(
+        default=None, description="tags, or `inputs`, to give figures by; none: all tags"
+    )
+    normalisation: Normalisation = Field(
+        default="folded", description="what outputs and references go through before they are compared"
+    )
+    num_constants: int = Field(
+        default=10, gt=0, description="most frequent training references tried as the constant answer"
+    )
 
     @field_validator("metrics", mode="before")
     @classmethod
