@@ -45,11 +45,11 @@ class AudioAugmentConfig(Config):
     """Changes of the sound in training only; all off by default."""
 
     noise: float = Field(default=0.0, ge=0, le=1, description="Probability of white noise.")
-    snr_db: tuple[float, float] = Field(default=
+    snr_db: tuple[float, float] = Field(
         default=(5.0, 30.0), description="Signal-to-noise ratio: drawn between these, in dB."
     )
     time_masks: int = Field(default=0, ge=0, description="Stretches of time blanked out (SpecAugment).")
-    time_width: int = Field(default=
+    time_width: int = Field(
         default=40, ge=1, description="Frames of a time mask at most; never over a fifth of the sound."
     )
     mel_masks: int = Field(default=0, ge=0, description="Ranges of mel bands blanked out (SpecAugment).")

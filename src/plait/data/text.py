@@ -37,7 +37,7 @@ class WordConfig(Config):
     kind: Literal["word"] = "word"
     lowercase: bool = True
     min_count: int = Field(default=1, ge=1, description="Words seen less often are unknown.")
-    max_size: int = Field(default=
+    max_size: int = Field(
         default=30_000, ge=8, description="Tokens of the vocabulary at most, the special ones included."
     )
     language: Literal["any", "zh"] = "any"
