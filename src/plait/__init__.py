@@ -1,1 +1,59 @@
-"""Plait: train language models that read text, images, audio and video, and measure which of them they need."""
+"""Plait: train language models that read text, images, audio and video, and measure which of them they need.
+
+In: nothing; importing the package loads neither PyTorch nor the configuration, so that the command line answers at once.
+Out: `plait.train(config, folder)`, `plait.load(folder)`, `plait.UserError`, `plait.__version__`, each loaded at its first use.
+Invariant: `plait.train` is the subpackage, and can be called, whatever was imported before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import UserError
+
+if TYPE_CHECKING:
+    from plait.api import TrainedModel, load, train
+
+    __version__: str
+
+__all__ = ["TrainedModel", "UserError", "__version__", "load", "train"]
+
+
+class CallableTrain(ModuleType):
+    """The subpackage `plait.train`, which can be called as well: `plait.train("run.yaml", "runs/first")`."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """`plait.api.train`."""
+        return importlib.import_module("plait.api").train(*args, **options)
+
+
+class Package(ModuleType):
+    """This module: Python sets every imported subpackage as its attribute, and `train` becomes callable in that instant."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "train" and isinstance(value, ModuleType):
+            value.__class__ = CallableTrain
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Package
+
+
+def __getattr__(name: str) -> Any:
+    match name:
+        case "train":
+            return importlib.import_module("plait.train")
+        case "load" | "TrainedModel":
+            return getattr(importlib.import_module("plait.api"), name)
+        case "__version__":
+            from importlib.metadata import version
+
+            return version("plait")
+    raise AttributeError(f"module 'plait' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,16 +1,20 @@
 """The commands, and what happens to mistakes.
 
 In: the arguments of the shell.
-Out: exit code 0 = done, 1 = a check failed, 2 = the user's mistake (one message, no traceback), 130 = interrupted.
+Out: exit code 0 = done, 1 = a check failed, 2 = the user's mistake (one message, no traceback), 130 = interrupted (143 = ended
+by SIGTERM). With `--json` a mistake is an object as well: `{"error": MESSAGE, "exit_code": 2}`.
+Invariant: nothing heavy is imported before a command runs; no exception of the user's making shows a traceback.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 
-import click
 import typer
 
+from plait.cli.common import Leave
 from plait.cli.data import data_app
 from plait.cli.demo import demo
 from plait.cli.evaluate import evaluate
@@ -36,6 +40,16 @@ app.command()(generate)
 app.command()(schema)
 
 
+@app.callback(invoke_without_command=True)
+def options(version: bool = typer.Option(False, "--version", help="Show the version and leave.")) -> None:
+    """Train language models that read text, images, audio and video, and measure what each of them brings."""
+    if version:
+        import plait
+
+        print(plait.__version__)
+        raise typer.Exit
+
+
 def main() -> None:
     """Run a command and leave with its exit code."""
     sys.exit(run())
@@ -43,20 +57,32 @@ def main() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """A command's exit code; messages have been printed."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    find_own_kinds()
     try:
-        code = app(arguments, standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as mistake:
-        mistake.show()
-        return 2
+        app(arguments, prog_name="plait")
+    except SystemExit as leave:
+        code = leave.code if isinstance(leave.code, int) else 0
+        if code == 130:
+            print("plait: interrupted", file=sys.stderr)
+        return code
     except UserError as mistake:
-        print(f"plait: {mistake}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        print("plait: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        return failed(str(mistake), 2, arguments)
+    except Leave as leave:
+        return failed(str(leave), leave.exit_code, arguments)
+    return 0
+
+
+def failed(message: str, exit_code: int, arguments: list[str]) -> int:
+    """Say what went wrong, to a person or to a program."""
+    print(f"plait: {message}", file=sys.stderr)
+    if "--json" in arguments:
+        print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False), flush=True)
+    return exit_code
+
+
+def find_own_kinds() -> None:
+    """Let `kind: my_module:MyConfig` name a module of the working directory; installed modules of that name come first."""
+    here = os.getcwd()  # noqa: PTH109 - sys.path holds strings
+    if here not in sys.path:
+        sys.path.append(here)

@@ -10,9 +10,13 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from plait.config import RunConfig
+    from plait.train import Fitted, Progress
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output; messages go to standard error.")
@@ -25,6 +29,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Overrides after the file: fusion.kind=product train.steps=200", show_default=False),
 ]
+
+
+class Leave(Exception):
+    """A command ends here, with a message and an exit code that is not the user's mistake."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 class Output:
@@ -55,3 +67,17 @@ def settings(*, seed: int | None = None, device: str | None = None, threads: int
     """The common options as overrides of a configuration."""
     given = {"seed": seed, "train.device": device, "train.threads": threads}
     return [f"{key}={value}" for key, value in given.items() if value is not None]
+
+
+def fit_or_leave(
+    config: RunConfig | None, folder: Path, *, progress: Progress | None = None, resume: bool = False
+) -> Fitted:
+    """Train; a signal ends the command with 128 + its number (Ctrl-C: 130), a loss that is no number with 1."""
+    from plait.train import Interrupted, NonFinite, fit
+
+    try:
+        return fit(config, folder, resume=resume, progress=progress)
+    except Interrupted as stopped:
+        raise Leave(str(stopped), stopped.exit_code) from None
+    except NonFinite as failure:
+        raise Leave(str(failure), 1) from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Seed, Threads, settings
+from plait.cli.common import Device, Json, Output, Seed, Threads, fit_or_leave, settings
 from plait.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def demo(
     from plait.config import apply_overrides, make_config, read_tree
     from plait.demo.make import make_demo_data
     from plait.evaluate import render
-    from plait.train import fit, progress_for
+    from plait.train import progress_for
 
     output, began = Output(as_json), time.monotonic()
     output.say("1. The data: pictures of easy-vqa, with questions spoken by eSpeak NG. Both are synthetic.")
@@ -57,7 +57,7 @@ def demo(
     )
     clear(out, fresh)
     output.say("2. Training.")
-    fitted = fit(make_config(tree, where="demo"), out, progress=progress_for())
+    fitted = fit_or_leave(make_config(tree, where="demo"), out, progress=progress_for(to_stderr=as_json))
     trained = time.monotonic() - began - made
     output.say("3. Questions in voices, about pictures and (unheard) in sentences that training never had.")
     model = TrainedModel(fitted.run)

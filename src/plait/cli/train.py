@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Overrides, Seed, Threads, settings
+from plait.cli.common import Device, Json, Output, Overrides, Seed, Threads, fit_or_leave, settings
 from plait.errors import UserError
 
 
@@ -33,7 +33,7 @@ def train(
     plait train run.yaml fusion.kind=product train.steps=200
     """
     from plait.config import read_config
-    from plait.train import Fitted, fit, progress_for
+    from plait.train import progress_for
 
     output = Output(as_json)
     given = [*(overrides or []), *settings(seed=seed, device=device, threads=threads)]
@@ -43,12 +43,12 @@ def train(
             given, config = [str(config), *given], None
         if config is None and given:
             config = resume / "config.yaml"
-        fitted: Fitted = fit(read_config(config, given) if config else None, resume, resume=True, progress=progress)
+        fitted = fit_or_leave(read_config(config, given) if config else None, resume, resume=True, progress=progress)
     elif config is None:
         raise UserError("nothing says what to train", right="plait train run.yaml, or plait train --resume FOLDER")
     else:
         folder = out or Path("runs") / config.stem
-        fitted = fit(read_config(config, given), folder, progress=progress)
+        fitted = fit_or_leave(read_config(config, given), folder, progress=progress)
     folder = fitted.run.folder
     output.say(f"trained: {folder}  (next: plait evaluate {folder})")
     output.result(summary(fitted))

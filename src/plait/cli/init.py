@@ -1,0 +1,81 @@
+"""`plait init`: the user's own data → a commented first configuration that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plait.cli.common import Device, Json, Output, Seed, Threads, settings
+from plait.errors import UserError
+
+if TYPE_CHECKING:
+    from plait.cli.first import Found
+
+
+def init(
+    data: Annotated[Path, typer.Argument(help="A manifest, or a folder of media.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The configuration to write.")] = Path("run.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Paths may leave the manifest's folder.")
+    ] = False,
+    as_json: Json = False,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Look at a manifest or a folder of media, and write a first configuration that trains.
+
+    plait init photos/ --out photos.yaml
+    """
+    if out.exists() and not force:
+        raise UserError("is there already", where=str(out), right="--force writes over it, --out NAME elsewhere")
+    if not data.exists():
+        raise UserError("no such file or folder", where=str(data), right="Give a manifest, or a folder of media")
+    from plait.cli.first import first_yaml, look
+    from plait.config import read_config
+
+    output = Output(as_json)
+    found = look(data, allow_outside=allow_outside)
+    output.say("\n".join(found.lines()))
+    extra = settings(seed=seed, device=device, threads=threads)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(first_yaml(found, out, extra), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", where=str(out)) from None
+    config = read_config(out)
+    run = Path("runs") / out.stem
+    next_commands = [
+        f"plait data check {out}",
+        f"plait train {out}",
+        f"plait evaluate {run}",
+        generate_command(found, run),
+    ]
+    output.say(f"\nwrote {out}: every line says what else could stand there. Next:")
+    output.say("\n".join(f"  {command}" for command in next_commands))
+    output.result(
+        {
+            "config": str(out),
+            "found": found.to_json(),
+            "settings": config.model_dump(mode="json"),
+            "next": next_commands,
+        }
+    )
+
+
+def generate_command(found: Found, run: Path) -> str:
+    """A first question to the trained model, about a sample that it has not seen."""
+    import shlex
+
+    sample = found.example
+    words = ["plait", "generate", str(run)]
+    for path in sample.image:
+        words += ["--image", str(path)]
+    if sample.audio:
+        words += ["--audio", str(sample.audio)]
+    if sample.text:
+        words += ["--text", sample.text if len(sample.text) <= 80 else sample.text[:80].rsplit(" ", 1)[0]]
+    return shlex.join(words)
