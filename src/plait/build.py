@@ -34,9 +34,17 @@ class Built:
 
 
 def build_model(
-    config: RunConfig, tokenizer: Tokenizer, modalities: Sequence[Modality], corpus: Corpus = tuple
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    modalities: Sequence[Modality],
+    corpus: Corpus = tuple,
+    *,
+    read_weights: bool = True,
 ) -> Built:
-    """The model of `config`. `corpus` gives tokenised texts and is asked only where word vectors are trained."""
+    """The model of `config`. `corpus` gives tokenised texts and is asked only where word vectors are trained.
+
+    `read_weights=False`: published weights are not read, because the run's own follow.
+    """
     coverage: dict[str, float] = {}
 
     def vectors(embedding: ScratchConfig | VectorSource, place: str) -> Tensor | None:
@@ -48,7 +56,11 @@ def build_model(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        encoders = {m: build_encoder(config, m, tokenizer, vectors) for m in Modality if m in modalities}
+        encoders = {
+            m: build_encoder(config, m, tokenizer, vectors, read_weights=read_weights)
+            for m in Modality
+            if m in modalities
+        }
         lm = config.lm.build(
             width=config.width,
             vocabulary_size=tokenizer.size,
@@ -79,7 +91,7 @@ def build_encoder(
                 vectors=vectors(encoders.text.embedding, "encoders.text.embedding"),
             )
         case Modality.IMAGE:
-            return encoders.image.build(config.width)
+            return encoders.image.build(config.width, read_weights=read_weights)
         case Modality.AUDIO:
             return encoders.audio.build(config.width, num_mels=config.data.audio.num_mels)
         case Modality.VIDEO:
