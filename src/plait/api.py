@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from plait.config import GenerateConfig, RunConfig, read_config
+from plait.config import GenerateConfig, RunConfig, make_config, read_config
 from plait.data.manifest import Dataset, read_manifest
 from plait.errors import UserError
 from plait.evaluate import Record, evaluate
@@ -94,10 +94,11 @@ class TrainedModel:
         *,
         batch_size: int = 32,
         choices: Mapping[str, Sequence[str]] | None = None,
+        begun: str = "",
         **options: Any,
     ) -> Iterator[Generated]:
-        """What the model says to each sample, in order, as batches are done."""
-        answerer = RunAnswerer(self.run, self.options(**options), choices=self.known_choices(choices))
+        """What the model says to each sample, in order, as batches are done; `begun` are its first words, to be continued."""
+        answerer = RunAnswerer(self.run, self.options(**options), choices=self.known_choices(choices), begun=begun)
         remaining = iter(samples)
         while part := list(islice(remaining, batch_size)):
             for batch in answerer.batches(part, batch_size):
@@ -154,10 +155,18 @@ class TrainedModel:
             on_error=data.on_error,
         )
 
+    def unlabelled(self, manifest: Path | str) -> list[Sample]:
+        """The rows of a manifest that need no target."""
+        data = self.run.config.data
+        return read_manifest(
+            Path(manifest), inputs=self.run.modalities, allow_outside=data.allow_outside, require_targets=False
+        ).samples
+
     def options(self, **options: Any) -> GenerateConfig:
         """The run's own options of generation with the given ones changed."""
         given = {name: value for name, value in options.items() if value is not None}
-        return GenerateConfig.model_validate(self.run.config.generate.model_dump() | given)
+        tree = self.run.config.model_dump(mode="json")
+        return make_config({**tree, "generate": {**tree["generate"], **given}}, where="options").generate
 
     def known_choices(self, choices: Mapping[str, Sequence[str]] | None) -> Mapping[str, Sequence[str]] | None:
         """The answers to choose from, if their segments exist and they are not empty."""

@@ -53,7 +53,10 @@ def load_custom(axis: str, kind: str) -> type[Config]:
 
 
 def one_of(axis: str, *members: type[Config]) -> Any:
-    """The annotated type of one axis: `{"kind": ...}`, the bare word of a kind, a `module:Class`, or a ready configuration."""
+    """The annotated type of one axis: `{"kind": ...}`, the bare word of a kind, a `module:Class`, or a ready configuration.
+
+    Where no kind is said, the first member is meant.
+    """
     by_kind = KINDS[axis] = {kind_of(member): member for member in members}
 
     def choose(value: Any, handler: Callable[[Any], Any]) -> Any:
@@ -66,8 +69,8 @@ def one_of(axis: str, *members: type[Config]) -> Any:
             if isinstance(kind, str) and ":" in kind:
                 return load_custom(axis, kind).model_validate(value)
             if kind is None:
-                raise ValueError(f"{axis} needs a kind. Known: {', '.join(by_kind)}.")
-            if kind not in by_kind:
+                value = {"kind": next(iter(by_kind)), **value}
+            elif kind not in by_kind:
                 raise ValueError(f"unknown {axis} kind {kind!r}. {did_you_mean(str(kind), by_kind)}")
         return handler(value)
 

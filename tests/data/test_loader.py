@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
+import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +17,9 @@ import torch
 from PIL import Image
 
 from plait.data.audio import AudioConfig
-from plait.data.collate import padding_share
+from plait.data.collate import padding_share, positions
 from plait.data.config import DataConfig, SamplingConfig, WeightsConfig
+from plait.data.draws import Draw
 from plait.data.image import ImageConfig
 from plait.data.loader import Loader, Position
 from plait.data.preprocess import Preprocessor
@@ -280,14 +284,36 @@ def test_workers_are_chosen_by_whether_the_data_fit_the_cache(samples: list[Samp
     assert loader_of(samples, preprocessor_of(cache_mb=0), workers=0).workers == 0
 
 
-def test_leaving_in_the_middle_ends_the_workers(samples: list[Sample]):
-    import torch.multiprocessing
-
+def test_signals_that_end_a_run_leave_its_workers_alive(samples: list[Sample]):
+    """Ctrl-C and a scheduler signal the whole process group; the run saves first, and its batches must still come."""
     batches = loader_of(samples, preprocessor_of(), workers=2).batches()
-    next(batches)
-    assert len(torch.multiprocessing.active_children()) == 2
+    made = [next(batches)]
+    for worker in multiprocessing.active_children():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(worker.pid or 0, number)
+    made += itertools.islice(batches, 11)
     batches.close()
-    assert torch.multiprocessing.active_children() == []
+    assert multiprocessing.active_children() == [], "leaving in the middle ends the workers"
+    for (_, batch), (_, same) in zip(made, everything(loader_of(samples, preprocessor_of()), 12), strict=True):
+        assert_equal(batch, same)
+
+
+def test_lengths_are_those_of_the_batch(samples: list[Sample]):
+    loader = loader_of(samples, preprocessor_of(), training=False, batch_size=1)
+    lengths = loader.lengths.of(samples, Draw(False))
+    for at, (_, batch) in enumerate(loader.batches()):
+        counts = {part: count.filled for part, count in positions(batch).items()}
+        assert counts == {part: int(of_part[at]) for part, of_part in lengths.items()}
+
+
+def test_lengths_by_file_size_keep_the_order_and_bound_by_the_limit(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+):
+    exact = loader_of(samples, preprocessor_of()).lengths
+    monkeypatch.setattr("plait.data.lengths.MAX_HEADERS", 3)
+    loader = loader_of(samples, preprocessor_of())
+    assert np.abs(loader.lengths.audio - exact.audio).max() <= 1, "16-bit files at 16 kHz hold 32,000 bytes a second"
+    assert loader.worst_batch().shapes["audio"][1] == 3000, "30 s: what is not known exactly bounds nothing"
 
 
 @pytest.mark.parametrize("batch_size", [0, -3])

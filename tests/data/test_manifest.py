@@ -232,6 +232,7 @@ def test_folder_lists_a_text_without_media(media: Path) -> None:
 
 BAD_ROWS = [
     ({"target": "x", "imgae": "a.png"}, "m.jsonl:2: unknown field 'imgae'. Did you mean 'image'? Known: audio, "),
+    ({"target": "x", "Caption": "a"}, "m.jsonl:2: unknown field 'Caption'. Did you mean 'target'? Known: id, "),
     ({"target": "x", "groupp.a": "a.png"}, "m.jsonl:2: unknown field 'groupp.a'. Did you mean 'group"),
     ({"target": "x", "target.": "a"}, "m.jsonl:2: unknown field 'target.'"),
     ({"text": "x"}, "m.jsonl:2: the row has no target. A target is a text, named segments"),

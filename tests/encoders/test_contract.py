@@ -83,8 +83,8 @@ def text(config: TextTransformerConfig, vectors: Tensor | None = None) -> Case:
 
 
 CASES = {
-    "resnet-10": picture(lambda: ResNetConfig().build(WIDTH)),
-    "resnet-10-wide": picture(lambda: ResNetConfig().build(WIDTH), 64, 80),
+    "resnet-9": picture(lambda: ResNetConfig().build(WIDTH)),
+    "resnet-9-wide": picture(lambda: ResNetConfig().build(WIDTH), 64, 80),
     "resnet-18": picture(lambda: ResNetConfig(depth=18).build(WIDTH), 28, 28),
     "resnet-34": picture(lambda: ResNetConfig(depth=34).build(WIDTH), 28, 28),
     "resnet-50": picture(lambda: ResNetConfig(depth=50).build(WIDTH), 28, 28),

@@ -19,7 +19,7 @@ CONFIGS = {
     "alexnet": AlexNetConfig(),
     **{f"vgg-{depth}": VGGConfig(depth=depth) for depth in (11, 13, 16, 19)},
     **{f"vgg-{depth}-plain": VGGConfig(depth=depth, batch_norm=False) for depth in (11, 13, 16, 19)},
-    **{f"resnet-{depth}": ResNetConfig(depth=depth) for depth in (10, 18, 34, 50)},
+    **{f"resnet-{depth}": ResNetConfig(depth=depth) for depth in (9, 18, 34, 50)},
     "vit-8": ViTConfig(layers=1),
     "vit-16": ViTConfig(layers=1, patch=16),
 }

@@ -283,7 +283,7 @@ def test_the_message_says_which_network_the_file_is(tmp_path: Path) -> None:
 
 
 def test_what_published_weights_cannot_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="depth 10 has no published weights"):
+    with pytest.raises(UserError, match="depth 9 has no published weights"):
         ResNetConfig(weights=str(tmp_path / "r.pth")).build(16)
     with pytest.raises(UserError, match="need 3 channels, these pictures have 1"):
         AlexNetConfig(weights=str(tmp_path / "a.pth")).build(16, channels=1)

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from plait.config.evaluate import METRIC_NAMES as CONFIGURED_NAMES
+from plait.config.evaluate import EvaluateConfig
 from plait.errors import UserError
-from plait.evaluate.config import EvaluateConfig, default_metrics, metrics_for
+from plait.evaluate.choice import default_metrics, metrics_for
+from plait.evaluate.metrics import LOSS_NAMES, METRIC_NAMES
 from plait.types import Sample
 
 
@@ -15,7 +18,7 @@ def sample(target: dict[str, str], *more: dict[str, str], text: str | None = Non
 
 
 def test_unknown_metric_names_the_key_and_the_nearest() -> None:
-    with pytest.raises(ValidationError, match=r"metrics\.heard: unknown metric 'wre'. Did you mean 'wer'\?"):
+    with pytest.raises(ValidationError, match=r"unknown metric 'wre' of heard. Did you mean 'wer'\?"):
         EvaluateConfig(metrics={"heard": ("wre",)})
 
 
@@ -59,3 +62,7 @@ def test_named_segments_keep_their_metrics_and_others_get_theirs() -> None:
     samples = [sample({"heard": "what is it", "answer": "red"}, text="q")]
     config = EvaluateConfig(metrics={"heard": ("cer",)})
     assert metrics_for(config, samples, ["heard", "answer"]) == {"heard": ("cer",), "answer": ("accuracy",)}
+
+
+def test_the_names_of_the_configuration_are_those_of_the_registry():
+    assert (*METRIC_NAMES, *LOSS_NAMES) == CONFIGURED_NAMES

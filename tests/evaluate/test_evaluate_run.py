@@ -93,9 +93,17 @@ def test_next_words_are_not_generated() -> None:
     assert record.summary.metrics["target"]["perplexity"].value == pytest.approx(2 ** (10 / 2))
 
 
-def test_no_row_in_the_split_names_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"no row in split 'tset'\. Did you mean 'test'"):
+def test_a_split_that_is_unknown_or_empty_is_refused() -> None:
+    with pytest.raises(UserError, match=r"split 'tset' is unknown\. Did you mean 'test'"):
         evaluate(Echo(), make(), config=CONFIG.model_copy(update={"split": "tset"}))
+    with pytest.raises(UserError, match=r"no row in split 'tune'\. There are train: 3 rows, test: 7 rows"):
+        evaluate(Echo(), make(), config=CONFIG.model_copy(update={"split": "val"}))
+
+
+def test_another_word_for_a_split_gives_the_record_of_the_split(tmp_path: Path) -> None:
+    record = evaluate(Echo(), make(), config=CONFIG.model_copy(update={"split": "Testing"}), folder=tmp_path)
+    assert record.summary.split == "test"
+    assert (tmp_path / "records" / "test.parquet").is_file()
 
 
 def test_a_loader_that_changes_the_order_is_caught() -> None:

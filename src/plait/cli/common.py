@@ -14,13 +14,16 @@ from typing import Annotated, Any
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output; messages go to standard error.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output; messages go to standard error.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; default: the best there is.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of computation; default: all cores.")]
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a trained run.", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Overrides after the file: fusion.kind=product train.steps=200", show_default=False)
+    list[str] | None,
+    typer.Argument(help="Overrides after the file: fusion.kind=product train.steps=200", show_default=False),
 ]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, use_threads
+
+if TYPE_CHECKING:
+    from plait.types import Modality
 
 
 def evaluate(
@@ -16,7 +19,9 @@ def evaluate(
     inputs: Annotated[
         str | None, typer.Option("--inputs", help="Give only these modalities: image,text (none: no inputs at all).")
     ] = None,
-    manifest: Annotated[Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")
+    ] = None,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
@@ -25,20 +30,18 @@ def evaluate(
     """Answer a split and score it: every figure with its 95 % interval, beside the best constant answer."""
     from plait.api import load
     from plait.cli.progress import counter
-    from plait.evaluate import render_summary, summary_dict
+    from plait.evaluate import render
 
     output = Output(as_json)
     use_threads(threads)
     model = load(run, device=device or "cpu")
     with counter("evaluating", to_stderr=True) as count:
-        record = model.evaluate(
-            split, inputs=named_modalities(inputs), manifest=manifest, progress=count, seed=seed
-        )
-    output.say(render_summary(record))
-    output.result(summary_dict(record))
+        record = model.evaluate(split, inputs=named_modalities(inputs), manifest=manifest, progress=count)
+    output.say(render(record.summary))
+    output.result({"run": str(run), **record.summary.to_json()})
 
 
-def named_modalities(text: str | None):
+def named_modalities(text: str | None) -> tuple[Modality, ...] | None:
     """The modalities in a comma-separated list; `none` is the empty list."""
     from plait.errors import UserError, did_you_mean
     from plait.types import Modality

@@ -13,7 +13,8 @@ from plait.errors import UserError
 
 def train(
     config: Annotated[
-        Path | None, typer.Argument(help="The configuration (YAML). With --resume it may be left out.", show_default=False)
+        Path | None,
+        typer.Argument(help="The configuration (YAML). With --resume it may be left out.", show_default=False),
     ] = None,
     overrides: Overrides = None,
     out: Annotated[

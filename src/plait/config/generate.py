@@ -17,15 +17,17 @@ class GenerateConfig(Config):
     """How text is chosen, token by token."""
 
     method: Literal["greedy", "sample", "beam"] = Field(
-        "greedy", description="the likeliest token, a draw, or beam search"
+        default="greedy", description="the likeliest token, a draw, or beam search"
     )
-    max_tokens: int = Field(64, ge=1, description="per segment; one that reaches it is ended there")
-    until: Literal["end", "sentence"] = Field("end", description="write on to the segment's end, or to a sentence's end")
-    temperature: float = Field(1.0, gt=0, description="sample: below 1 sharper, above 1 flatter")
-    top_k: int | None = Field(None, ge=1, description="sample: only the k likeliest tokens")
+    max_tokens: int = Field(default=64, ge=1, description="per segment; one that reaches it is ended there")
+    until: Literal["end", "sentence"] = Field(
+        default="end", description="write on to the segment's end, or to a sentence's end"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="sample: below 1 sharper, above 1 flatter")
+    top_k: int | None = Field(default=None, ge=1, description="sample: only the k likeliest tokens")
     top_p: float | None = Field(
-        None, gt=0, le=1, description="sample: only the likeliest tokens that hold this probability"
+        default=None, gt=0, le=1, description="sample: only the likeliest tokens that hold this probability"
     )
-    beams: int = Field(4, ge=1, description="beam: hypotheses kept")
-    length_penalty: float = Field(1.0, ge=0, description="beam: score = log-probability / length^penalty")
-    seed: int = Field(0, description="sample: the seed of the draws")
+    beams: int = Field(default=4, ge=1, description="beam: hypotheses kept")
+    length_penalty: float = Field(default=1.0, ge=0, description="beam: score = log-probability / length^penalty")
+    seed: int = Field(default=0, description="sample: the seed of the draws")

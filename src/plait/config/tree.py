@@ -38,11 +38,11 @@ class RunConfig(Config):
     """A run: its data, its model, how it is trained, evaluated and asked."""
 
     data: DataConfig
-    width: int = Field(128, ge=8, description="width of the language model and of what the encoders give")
+    width: int = Field(default=128, ge=8, description="width of the language model and of what the encoders give")
     encoders: EncodersConfig = EncodersConfig()
     fusion: FusionConfig = ConcatConfig()
     lm: LMConfig = TransformerConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     generate: GenerateConfig = GenerateConfig()
-    seed: int = Field(0, description="of every random draw")
+    seed: int = Field(default=0, description="of every random draw")

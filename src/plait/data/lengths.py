@@ -8,6 +8,7 @@ every batch.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,12 +31,16 @@ FRAMES_A_SECOND = 100
 
 @dataclass(frozen=True)
 class Lengths:
-    """Per sample: frames of sound, tokens of text input, pictures, positions of every reference; 0 = it has none."""
+    """Per sample: frames of sound, tokens of text input, pictures, positions of every reference; 0 = it has none.
+
+    `frames_known`: the frames come from headers; otherwise sizes in bytes stand for them, good for sorting only.
+    """
 
     audio: np.ndarray
     text: np.ndarray
     image: np.ndarray
     references: tuple[tuple[int, ...], ...]
+    frames_known: bool = True
 
     def of(self, samples: Sequence[Sample], draw: Draw) -> dict[str, np.ndarray]:
         """The lengths of the parts that can be padded, with the target that each sample has in this draw."""
@@ -47,8 +52,9 @@ class Lengths:
 def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Lengths:
     """The lengths of the inputs that the preprocessor reads."""
     inputs, config = preprocessor.modalities, preprocessor.config
-    n = len(samples)
-    audio = _frames(samples, config.audio) if Modality.AUDIO in inputs else np.zeros(n, dtype=np.int64)
+    paths = {sample.audio for sample in samples if sample.audio is not None and Modality.AUDIO in inputs}
+    by_header = len(paths) <= MAX_HEADERS
+    of_path: dict[Path | None, int] = {path: min(_longest(config.audio), _frames(path, by_header)) for path in paths}
     image = [len(sample.image) if Modality.IMAGE in inputs else 0 for sample in samples]
     text = [
         min(len(preprocessor.encode(sample.text)), config.text.max_tokens)
@@ -57,10 +63,11 @@ def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Le
         for sample in samples
     ]
     return Lengths(
-        audio,
+        np.array([of_path.get(sample.audio, 0) for sample in samples], dtype=np.int64),
         np.array(text, dtype=np.int64),
         np.array(image, dtype=np.int64),
         tuple(_reference_lengths(sample, preprocessor) for sample in samples),
+        by_header,
     )
 
 
@@ -72,30 +79,19 @@ def _reference_lengths(sample: Sample, preprocessor: Preprocessor) -> tuple[int,
     )
 
 
-def _frames(samples: Sequence[Sample], config: AudioConfig) -> np.ndarray:
-    """Frames of each sample's sound, by its file's header; each file is looked at once."""
-    paths = {sample.audio: 0 for sample in samples if sample.audio is not None}
-    by_header = len(paths) <= MAX_HEADERS
-    for path in paths:
-        paths[path] = _frames_by_header(path) if by_header else _frames_by_size(path)
-    longest = round(config.max_seconds * FRAMES_A_SECOND)
-    return np.array([min(paths[s.audio], longest) if s.audio is not None else 0 for s in samples], dtype=np.int64)
+def _longest(config: AudioConfig) -> int:
+    return num_frames(math.ceil(config.max_seconds * SAMPLE_RATE))
 
 
-def _frames_by_header(path: Path) -> int:
+def _frames(path: Path, by_header: bool) -> int:
+    """Frames by the file's header, or as if every file held 32,000 bytes a second; 0 for one that cannot be read."""
     import soundfile
 
     try:
-        return max(1, num_frames(round(soundfile.info(path).duration * SAMPLE_RATE)))
+        if by_header:
+            return num_frames(math.ceil(soundfile.info(path).duration * SAMPLE_RATE))
+        return num_frames(path.stat().st_size // 2)
     except (soundfile.SoundFileError, OSError, ValueError):
-        return 0
-
-
-def _frames_by_size(path: Path) -> int:
-    """As if every file held 32,000 bytes a second: the order is right where all files have one format."""
-    try:
-        return max(1, num_frames(path.stat().st_size // 2))
-    except OSError:
         return 0
 
 
@@ -161,7 +157,7 @@ def worst_batch(samples: Sequence[Sample], lengths: Lengths, preprocessor: Prepr
     longest_target = max([1, *(length for of_sample in lengths.references for length in of_sample)])
     shapes: dict[str, tuple[int, ...]] = {"target": (size, min(longest_target, config.max_target_tokens))}
     num_texts, num_sounds = (min(size, int((of > 0).sum())) for of in (lengths.text, lengths.audio))
-    frames = max(1, int(lengths.audio.max(initial=0)))
+    frames = max(1, int(lengths.audio.max(initial=0))) if lengths.frames_known else _longest(config.audio)
     if Modality.TEXT in preprocessor.modalities:
         shapes["text"] = (num_texts, max(1, int(lengths.text.max(initial=0))))
     if Modality.IMAGE in preprocessor.modalities:

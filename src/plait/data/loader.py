@@ -9,6 +9,8 @@ Invariant: batch n of epoch e has equal tensors whatever came before, whatever f
 from __future__ import annotations
 
 import os
+import signal
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,7 +88,13 @@ class _Tasks(Dataset[_Answer]):
 
 
 def _start_worker(_: int) -> None:
-    """Each worker keeps its share of the cache, and computes in one thread (threads do not survive a fork)."""
+    """Each worker keeps its share of the cache, and computes in one thread (threads do not survive a fork).
+
+    It is deaf to the signals that end a run: the whole process group gets them, and the main process saves first and
+    still needs its batches; it ends its workers itself, and they end when it is gone.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     info = get_worker_info()
     torch.set_num_threads(1)
     if info is not None:
@@ -234,16 +242,20 @@ class Loader:
             yield from map(self._tasks.__getitem__, tasks)
             return
         # Its own generator: otherwise a seed is drawn from the global one, and a resumed run would differ.
-        loader = DataLoader(
-            self._tasks,
-            batch_size=None,
-            sampler=cast(Iterable[int], tasks),
-            num_workers=self.workers,
-            worker_init_fn=_start_worker,
-            generator=torch.Generator(),
-        )
-        with _no_tokenizer_threads():
-            answers = iter(loader)
+        with warnings.catch_warnings(), _no_tokenizer_threads():
+            warnings.filterwarnings(
+                "ignore", message="This DataLoader will create"
+            )  # more workers than cores: as asked
+            answers = iter(
+                DataLoader(
+                    self._tasks,
+                    batch_size=None,
+                    sampler=cast(Iterable[int], tasks),
+                    num_workers=self.workers,
+                    worker_init_fn=_start_worker,
+                    generator=torch.Generator(),
+                )
+            )
         yield from answers
 
     def _taken(self, answer: _Answer) -> Prepared:

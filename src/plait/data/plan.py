@@ -20,9 +20,10 @@ POOL_BATCHES = 16
 """Batches that are cut from one pool: many enough for similar lengths, few enough that a batch stays nearly random."""
 
 COSTS: Mapping[str, float] = {"audio": 1.0, "text": 8.0, "target": 8.0}
-"""What a padded position costs. With eight frames to a token every part's padding stays near a tenth, not only their sum:
-on speech of 1.5–4 s, typed and target sentences of 5–12 words, batches of 64: audio 8.0 %, text 10.3 %, target 8.6 %, all
-8.1 % (with four frames: 5.2, 16.3, 13.8 and 6.1 %; in chance order 30–40 % each)."""
+"""What a padded position costs. With eight frames to a token each part's padding stays near a tenth, not only the sum.
+
+Measured on speech of 1.5–4 s, typed and target sentences of 5–12 words, batches of 64: audio 8.0 %, text 10.3 %, target
+8.6 %, all 8.1 % (with four frames: 5.2, 16.3, 13.8 and 6.1 %; in chance order 30, 29, 25 and 30 %)."""
 
 
 def draw_order(num_samples: int, generator: np.random.Generator, probabilities: np.ndarray | None = None) -> np.ndarray:

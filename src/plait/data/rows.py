@@ -23,6 +23,16 @@ FIELDS = ("id", "split", "group", "tags", "text", "image", "audio", "video", "ta
 """The fields of a row. `group.NAME`, `tags.NAME`, `target.NAME`: one grouping, tag, segment; `_anything`: a note, not read."""
 
 DOTTED = ("group", "tags", "target")
+OTHER_WORDS = {
+    "id": "key name uid",
+    "split": "subset fold partition",
+    "group.speaker": "speaker speaker_id client_id",
+    "text": "question prompt input instruction",
+    "image": "picture photo img image_path file_name filename",
+    "audio": "sound speech wav recording audio_path audio_filepath",
+    "target": "caption captions label answer answers transcript transcription sentence output response",
+}
+"""Names that other tools give to a field: only to say what was probably meant."""
 MAX_TEXT = 1_000_000
 """Characters of one text from which on it is refused."""
 MAX_LINE = 16 * MAX_TEXT
@@ -77,7 +87,9 @@ def unknown_field(name: object) -> tuple[str, str] | None:
     head, dot, tail = str(name).partition(".")
     if dot and head in DOTTED and tail:
         return None
-    hint = did_you_mean(str(name), [*FIELDS, "group.NAME", "tags.NAME", "target.NAME"])
+    known = [*FIELDS, "group.NAME", "tags.NAME", "target.NAME"]
+    meant = [field for field, others in OTHER_WORDS.items() if str(name).lower() in others.split()]
+    hint = f"Did you mean {meant[0]!r}? Known: {', '.join(known)}." if meant else did_you_mean(str(name), known)
     return f"unknown field {short(name)}", f"{hint} A field of your own that Plait should not read begins with '_'."
 
 
@@ -155,7 +167,12 @@ def _delimiter(header: str) -> str:
 def _cell(name: str, cell: str) -> Any:
     """A cell's value: in `target`, `target.NAME`, `image`, `group` and `tags` a JSON list or object counts as such."""
     stripped = cell.strip()
-    if stripped[:1] + stripped[-1:] not in ("[]", "{}") or name.partition(".")[0] not in ("target", "image", "group", "tags"):
+    if stripped[:1] + stripped[-1:] not in ("[]", "{}") or name.partition(".")[0] not in (
+        "target",
+        "image",
+        "group",
+        "tags",
+    ):
         return cell
     try:
         value = _JSON.decode(stripped)

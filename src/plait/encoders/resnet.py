@@ -1,7 +1,7 @@
 """ResNet (He et al. 2015): a small one for small pictures, and torchvision's 18, 34 and 50.
 
 In: pixels `(R, C, Y, X)`.
-Out: `Features` `(R, L, E)`: the grid of the last stage (depth 10: 16 tokens at 64 px; 18, 34, 50: 49 at 224 px).
+Out: `Features` `(R, L, E)`: the grid of the last stage (depth 9: 16 tokens at 64 px; 18, 34, 50: 49 at 224 px).
 Invariant: with `weights` it is torchvision's network to the letter (in depth 50 the 3 × 3 convolution carries the stride), batch
 norm with its published statistics; from scratch every norm is a group norm.
 """
@@ -20,26 +20,30 @@ from plait.encoders.grid import GridEncoder, Trunk
 from plait.encoders.weights import FrozenBatchNorm, check_published, group_norm, init_convolutions, load_published
 from plait.errors import UserError
 
-Depth = Literal[10, 18, 34, 50]
+Depth = Literal[9, 18, 34, 50]
 Norm = Callable[[int], nn.Module]
 
 
 class Plan(NamedTuple):
-    """What makes one depth: blocks, channels and stride of each stage, and the pixels per side that the stem takes for one."""
+    """What makes one depth: blocks, channels and stride of each stage, and how it begins."""
 
-    blocks: tuple[int, int, int, int]
-    channels: tuple[int, int, int, int]
-    strides: tuple[int, int, int, int]
+    blocks: tuple[int, ...]
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
     bottleneck: bool = False
-    pooled_stem: bool = True
+    small: bool = False
+    """A stem of two 3 × 3 convolutions and GELUs, where torchvision has one of 7 × 7, a pooling and ReLUs."""
 
 
 PLANS: dict[int, Plan] = {
-    10: Plan((1, 1, 1, 1), (16, 32, 64, 128), (1, 2, 2, 1), pooled_stem=False),
+    9: Plan((1, 1, 1), (24, 48, 96), (1, 2, 2), small=True),
     18: Plan((2, 2, 2, 2), (64, 128, 256, 512), (1, 2, 2, 2)),
     34: Plan((3, 4, 6, 3), (64, 128, 256, 512), (1, 2, 2, 2)),
     50: Plan((3, 4, 6, 3), (64, 128, 256, 512), (1, 2, 2, 2), bottleneck=True),
 }
+SMALL_GROUP = 4
+"""Channels of a norm's group in depth 9: learns shapes in fewer steps than groups of 8, or one group of all."""
+
 EXPANSION = 4
 """A bottleneck's output has this many times the channels of its 3 × 3 convolution."""
 
@@ -47,9 +51,9 @@ EXPANSION = 4
 class Block(nn.Module):
     """Two 3 × 3 convolutions (or 1 × 1, 3 × 3, 1 × 1 in a bottleneck) beside a shortcut."""
 
-    def __init__(self, num_in: int, channels: int, *, stride: int, norm: Norm, bottleneck: bool) -> None:
+    def __init__(self, num_in: int, channels: int, *, stride: int, norm: Norm, plan: Plan) -> None:
         super().__init__()
-        self.bottleneck = bottleneck
+        self.bottleneck = bottleneck = plan.bottleneck
         self.num_out = channels * EXPANSION if bottleneck else channels
         first, last = (1, 1) if bottleneck else (3, 3)
         self.conv1 = _convolution(num_in, channels, first, 1 if bottleneck else stride)
@@ -59,7 +63,7 @@ class Block(nn.Module):
         if bottleneck:
             self.conv3 = _convolution(channels, self.num_out, last, 1)
             self.bn3 = norm(self.num_out)
-        self.relu = nn.ReLU()
+        self.relu = nn.GELU() if plan.small else nn.ReLU()
         self.downsample = None
         if stride != 1 or num_in != self.num_out:
             self.downsample = nn.Sequential(_convolution(num_in, self.num_out, 1, stride), norm(self.num_out))
@@ -81,16 +85,22 @@ class ResNetTrunk(Trunk):
         plan = PLANS[depth]
         self.plan = plan
         width = plan.channels[0]
-        self.conv1 = _convolution(channels, width, 7, 2 if plan.pooled_stem else 4)
+        if plan.small:
+            half = width // 2
+            self.conv1 = nn.Sequential(
+                _convolution(channels, half, 3, 2), norm(half), nn.GELU(), _convolution(half, width, 3, 2)
+            )
+        else:
+            self.conv1 = _convolution(channels, width, 7, 2)
         self.bn1 = norm(width)
-        self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if plan.pooled_stem else nn.Identity()
+        self.relu = nn.GELU() if plan.small else nn.ReLU()
+        self.maxpool = nn.Identity() if plan.small else nn.MaxPool2d(3, stride=2, padding=1)
         for number, (repeats, num_out, stride) in enumerate(
             zip(plan.blocks, plan.channels, plan.strides, strict=True), start=1
         ):
             blocks: list[Block] = []
             for index in range(repeats):
-                block = Block(width, num_out, stride=1 if index else stride, norm=norm, bottleneck=plan.bottleneck)
+                block = Block(width, num_out, stride=1 if index else stride, norm=norm, plan=plan)
                 blocks.append(block)
                 width = block.num_out
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
@@ -113,19 +123,17 @@ class ResNetTrunk(Trunk):
         return values
 
     def grid_side(self, side: int) -> int:
-        """Every stride rounds up; a stem of stride 4 counts as its one step."""
-        for stride in (2, 2) if self.plan.pooled_stem else (4,):
-            side = -(-side // stride)
-        for stride in self.plan.strides:
+        """The stem halves twice, then come the stages' strides; each rounds up."""
+        for stride in (2, 2, *self.plan.strides):
             side = -(-side // stride)
         return side
 
 
 class ResNetConfig(Config):
-    """ResNet: depth 10 from scratch for pictures of 28 to 64 px; 18, 34 and 50 from scratch or with torchvision's weights."""
+    """ResNet: depth 9 from scratch for pictures of 28 to 64 px; 18, 34 and 50 from scratch or with torchvision's weights."""
 
     kind: Literal["resnet"] = "resnet"
-    depth: Depth = 10
+    depth: Depth = 9
     weights: str | None = None
     """A local file: torchvision's `resnet{depth}-*.pth`, or the same as .safetensors. None = from scratch."""
     freeze: bool = False
@@ -137,7 +145,7 @@ class ResNetConfig(Config):
         if self.weights and self.depth not in PUBLISHED:
             right = f"depth: {', '.join(map(str, PUBLISHED))} have; leave `weights` out to train depth {self.depth}."
             raise UserError(f"ResNet of depth {self.depth} has no published weights", where=self.weights, right=right)
-        norm: Norm = FrozenBatchNorm if self.weights else group_norm
+        norm = FrozenBatchNorm if self.weights else small_group_norm if PLANS[self.depth].small else group_norm
         trunk = ResNetTrunk(self.depth, channels=channels, norm=norm)
         if self.weights and read_weights:
             load_published(trunk, self.weights, family=published_family())
@@ -153,6 +161,11 @@ def published_family() -> dict[str, Callable[[], Trunk]]:
         f"kind: resnet, depth: {depth}": partial(ResNetTrunk, depth, channels=3, norm=FrozenBatchNorm)
         for depth in PUBLISHED
     }
+
+
+def small_group_norm(num_channels: int) -> nn.GroupNorm:
+    """The norm of depth 9."""
+    return nn.GroupNorm(num_channels // SMALL_GROUP, num_channels)
 
 
 def _convolution(num_in: int, num_out: int, size: int, stride: int) -> nn.Conv2d:

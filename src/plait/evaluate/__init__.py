@@ -1,6 +1,6 @@
 """From a model and a split to a record: metrics, clustered intervals, the best constant answer beside them, one row per sample."""
 
-from plait.evaluate.config import EvaluateConfig
+from plait.config.evaluate import EvaluateConfig
 from plait.evaluate.metrics import LOSS_NAMES, METRIC_NAMES, SegmentLoss
 from plait.evaluate.record import Record, Row, SegmentRow, Summary, read_record, record_path, write_record
 from plait.evaluate.render import render

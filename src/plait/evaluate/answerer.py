@@ -30,8 +30,9 @@ class RunAnswerer:
         config: GenerateConfig | None = None,
         *,
         choices: Mapping[str, Sequence[str]] | None = None,
+        begun: str = "",
     ) -> None:
-        self.run, self.config, self.choices = run, config or run.config.generate, choices
+        self.run, self.config, self.choices, self.begun = run, config or run.config.generate, choices, begun
         self.device = run.model.lm.embedding.table.device
         self.preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities)
 
@@ -42,7 +43,7 @@ class RunAnswerer:
 
     def generate(self, batch: Batch) -> list[Generated]:
         """What the model says to each sample."""
-        return generate(self.run.model, self.run.tokenizer, batch, self.config, choices=self.choices)
+        return generate(self.run.model, self.run.tokenizer, batch, self.config, choices=self.choices, begun=self.begun)
 
     @torch.inference_mode()
     def token_losses(self, batch: Batch) -> list[dict[str, tuple[float, float]]]:

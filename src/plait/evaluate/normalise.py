@@ -11,10 +11,9 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import get_args
 
-Normalisation = Literal["folded", "verbatim"]
-"""`folded`: see `fold`. `verbatim`: only the white space around the text is dropped."""
+from plait.config.evaluate import Normalisation
 
 FOLDED = "NFKC, case folded, punctuation outside words dropped, white space collapsed"
 

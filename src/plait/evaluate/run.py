@@ -8,13 +8,16 @@ Invariant: samples are answered in their own order, once; with several reference
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from plait.errors import UserError, did_you_mean
-from plait.evaluate.config import EvaluateConfig, metrics_for
+from plait.config.evaluate import EvaluateConfig
+from plait.data.splits import known_split
+from plait.errors import UserError
+from plait.evaluate.choice import metrics_for
 from plait.evaluate.metrics import SegmentLoss
 from plait.evaluate.record import Record, record_path, write_record
 from plait.evaluate.score import Output, evaluate_outputs, segments_of
@@ -131,6 +134,7 @@ def evaluate(
     Nothing is generated where no metric looks at texts (next words without inputs). `train_targets`: those of the samples of the
     split `train`, unless given.
     """
+    config = config.model_copy(update={"split": known_split(config.split, where="evaluate.split")})
     chosen = split_of(samples, config.split)
     segments = tuple(segments) if segments is not None else segments_of(chosen)
     metrics = metrics_for(
@@ -161,7 +165,8 @@ def split_of(samples: Sequence[Sample], split: str) -> list[Sample]:
     """The samples of a split, at least one."""
     chosen = [sample for sample in samples if sample.split == split]
     if not chosen:
-        splits = sorted({sample.split for sample in samples})
-        right = did_you_mean(split, splits) if splits else "The data have no rows"
+        counts = Counter(sample.split for sample in samples)
+        there = ", ".join(f"{name}: {count} rows" for name, count in counts.items()) or "no rows at all"
+        right = f"There are {there}"
         raise UserError(f"no row in split {split!r}", where="evaluate.split", right=right)
     return chosen

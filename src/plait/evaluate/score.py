@@ -19,9 +19,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float
 
+from plait.config.evaluate import EvaluateConfig
 from plait.errors import UserError, did_you_mean
 from plait.evaluate.baseline import best_constant
-from plait.evaluate.config import EvaluateConfig, metrics_for
+from plait.evaluate.choice import metrics_for
 from plait.evaluate.metrics import LOSS_SCORES, Metric, Score, SegmentLoss, build_metrics, loss_statistics
 from plait.evaluate.record import Record, Row, SegmentRow, Summary
 from plait.evaluate.statistics import Bootstrap, Constant, Figure, Groupings, figure

@@ -23,10 +23,10 @@ class AttentionConfig(OwnAlignmentOptions):
 
     kind: Literal["attention"] = "attention"
     at: Place = Field(
-        1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
+        default=1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
     )
-    num_heads: int = Field(4, ge=1, description="attention heads")
-    plain: bool = Field(False, description="without the residual of the text state")
+    num_heads: int = Field(default=4, ge=1, description="attention heads")
+    plain: bool = Field(default=False, description="without the residual of the text state")
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> AttentionFusion:
         """The fusion."""

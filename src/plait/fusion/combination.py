@@ -22,11 +22,13 @@ class CombinationOptions(FusionOptions):
     """Options of every combination."""
 
     at: Place = Field(
-        1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
+        default=1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
     )
-    align: AlignKind = Field("attend", description="how a modality's tokens become one vector per text position")
-    num_heads: int = Field(4, ge=1, description="heads of the alignment (attend and pool)")
-    plain: bool = Field(False, description="the textbook form, without the residual of the text state")
+    align: AlignKind = Field(
+        default="attend", description="how a modality's tokens become one vector per text position"
+    )
+    num_heads: int = Field(default=4, ge=1, description="heads of the alignment (attend and pool)")
+    plain: bool = Field(default=False, description="the textbook form, without the residual of the text state")
 
 
 class Combination(Fusion):

@@ -24,8 +24,10 @@ class CrossAttentionConfig(OwnAlignmentOptions):
     """`x + tanh(a) xattn(x, Z)`, `x + tanh(b) FF(x)` with a = b = 0 at the start: for language models that exist already."""
 
     kind: Literal["cross_attention"] = "cross_attention"
-    at: tuple[Place, ...] | Place | Literal["every"] = Field("every", description="places: one, a list, or every block")
-    num_heads: int = Field(4, ge=1, description="attention heads")
+    at: tuple[Place, ...] | Place | Literal["every"] = Field(
+        default="every", description="places: one, a list, or every block"
+    )
+    num_heads: int = Field(default=4, ge=1, description="attention heads")
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> CrossAttention:
         """The fusion."""

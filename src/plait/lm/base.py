@@ -23,10 +23,10 @@ from plait.errors import UserError
 class LMOptions(Config):
     """Options of every language model."""
 
-    layers: int = Field(2, ge=1, description="blocks")
-    dropout: float = Field(0.0, ge=0, lt=1, description="after every block's sub-layers and the embedding")
-    tie_weights: bool = Field(False, description="the output head is the embedding table: fewer parameters")
-    embedding: EmbeddingConfig = Field(ScratchConfig(), description="the language model's own word vectors")
+    layers: int = Field(default=2, ge=1, description="blocks")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="after every block's sub-layers and the embedding")
+    tie_weights: bool = Field(default=False, description="the output head is the embedding table: fewer parameters")
+    embedding: EmbeddingConfig = Field(default=ScratchConfig(), description="the language model's own word vectors")
 
     def build_blocks(self, width: int) -> list[Block]:
         """The blocks in order."""
@@ -68,7 +68,9 @@ class Cache:
 
     def select(self, rows: Int[Tensor, " rows"]) -> Cache:
         """The memories of the given rows of the batch, in that order, repeats allowed."""
-        blocks = [{name: value[rows] for name, value in block.items()} for block in self.blocks]
+        blocks: list[Mapping[str, Tensor]] = [
+            {name: value[rows] for name, value in block.items()} for block in self.blocks
+        ]
         return Cache(blocks, self.length, None if self.mask is None else self.mask[rows])
 
 

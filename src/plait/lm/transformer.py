@@ -23,8 +23,8 @@ class TransformerConfig(LMOptions):
     """Self-attention over the words so far; the default."""
 
     kind: Literal["transformer"] = "transformer"
-    num_heads: int = Field(4, ge=1, description="attention heads")
-    feed_forward: int = Field(4, ge=1, description="inner width of the feed-forward layers, in widths")
+    num_heads: int = Field(default=4, ge=1, description="attention heads")
+    feed_forward: int = Field(default=4, ge=1, description="inner width of the feed-forward layers, in widths")
 
     def build_blocks(self, width: int) -> list[Block]:
         """`layers` blocks; their outputs are scaled down so that the residual stream keeps its size at the start."""

@@ -1,7 +1,7 @@
 """The media files of a data set, each decoded once, as training would: what is broken, empty, or wrongly named.
 
 In: the samples.
-Out: per file (by its real path) what it is (`ImageFacts`, `SoundFacts`) or what is wrong with it; and its content's key.
+Out: per file (by its real path) what it is (`ImageFacts`, `SoundFacts`) or what is wrong (`Broken`); keys of contents.
 Invariant: a file is broken here exactly if `load_image` or `load_audio` refuses it too.
 """
 

@@ -1,19 +1,16 @@
-"""What an evaluation measures and how.
+"""Which metrics an evaluation reports of each segment.
 
-In: the `evaluate` part of a run's configuration.
-Out: `EvaluateConfig`, and the metrics of a segment for which none is named.
+In: what the configuration names, and the references.
+Out: the metrics per segment; of a segment for which none is named, those that fit its references.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from pydantic import Field, field_validator
-
-from plait.choices import Config
+from plait.config.evaluate import EvaluateConfig
 from plait.errors import UserError, did_you_mean
-from plait.evaluate.metrics import check_names
-from plait.evaluate.normalise import Normalisation, fold, is_unspaced, words
+from plait.evaluate.normalise import fold, is_unspaced, words
 from plait.types import Modality, Sample
 
 TRANSCRIPTS = frozenset({"heard", "transcript", "transcription", "transcribed", "speech", "spoken", "said"})
@@ -21,32 +18,6 @@ TRANSCRIPTS = frozenset({"heard", "transcript", "transcription", "transcribed", 
 
 SHORT_WORDS = 3.0
 """References of at most so many words on average are answers, scored by exact match."""
-
-
-class EvaluateConfig(Config):
-    """An evaluation: the split, the metrics per segment (none named: chosen from the references), the intervals, the breakdown."""
-
-    split: str = "test"
-    metrics: dict[str, tuple[str, ...]] | None = Field(None, description="segment → metrics; none: chosen by the data")
-    inputs: tuple[Modality, ...] | None = Field(None, description="evaluate with these inputs only; none: with all")
-    batch_size: int = Field(64, gt=0)
-    num_resamples: int = Field(1000, ge=100, description="bootstrap resamples of whole groups")
-    confidence: float = Field(0.95, gt=0.0, lt=1.0)
-    by: tuple[str, ...] | None = Field(None, description="tags, or `inputs`, to give figures by; none: all tags")
-    normalisation: Normalisation = Field(
-        "folded", description="what outputs and references go through before they are compared"
-    )
-    num_constants: int = Field(10, gt=0, description="most frequent training references tried as the constant answer")
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _names(cls, value: object) -> object:
-        if isinstance(value, Mapping):
-            value = {segment: (names,) if isinstance(names, str) else names for segment, names in value.items()}
-            for segment, names in value.items():
-                if isinstance(names, Sequence):
-                    check_names((str(name) for name in names), where=f"metrics.{segment}")
-        return value
 
 
 def metrics_for(

@@ -1,0 +1,86 @@
+"""`plait data check`: what is wrong with a manifest and its files, before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli.common import Device, Json, Output, Seed, Threads
+
+data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
+
+
+@data_app.callback()
+def data() -> None:
+    """Look at data."""
+
+
+@data_app.command()
+def check(
+    manifest: Annotated[
+        Path, typer.Argument(help="A manifest, a folder of media, or a run's YAML.", show_default=False)
+    ],
+    write_clean: Annotated[
+        Path | None,
+        typer.Option("--write-clean", help="Write a repaired manifest here, and what it leaves out beside it."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="--write-clean may replace an earlier result.")
+    ] = False,
+    shared: Annotated[
+        list[str] | None, typer.Option("--shared", help="A grouping that may be in several splits (no leakage).")
+    ] = None,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Paths may leave the manifest's folder.")
+    ] = False,
+    as_json: Json = False,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Counts, broken files, leakage between splits, lengths, unknown words; exit code 1 if anything is an error."""
+    from plait.cli.progress import counter
+    from plait.config import read_config
+    from plait.data.check import CheckConfig
+    from plait.data.check import check as run_check
+    from plait.data.check import write_clean as write
+    from plait.data.manifest import read_manifest
+
+    output = Output(as_json)
+    config = CheckConfig(shared=tuple(shared or ()))
+    if threads is not None:
+        config = config.model_copy(update={"threads": threads})
+    path, split, inputs, segments = manifest, None, None, None
+    if manifest.suffix in (".yaml", ".yml"):
+        data = read_config(manifest).data
+        path, split, inputs, segments = Path(data.manifest), data.split, data.inputs, data.segments
+        allow_outside = allow_outside or data.allow_outside
+        config = config.model_copy(update={"image": data.image, "audio": data.audio})
+    dataset = read_manifest(
+        path,
+        inputs=inputs,
+        segments=segments,
+        split=split,
+        allow_outside=allow_outside,
+        on_error="skip",
+        may_be_empty=True,
+    )
+    with counter("checking files") as count:
+        report = run_check(dataset, config, progress=count)
+    for line in report.lines():
+        output.say(line)
+    result = report.to_dict()
+    if write_clean is not None:
+        cleaned = write(report, dataset, write_clean, overwrite=overwrite)
+        output.say(
+            f"wrote {cleaned.path} ({cleaned.num_rows} rows); {cleaned.num_left_out} left out: {cleaned.list_path}"
+        )
+        result["clean"] = {"manifest": str(cleaned.path), "rows": cleaned.num_rows, "left_out": str(cleaned.list_path)}
+    output.result(result)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+__all__ = ["data_app"]

@@ -1,0 +1,193 @@
+"""`plait generate`: inputs → text; one request, or a whole manifest without targets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, use_threads
+from plait.errors import UserError
+
+if TYPE_CHECKING:
+    from plait.api import TrainedModel
+    from plait.generate import Generated
+
+
+def generate(
+    run: RunFolder,
+    text: Annotated[str | None, typer.Option("--text", help="The text input.")] = None,
+    image: Annotated[list[Path] | None, typer.Option("--image", help="A picture; may be given several times.")] = None,
+    audio: Annotated[Path | None, typer.Option("--audio", help="A recording.")] = None,
+    begin: Annotated[
+        str, typer.Option("--begin", help="The first words of what the model writes, to be continued.")
+    ] = "",
+    top: Annotated[int | None, typer.Option("--top", min=1, help="Show the K likeliest next words instead.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="end (of the segment) or sentence.")] = None,
+    choices: Annotated[
+        list[str] | None, typer.Option("--choices", help="Answers to choose from: SEGMENT=one,two (or one,two).")
+    ] = None,
+    method: Annotated[str | None, typer.Option("--method", help="greedy, sample or beam.")] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="With --method sample.")] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="With --method sample.")] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", help="With --method sample.")] = None,
+    beams: Annotated[int | None, typer.Option("--beams", help="With --method beam.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="At most so many per segment.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Show the words as they come.")] = False,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="Answer every row of this manifest.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="With --manifest: the answers (JSONL); rows that are in it are not asked again."),
+    ] = None,
+    as_json: Json = False,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Answer one request, or every row of a manifest.
+
+    plait generate runs/demo --image cat.png --audio question.wav
+    """
+    from plait.api import load
+
+    output = Output(as_json)
+    use_threads(threads)
+    options: dict[str, Any] = {
+        "method": method or ("sample" if any(v is not None for v in (temperature, top_k, top_p)) else None),
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "beams": beams,
+        "max_tokens": max_tokens,
+        "until": until,
+        "seed": seed,
+    }
+    model = load(run, device=device or "cpu")
+    given = named_choices(choices or [], model.run.segments)
+    if manifest is not None:
+        if out is None:
+            raise UserError("--manifest needs --out", right="Name the file for the answers: --out answers.jsonl")
+        output.result(answer_manifest(model, manifest, out, given, options, output))
+        return
+    sample = model.sample(text=text, image=image or (), audio=audio)
+    if top is not None:
+        show_next(model.next_tokens(sample, begin, top), begin, output)
+    elif stream:
+        show_stream(model.stream(sample, **options), output)
+    else:
+        (generated,) = model.answer([sample], choices=given or None, begun=begin, **options)
+        output.say(in_words(generated))
+        output.result(as_row(generated))
+
+
+def named_choices(texts: list[str], segments: tuple[str, ...]) -> dict[str, list[str]]:
+    """`SEGMENT=one,two` → segment and answers; without a name the last segment is meant."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, answers = text.partition("=")
+        segment, answers = (name, answers) if equals else (segments[-1], text)
+        found[segment] = [answer.strip() for answer in answers.split(",") if answer.strip()]
+    return found
+
+
+def in_words(generated: Generated) -> str:
+    """The segments with the model's confidence; a single segment as its bare text."""
+    if len(generated.segments) == 1 and not generated.scores:
+        return next(iter(generated.segments.values()))
+    width = max(map(len, generated.segments))
+    confidences = confidence(generated)
+    return "\n".join(f"{s:<{width}}  {text}   ({confidences[s]:.0%})" for s, text in generated.segments.items())
+
+
+def confidence(generated: Generated) -> dict[str, float]:
+    """The geometric mean of the tokens' probabilities, by segment."""
+    from math import exp
+
+    return {segment: exp(value) for segment, value in generated.log_probability.items()}
+
+
+def as_row(generated: Generated) -> dict[str, Any]:
+    """A row of an answers file."""
+    row: dict[str, Any] = {
+        "id": generated.id,
+        **generated.segments,
+        "log_probability": {s: round(v, 6) for s, v in generated.log_probability.items()},
+        "confidence": {s: round(v, 6) for s, v in confidence(generated).items()},
+    }
+    if generated.scores:
+        row["scores"] = {s: dict(v) for s, v in generated.scores.items()}
+    return row
+
+
+def show_next(found: list[tuple[str, float]], begin: str, output: Output) -> None:
+    """The next-word distribution."""
+    output.say(f"after {begin!r}:" if begin else "first word:")
+    for token, probability in found:
+        output.say(f"  {probability:7.2%}  {token}")
+    output.result({"begin": begin, "next": [{"token": token, "probability": p} for token, p in found]})
+
+
+def show_stream(pieces: Iterator[tuple[str, str]], output: Output) -> None:
+    """The words as they come, one line per segment."""
+    said: dict[str, str] = {}
+    for segment, text in pieces:
+        if not output.as_json:
+            before = said.get(segment)
+            start = "" if before is not None else ("\n" if said else "") + f"{segment}: "
+            print(start + text[len(before or "") :], end="", flush=True)
+        said[segment] = text
+    output.say()
+    output.result(said)
+
+
+def answer_manifest(
+    model: TrainedModel,
+    manifest: Path,
+    out: Path,
+    choices: Mapping[str, list[str]],
+    options: Mapping[str, Any],
+    output: Output,
+) -> dict[str, Any]:
+    """Answer every row that is not in `out` yet; a line is written whole, as soon as its batch is done."""
+    from plait.cli.progress import counter
+
+    samples = model.unlabelled(manifest)
+    done = answered(out)
+    waiting = [sample for sample in samples if sample.id not in done]
+    output.say(
+        f"{len(samples)} rows in {manifest}" + (f", {len(samples) - len(waiting)} answered before" if done else "")
+    )
+    with counter("answering") as count, out.open("a", encoding="utf-8") as file:
+        for number, generated in enumerate(model.answer(waiting, choices=choices or None, **options), 1):
+            file.write(json.dumps(as_row(generated), ensure_ascii=False) + "\n")
+            file.flush()
+            count(number, len(waiting))
+    output.say(f"{len(waiting)} answers written to {out}")
+    return {
+        "out": str(out),
+        "rows": len(samples),
+        "answered": len(waiting),
+        "answered_before": len(samples) - len(waiting),
+    }
+
+
+def answered(out: Path) -> set[str]:
+    """The ids that have an answer; a last line that was cut off in the middle is taken away, to be written again."""
+    if not out.exists():
+        return set()
+    data = out.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with out.open("r+b") as file:
+            file.truncate(len(whole))
+    found: set[str] = set()
+    for number, line in enumerate(whole.decode().splitlines(), 1):
+        try:
+            found.add(json.loads(line)["id"])
+        except (json.JSONDecodeError, KeyError, TypeError):
+            right = "Name another file for the answers"
+            raise UserError("not an answer that plait wrote", where=f"{out}:{number}", right=right) from None
+    return found
