@@ -7,17 +7,19 @@ Invariant: the same configuration, tokenizer and seed give the same weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from plait.config import RunConfig
+from plait.ctc import CTC
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig, vectors_for
 from plait.embeddings.vectors import VectorSource
 from plait.encoders import Encoder
+from plait.errors import UserError, did_you_mean
 from plait.model import Model
 from plait.seeds import derive_seed
 from plait.types import Modality
@@ -34,9 +36,17 @@ class Built:
 
 
 def build_model(
-    config: RunConfig, tokenizer: Tokenizer, modalities: Sequence[Modality], corpus: Corpus = tuple
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    modalities: Sequence[Modality],
+    corpus: Corpus = tuple,
+    *,
+    read_weights: bool = True,
 ) -> Built:
-    """The model of `config`. `corpus` gives tokenised texts and is asked only where word vectors are trained."""
+    """The model of `config`. `corpus` gives tokenised texts and is asked only where word vectors are trained.
+
+    `read_weights=False`: published weights are not read, because the run's own follow.
+    """
     coverage: dict[str, float] = {}
 
     def vectors(embedding: ScratchConfig | VectorSource, place: str) -> Tensor | None:
@@ -48,7 +58,11 @@ def build_model(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        encoders = {m: build_encoder(config, m, tokenizer, vectors) for m in Modality if m in modalities}
+        encoders = {
+            m: build_encoder(config, m, tokenizer, vectors, read_weights=read_weights)
+            for m in Modality
+            if m in modalities
+        }
         lm = config.lm.build(
             width=config.width,
             vocabulary_size=tokenizer.size,
@@ -59,7 +73,30 @@ def build_model(
         if encoders:
             widths = {m: encoder.width for m, encoder in encoders.items()}
             fusion = config.fusion.build(width=config.width, feature_widths=widths, num_blocks=lm.num_blocks)
-        return Built(Model(encoders=encoders, fusion=fusion, lm=lm), coverage)
+        ctc = build_ctc(config, tokenizer, encoders)
+        return Built(Model(encoders=encoders, fusion=fusion, lm=lm, ctc=ctc), coverage)
+
+
+def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modality, Encoder]) -> CTC | None:
+    """The alignment loss, where the run asks for it."""
+    asked = config.train.ctc
+    if asked is None:
+        return None
+    if asked.segment not in tokenizer.segments:
+        right = did_you_mean(asked.segment, tokenizer.segments)
+        raise UserError(f"no segment {asked.segment!r}", where="train.ctc.segment", right=right)
+    if Modality.AUDIO not in encoders:
+        raise UserError(
+            "there is no audio to align", where="train.ctc", right="Leave it out, or add audio to data.inputs"
+        )
+    return CTC(
+        encoders[Modality.AUDIO].width,
+        vocabulary_size=tokenizer.size,
+        segment=tokenizer.segments.index(asked.segment),
+        pad_id=tokenizer.pad_id,
+        end_id=tokenizer.end_id,
+        weight=asked.weight,
+    )
 
 
 def build_encoder(
@@ -67,6 +104,8 @@ def build_encoder(
     modality: Modality,
     tokenizer: Tokenizer,
     vectors: Callable[[ScratchConfig | VectorSource, str], Tensor | None],
+    *,
+    read_weights: bool,
 ) -> Encoder:
     """The encoder of one modality."""
     encoders = config.encoders
@@ -79,7 +118,7 @@ def build_encoder(
                 vectors=vectors(encoders.text.embedding, "encoders.text.embedding"),
             )
         case Modality.IMAGE:
-            return encoders.image.build(config.width)
+            return encoders.image.build(config.width, read_weights=read_weights)
         case Modality.AUDIO:
             return encoders.audio.build(config.width, num_mels=config.data.audio.num_mels)
         case Modality.VIDEO:

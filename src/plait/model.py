@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from plait.ctc import CTC
 from plait.encoders import Encoder
 from plait.fusion import Fusion
 from plait.lm import Cache, LanguageModel
@@ -22,22 +23,29 @@ from plait.types import IGNORED, Batch, Condition, Features, Items, Modality
 
 
 class LossSums(NamedTuple):
-    """Σ weight × loss of every target token (nats), Σ weight, and how many tokens: to be summed over micro-batches and ranks."""
+    """Σ weight × loss of every target token (nats) and Σ weight, to be summed over micro-batches and ranks.
+
+    `auxiliary` is what training adds to `total` (already weighted), and no part of the reported loss.
+    """
 
     total: Float[Tensor, ""]
     weight: Float[Tensor, ""]
     num_tokens: int
+    auxiliary: Float[Tensor, ""]
 
 
 class Model(nn.Module):
     """See the module. A model without encoders has no fusion and is a plain language model."""
 
-    def __init__(self, *, encoders: Mapping[Modality, Encoder], fusion: Fusion | None, lm: LanguageModel) -> None:
+    def __init__(
+        self, *, encoders: Mapping[Modality, Encoder], fusion: Fusion | None, lm: LanguageModel, ctc: CTC | None = None
+    ) -> None:
         super().__init__()
         self.modalities = tuple(m for m in Modality if m in encoders)
         self.encoders = nn.ModuleDict({m.value: encoders[m] for m in self.modalities})
         self.fusion = fusion
         self.lm = lm
+        self.ctc = ctc
 
     def encoder(self, modality: Modality) -> Encoder:
         """The encoder of one modality."""
@@ -107,7 +115,8 @@ class Model(nn.Module):
 
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
         """Weighted token losses, summed; logits are computed at the scored positions only."""
-        hidden = self(batch)
+        features = self.encode(batch.inputs, len(batch))
+        hidden = self.hidden(batch.tokens, self.condition(features))
         scored = batch.targets != IGNORED
         losses = F.cross_entropy(
             self.lm.logits(hidden[scored]).float(),
@@ -116,7 +125,9 @@ class Model(nn.Module):
             label_smoothing=label_smoothing,
         )
         weights = batch.weights[:, None].expand_as(batch.targets)[scored]
-        return LossSums((losses * weights).sum(), weights.sum(), len(losses))
+        total = (losses * weights).sum()
+        auxiliary = self.ctc.loss(features[Modality.AUDIO], batch) if self.ctc else total.new_zeros(())
+        return LossSums(total, weights.sum(), len(losses), auxiliary)
 
     def token_losses(self, batch: Batch) -> Float[Tensor, "B T"]:
         """The loss of every target token in nats, 0 where the target is ignored."""

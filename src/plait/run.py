@@ -99,7 +99,9 @@ class Run:
         config = read_config(folder / CONFIG)
         tokenizer = Tokenizer.load(folder / TOKENIZER, config.data.tokenizer, config.data.segments or ())
         check_vocabulary(weights, tokenizer)
-        model = build_model(without_vectors(config, weights), tokenizer, config.data.inputs or ()).model
+        model = build_model(
+            without_vectors(config, weights), tokenizer, config.data.inputs or (), read_weights=False
+        ).model
         load_weights(model, weights)
         model.to(device).eval()
         return cls(folder, config, tokenizer, model)

@@ -91,7 +91,7 @@ def straight(tmp_path_factory) -> Path:
 
 
 def test_a_run_is_whole_and_can_be_moved(config, tmp_path):
-    run, result = fit(config(steps=60, evaluate_every=20, learning_rate=1e-2), tmp_path / "run")
+    run, result = fit(config(steps=30, evaluate_every=10, learning_rate=1e-2), tmp_path / "run")
     found = {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
     assert found == {
         "config.yaml",
@@ -111,7 +111,7 @@ def test_a_run_is_whole_and_can_be_moved(config, tmp_path):
     assert again.config == run.config
     assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))
     tune = [line for line in read_metrics(moved) if "tune" in line]
-    assert [line["step"] for line in tune] == [20, 40, 60]
+    assert [line["step"] for line in tune] == [10, 20, 30]
     assert tune[-1]["tune"]["bits"] < tune[0]["tune"]["bits"]
     assert set(tune[0]["tune"]) == {"bits", "first", "said"}
     assert result.best_bits == min(line["tune"]["bits"] for line in tune)
@@ -219,6 +219,38 @@ def test_a_signal_saves_and_leaves(config, tmp_path, straight, number):
     assert read_state(tmp_path / "run").step == 6
     assert signal.getsignal(number) == before
     fit(config(checkpoint_every="1h"), tmp_path / "run", resume=True)
+    assert_same_run(straight, tmp_path / "run")
+
+
+INTERRUPTED = """
+import sys, os, signal
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from plait.config import read_config
+from plait.train import Interrupted, Quiet, fit
+
+class Loud(Quiet):
+    "Ctrl-C at a terminal goes to the whole process group, the loader's workers included."
+    def update(self, step, *, bits, num_samples):
+        if step == 6:
+            os.killpg(0, signal.SIGINT)
+
+try:
+    fit(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=Loud())
+except Interrupted as stop:
+    print(stop.step, stop.exit_code)
+    sys.exit(stop.exit_code)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_a_terminal_with_loader_workers(config, tmp_path, straight):
+    (tmp_path / "config.yaml").write_text(config_yaml(config({"workers": 2}, checkpoint_every="1h")))
+    words = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "config.yaml"), str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, start_new_session=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "6 130\n", "")
+    fit(None, tmp_path / "run", resume=True)
     assert_same_run(straight, tmp_path / "run")
 
 
@@ -370,6 +402,9 @@ def test_a_folder_that_exists_is_refused_before_anything_is_read(config, tmp_pat
 def test_resuming_what_is_not_there_is_refused(config, tmp_path):
     with pytest.raises(UserError, match="there is no run folder"):
         fit(config(), tmp_path / "run", resume=True)
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(UserError, match=r"no whole run: it lacks config\.yaml"):
+        fit(config(), tmp_path / "notes", resume=True)
     with pytest.raises(UserError, match="nothing says what to train"):
         fit(None, tmp_path / "run")
 

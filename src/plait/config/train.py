@@ -25,6 +25,13 @@ SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|min|h)$")
 
 
+class CTCConfig(Config):
+    """Beside the language model's loss, an alignment loss (CTC) between the sound and the segment that was spoken."""
+
+    segment: str
+    weight: Annotated[float, Field(gt=0.0)] = 0.3
+
+
 class TrainConfig(Config):
     """How a run is trained.
 
@@ -45,6 +52,7 @@ class TrainConfig(Config):
     betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (0.9, 0.98)
     clip: Annotated[float, Field(gt=0.0)] | None = 1.0
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    ctc: CTCConfig | None = None
     modality_dropout: Share | dict[Modality, Share] = 0.0
     modality_dropout_warmup: Annotated[float, Field(ge=0.0)] = 0.0
 

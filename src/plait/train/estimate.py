@@ -51,7 +51,7 @@ class Estimate(NamedTuple):
         text = (
             f"memory about {size(self.total)} (parameters {size(self.parameters)}, gradients {size(self.gradients)}, "
             f"AdamW {size(self.optimiser)}, activations {size(self.activations)}{free}); "
-            f"time about {clock(self.seconds_per_step * self.steps)} "
+            f"time at most about {clock(self.seconds_per_step * self.steps)} "
             f"for {self.steps} steps of {self.seconds_per_step:.3g} s, without evaluations"
         )
         if self.is_too_much:

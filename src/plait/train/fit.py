@@ -19,13 +19,23 @@ import torch
 
 from plait.build import build_model
 from plait.config import RunConfig
-from plait.data.loader import Loader, Position
+from plait.data.loader import Loader
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer
 from plait.environment import version_of
 from plait.errors import UserError
-from plait.run import CONFIG, ENVIRONMENT, MODEL, Run, load_weights, refuse_existing, replacing, write_config
+from plait.run import (
+    CONFIG,
+    ENVIRONMENT,
+    MODEL,
+    Run,
+    check_folder,
+    load_weights,
+    refuse_existing,
+    replacing,
+    write_config,
+)
 from plait.train.checkpoint import State, newest, read_state, save_checkpoint
 from plait.train.estimate import estimate
 from plait.train.lock import locked
@@ -35,7 +45,7 @@ from plait.train.optimiser import build_optimiser
 from plait.train.probe import choose
 from plait.train.progress import Progress, Quiet
 from plait.train.resume import merged
-from plait.types import Sample
+from plait.types import Batch, Sample
 
 LEFT_OUT = "left_out.jsonl"
 
@@ -65,13 +75,12 @@ def fit(
     """Train `config` in `folder`; with `resume` go on with the run that is there (None = with its own configuration)."""
     folder, progress = Path(folder), progress or Quiet()
     if resume:
-        run, dataset = take_up(config, folder, progress)
+        run, dataset, loaders = take_up(config, folder, progress)
     else:
         refuse_existing(folder)
         if config is None:
             raise UserError("nothing says what to train", right="Give a configuration, or --resume and a run folder.")
-        run, dataset = begin(config, folder, progress)
-    loaders = loaders_for(run.config, dataset, run.tokenizer)
+        run, dataset, loaders = begin(config, folder, progress)
     tell(run, loaders, progress)
     with locked(folder):
         try:
@@ -85,7 +94,7 @@ def fit(
     return Fitted(run, result)
 
 
-def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dataset]:
+def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dataset, Loaders]:
     """A new run: read, resolve, build, choose by measuring, write the folder with its first checkpoint."""
     if config.train.tensorboard:
         check_tensorboard()
@@ -102,7 +111,8 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
         progress.say(f"{place}: word vectors for {share:.1%} of {tokenizer.size} tokens")
     model = built.model.to(config.train.device)
     progress.say(f"model: {model.num_parameters:,} parameters, {tokenizer.size} tokens")
-    _, batch = next(loaders_for(config, dataset, tokenizer, workers=0).train.batches(Position()))
+    loaders = loaders_for(config, dataset, tokenizer)
+    batch = first_batch(loaders.train)
     with settings(config.train):
         choice = choose(model, batch.to(config.train.device), config.train)
     progress.say(f"chosen by measuring: {choice}" if choice.seconds else f"as configured: {choice}")
@@ -113,12 +123,13 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
     def fill(part: Path) -> None:
         save_checkpoint(part, model, optimiser, state, vocabulary_size=tokenizer.size)
 
-    return Run.create(config, folder, tokenizer=tokenizer, model=model, fill=fill), dataset
+    return Run.create(config, folder, tokenizer=tokenizer, model=model, fill=fill), dataset, loaders
 
 
-def take_up(config: RunConfig | None, folder: Path, progress: Progress) -> tuple[Run, Dataset]:
+def take_up(config: RunConfig | None, folder: Path, progress: Progress) -> tuple[Run, Dataset, Loaders]:
     """The run that was left, with what may change of the configuration changed."""
-    run = Run.load(folder, weights=newest(folder) / MODEL if folder.is_dir() else None)
+    check_folder(folder)
+    run = Run.load(folder, weights=newest(folder) / MODEL)
     if config is not None:
         given = resolved_paths(config)
         run.config, found = merged(run.config, given, where=str(folder / CONFIG))
@@ -139,7 +150,13 @@ def take_up(config: RunConfig | None, folder: Path, progress: Progress) -> tuple
         )
     tell_versions(folder, progress)
     progress.say(f"going on after step {state.step} of {run.config.train.steps}")
-    return run, dataset
+    return run, dataset, loaders_for(run.config, dataset, run.tokenizer)
+
+
+def first_batch(loader: Loader) -> Batch:
+    """The first batch of the training, made in this process: its files stay in the loader's cache."""
+    samples = [loader.samples[number] for number in loader.plan(0)[0]]
+    return loader.preprocessor.batch(samples, training=True, seed=loader.seed, epoch=0)
 
 
 def tell_versions(folder: Path, progress: Progress) -> None:
@@ -154,6 +171,7 @@ def tell(run: Run, loaders: Loaders, progress: Progress) -> None:
     """The estimate, and what will be kept."""
     config, state = run.config.train, read_state(run.folder)
     if state.step < config.steps and not state.stopped_early:
+        run.model.train()
         worst = loaders.train.worst_batch().make().to(config.device)
         with settings(config):
             found = estimate(
@@ -224,12 +242,12 @@ def first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
-def loaders_for(config: RunConfig, dataset: Dataset, tokenizer: Tokenizer, *, workers: int | None = -1) -> Loaders:
-    """The loaders of a run, with the configured number of workers unless another is given."""
+def loaders_for(config: RunConfig, dataset: Dataset, tokenizer: Tokenizer) -> Loaders:
+    """The loaders of a run; they share what is decoded."""
     segments, modalities = config.data.segments or (), config.data.inputs or ()
     preprocessor = Preprocessor(config.data, tokenizer, segments, modalities)
-    workers = config.data.workers if workers == -1 else workers
-    size, seed, tune = config.train.batch_size, config.seed, dataset.split("tune")
+    size, seed, workers = config.train.batch_size, config.seed, config.data.workers
+    tune = dataset.split("tune")
     return Loaders(
         Loader(
             dataset.split("train", needed=True),

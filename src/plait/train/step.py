@@ -38,13 +38,16 @@ MEMORY_WORDS = (
 
 @runtime_checkable
 class Sums(Protocol):
-    """What a model's loss gives: Σ weight × loss, and Σ weight."""
+    """What a model's loss gives: Σ weight × loss, Σ weight, and what training adds to the first."""
 
     @property
     def total(self) -> Tensor: ...
 
     @property
     def weight(self) -> Tensor: ...
+
+    @property
+    def auxiliary(self) -> Tensor: ...
 
 
 class StepResult(NamedTuple):
@@ -95,7 +98,7 @@ def forward_backward(
     for part in split_batch(batch, micro_batch_size):
         with autocast(device_of(model), dtype):
             sums: Sums = model.loss(part, label_smoothing=label_smoothing)  # pyright: ignore[reportCallIssue]
-        (sums.total / weight).backward()
+        ((sums.total + sums.auxiliary) / weight).backward()
         totals.append(sums.total.detach())
     return torch.stack(totals).sum() / weight
 
@@ -167,6 +170,6 @@ def culprits(model: nn.Module, batch: Batch, config: TrainConfig) -> tuple[str, 
     for part in split_batch(batch, 1):
         with autocast(device_of(model), config.dtype):
             sums: Sums = model.loss(part)  # pyright: ignore[reportCallIssue]
-        if not torch.isfinite(sums.total):
+        if not torch.isfinite(sums.total + sums.auxiliary):
             found += part.ids
     return tuple(found) or batch.ids
