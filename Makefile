@@ -49,7 +49,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	@echo "== bench: medians and ratios; installs transformers and accelerate for the comparison"
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[$(EXTRAS),bench]'
-	$(BIN)/python benchmarks
+	$(BIN)/python -m benchmarks
 
 clean:
 	@echo "== clean: caches and the environment; runs and data stay"

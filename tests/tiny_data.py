@@ -67,9 +67,9 @@ def tiny_tree(manifest: Path, **parts: Any) -> dict[str, Any]:
         "data": {"manifest": str(manifest), "image": {"size": 32}, "workers": 0},
         "width": 16,
         "encoders": {
-            "text": {"kind": "transformer", "layers": 1, "heads": 2},
-            "image": {"kind": "vit", "layers": 1, "heads": 2, "patch": 8},
-            "audio": {"kind": "transformer", "layers": 1, "heads": 2},
+            "text": {"kind": "transformer", "layers": 1, "num_heads": 2},
+            "image": {"kind": "vit", "layers": 1, "num_heads": 2, "patch": 8},
+            "audio": {"kind": "transformer", "layers": 1, "num_heads": 2},
         },
         "lm": {"kind": "transformer", "layers": 2, "num_heads": 2},
         "train": {

@@ -64,8 +64,8 @@ def test_text_alone_is_next_word_prediction(tmp_path: Path):
 
 
 def test_rows_that_cannot_be_used_are_told_and_listed_when_training(tmp_path: Path, shell: Shell):
-    draw(tmp_path / "a.png", "red")
-    rows = [{"image": "a.png", "target": f"red {n}"} for n in range(20)] + [{"image": "gone.png", "target": "blue"}]
+    rows = [{"image": draw(tmp_path / f"{n}.png", "red"), "target": f"red {n}"} for n in range(20)]
+    rows.append({"image": "gone.png", "target": "blue"})
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = shell("init", tmp_path / "rows.jsonl", "--out", tmp_path / "run.yaml")
     assert made.code == 0, made.err
