@@ -79,6 +79,8 @@ def build_encoder(
     modality: Modality,
     tokenizer: Tokenizer,
     vectors: Callable[[ScratchConfig | VectorSource, str], Tensor | None],
+    *,
+    read_weights: bool,
 ) -> Encoder:
     """The encoder of one modality."""
     encoders = config.encoders

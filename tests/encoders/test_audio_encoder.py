@@ -73,4 +73,4 @@ def test_refused_settings() -> None:
     with pytest.raises(ValidationError, match="stride"):
         AudioTransformerConfig.model_validate({"stride": 5})
     with pytest.raises(UserError, match=r"encoders\.audio\.heads: 3 heads cannot share a width of 16"):
-        AudioTransformerConfig(heads=3).build(16, num_mels=10)
+        AudioTransformerConfig(num_heads=3).build(16, num_mels=10)

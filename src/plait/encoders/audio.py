@@ -29,7 +29,7 @@ class AudioTransformerConfig(Config):
 
     kind: Literal["transformer"] = "transformer"
     layers: int = Field(default=2, ge=0, le=48)
-    heads: int = Field(default=4, ge=1, le=32)
+    num_heads: int = Field(default=4, ge=1, le=32)
     stride: Literal[4, 8] = 8
     """Frames of 10 ms per token: 8 is the cheaper, 4 tells quick sounds apart."""
     causal: bool = False
@@ -38,7 +38,7 @@ class AudioTransformerConfig(Config):
 
     def build(self, width: int, *, num_mels: int) -> AudioTransformer:
         """The encoder."""
-        check_heads(width, self.heads, where="encoders.audio.heads")
+        check_heads(width, self.num_heads, where="encoders.audio.num_heads")
         return AudioTransformer(self, width, num_mels=num_mels)
 
 
@@ -81,7 +81,7 @@ class AudioTransformer(Encoder):
         self.stem_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            SelfAttentionBlock(width, config.heads, dropout=config.dropout, causal=config.causal)
+            SelfAttentionBlock(width, config.num_heads, dropout=config.dropout, causal=config.causal)
             for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)

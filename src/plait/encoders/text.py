@@ -27,7 +27,7 @@ class TextTransformerConfig(Config):
     kind: Literal["transformer"] = "transformer"
     embedding: EmbeddingConfig = ScratchConfig()
     layers: int = Field(default=2, ge=0, le=48)
-    heads: int = Field(default=4, ge=1, le=32)
+    num_heads: int = Field(default=4, ge=1, le=32)
     causal: bool = False
     """No token reads what comes later."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -36,7 +36,7 @@ class TextTransformerConfig(Config):
         self, width: int, *, vocabulary_size: int, pad_id: int, vectors: Float[Tensor, "V W"] | None = None
     ) -> TextTransformer:
         """The encoder; `vectors` are those of `plait.embeddings.vectors_for`."""
-        check_heads(width, self.heads, where="encoders.text.heads")
+        check_heads(width, self.num_heads, where="encoders.text.num_heads")
         return TextTransformer(self, width, vocabulary_size=vocabulary_size, pad_id=pad_id, vectors=vectors)
 
 
@@ -59,7 +59,7 @@ class TextTransformer(Encoder):
         )
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            SelfAttentionBlock(width, config.heads, dropout=config.dropout, causal=config.causal)
+            SelfAttentionBlock(width, config.num_heads, dropout=config.dropout, causal=config.causal)
             for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)

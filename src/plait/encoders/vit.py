@@ -29,12 +29,12 @@ class ViTConfig(Config):
     patch: int = Field(default=8, ge=2, le=64)
     """Pixels along the side of a patch."""
     layers: int = Field(default=4, ge=1, le=48)
-    heads: int = Field(default=4, ge=1, le=32)
+    num_heads: int = Field(default=4, ge=1, le=32)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, width: int, *, channels: int = 3, read_weights: bool = True) -> ViT:
         """The encoder."""
-        check_heads(width, self.heads, where="encoders.image.heads")
+        check_heads(width, self.num_heads, where="encoders.image.num_heads")
         return ViT(self, width, channels=channels)
 
 
@@ -50,7 +50,7 @@ class ViT(Encoder):
         self.place_scale = nn.Parameter(torch.ones(width))
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            SelfAttentionBlock(width, config.heads, dropout=config.dropout) for _ in range(config.layers)
+            SelfAttentionBlock(width, config.num_heads, dropout=config.dropout) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)
 
