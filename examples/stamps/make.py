@@ -65,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--from", dest="source", type=Path, help="a folder of stamps; default: the Debian package")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "data", help="default: %(default)s")
-    parser.add_argument("--svg", action="store_true", help="draw the SVG pictures with rsvg-convert, do not leave them out")
+    parser.add_argument(
+        "--svg", action="store_true", help="draw the SVG pictures with rsvg-convert, do not leave them out"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.source is None:
@@ -82,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make(source: Path, out: Path, *, draw_svg: bool = False) -> None:
     """Write the manifests and their media, and say what they hold."""
     if draw_svg and not shutil.which("rsvg-convert"):
-        raise UserError("rsvg-convert is missing", where="--svg", right="apt-get install librsvg2-bin, or leave --svg out.")
+        raise UserError(
+            "rsvg-convert is missing", where="--svg", right="apt-get install librsvg2-bin, or leave --svg out."
+        )
     stamps, left_out = read_stamps(source, take_svg=draw_svg)
     if not stamps:
         raise UserError("no stamps are here", where=str(source), right=f"Give the folder {INSTALLED} of {PACKAGE}.")
@@ -93,7 +97,10 @@ def make(source: Path, out: Path, *, draw_svg: bool = False) -> None:
         TEXT: [row(s, TEXT, source, split_of[s.name]) for s in stamps],
         ALONE: [row(s, ALONE, source, split_of[s.name]) for s in stamps if is_spoken(s, ALONE)],
         "voices": [
-            row(s, lang, source, split_of[s.name], several=True) for lang in SPOKEN for s in stamps if is_spoken(s, lang)
+            row(s, lang, source, split_of[s.name], several=True)
+            for lang in SPOKEN
+            for s in stamps
+            if is_spoken(s, lang)
         ],
     }
     for name, rows in manifests.items():
@@ -204,7 +211,15 @@ def put_media(stamps: Iterable[Stamp], source: Path, folder: Path) -> None:
                 continue
             there.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == ".svg":
-                command = ["rsvg-convert", "-w", str(PICTURE_WIDTH), "-a", "-o", str(there.resolve()), str(path.resolve())]
+                command = [
+                    "rsvg-convert",
+                    "-w",
+                    str(PICTURE_WIDTH),
+                    "-a",
+                    "-o",
+                    str(there.resolve()),
+                    str(path.resolve()),
+                ]
                 run(command, folder, right="Leave --svg out: the picture is left out then.")
             else:
                 shutil.copyfile(path, there)
