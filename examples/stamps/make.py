@@ -62,7 +62,7 @@ class Stamp:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the manifests; exit code 0 = done, 2 = something the user can mend."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Make manifests of the stamps of Tux Paint.")
     parser.add_argument("--from", dest="source", type=Path, help="a folder of stamps; default: the Debian package")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "data", help="default: %(default)s")
     parser.add_argument(
@@ -176,7 +176,7 @@ def read_texts(path: Path) -> dict[str, str]:
     """The texts of a stamp by language: the first line is English, `fr.utf8=…` French."""
     first, *others = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     found = {TEXT: first}
-    found.update(match.groups() for match in map(TRANSLATION.match, others) if match)
+    found.update({match[1]: match[2] for match in map(TRANSLATION.match, others) if match})
     return {language: " ".join(text.split()) for language, text in found.items() if fold(text)}
 
 
