@@ -132,7 +132,11 @@ def empty_looking(checked: Checked) -> Iterator[Finding]:
         if isinstance(facts, ImageFacts) and facts.constant
     ]
     yield from finding(
-        "warning", "image-constant", "pictures of one colour all over (black?)", constant, examples=config.examples
+        "warning",
+        "image-constant",
+        "pictures of one colour all over (what is transparent is read as white)",
+        constant,
+        examples=config.examples,
     )
     silent = [
         Example(sample.where, sample.id, f"{path.name} (peak {facts.peak:.2g})")
