@@ -2,7 +2,8 @@
 
 In: sizes; for the copy of weights, a `VisionEncoderDecoderModel`.
 Out: a Plait `Model` with an image encoder (class token, learned positions), a language model whose blocks are GPT-2's cut
-in two (attention, feed-forward) and a fusion that reads the picture between the halves; and the weights of the one as those of the other.
+in two (attention, feed-forward) and a fusion that reads the picture between the halves; and the weights of the one as those
+of the other.
 Invariant: both compute the same function, from the same numbers, of the same parameters: no projection is left out, and none
 is added, so that equal settings train to equal losses.
 """

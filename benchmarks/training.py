@@ -1,13 +1,15 @@
 """Training one network with Plait and with Hugging Face's Trainer: the same weights, data and settings.
 
 In: sizes, the steps of a turn, the number of turns.
-Out: samples per second of every way (median step), each one's share of the matrix-product peak, and how far their first losses are apart.
+Out: samples per second of every way (median step), each one's share of the matrix-product peak, and how far their first
+losses are apart.
 Invariant: all ways take turns in one process; a step's time runs from the end of the step before, batches included.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import statistics
 import tempfile
 import time
@@ -104,7 +106,7 @@ class PlaitWay:
                 )
                 losses.append(result.loss)
                 ends.append(time.perf_counter())
-        return losses, [after - before for before, after in zip(ends, ends[1:], strict=False)]
+        return losses, [after - before for before, after in itertools.pairwise(ends)]
 
 
 class TrainerWay:
@@ -143,7 +145,7 @@ class TrainerWay:
                     trainer.remove_callback(callback)
             trainer.train()
         losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-        return losses, [after - before for before, after in zip(ends, ends[1:], strict=False)]
+        return losses, [after - before for before, after in itertools.pairwise(ends)]
 
 
 def first_losses(sizes: Sizes, *, batch_size: int, steps: int, seed: int = 0) -> tuple[list[float], list[float]]:
@@ -191,9 +193,11 @@ def measure_training(
     ours.load_state_dict(converted(theirs["Trainer fp32 (default)"].model.state_dict(), sizes))
     batch = batch_at(data, 0, batch_size)
     # more time than a run gives it: the figures here stand for long trainings
-    choice = choose(ours, batch, TrainConfig(batch_size=batch_size), budget=20.0)
+    choice = choose(ours, batch, TrainConfig(batch_size=batch_size), budget=12.0)
     set_attention(ours, "math")
-    flops = num_flops(lambda: forward_backward(ours, batch, micro_batch_size=batch_size, dtype="fp32", label_smoothing=0.0))
+    flops = num_flops(
+        lambda: forward_backward(ours, batch, micro_batch_size=batch_size, dtype="fp32", label_smoothing=0.0)
+    )
     ways: dict[str, PlaitWay | TrainerWay] = {**theirs, "Plait": PlaitWay(ours, data, batch_size, choice.chosen)}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
