@@ -1,0 +1,112 @@
+"""The benchmarks' figures as a table for people.
+
+In: what the parts measured.
+Out: lines; beside every target whether it is met.
+Invariant: nothing is computed here that is not in the JSON as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+TRAINER_DEFAULT, TRAINER_TUNED, LOADER, LOG_MEL, PICTURES, DECODE = 2.5, 1.0, 0.10, 1.5, 1.8, 1.5
+
+
+def target(value: float, bound: float, *, at_most: bool = False) -> str:
+    """Whether a target is met."""
+    met = value <= bound if at_most else value >= bound
+    sign = "≤" if at_most else "≥"
+    shown = f"{bound:.0%}" if at_most else f"{bound:.1f}x"
+    return f"[{'met' if met else 'NOT MET'}: target {sign} {shown}]"
+
+
+def lines_of(figures: Mapping[str, Any]) -> Iterator[str]:
+    """All parts that were measured."""
+    yield from machine_lines(figures["machine"])
+    for name, lines in {
+        "training": training_lines,
+        "decoding": decoding_lines,
+        "demo": demo_lines,
+        "preprocess": preprocess_lines,
+    }.items():
+        if name in figures:
+            yield ""
+            yield from lines(figures[name])
+
+
+def machine_lines(machine: Mapping[str, Any]) -> Iterator[str]:
+    """The hardware and the versions."""
+    yield (
+        f"{machine['processor']}, {machine['capability']}, {machine['cores']} cores, "
+        f"{machine['threads']} threads, {machine['memory_gb']} GB"
+    )
+    yield ", ".join(f"{name} {version or 'not installed'}" for name, version in machine["versions"].items())
+
+
+def training_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """Training beside the Trainer."""
+    peaks = ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in part["peak_gflops"].items())
+    yield f"Training, ViT 6x256 + decoder 4x256, batch 32 ({part['gflop_per_step']:.0f} GFLOP a step; peak {peaks})"
+    for name, row in part["rows"].items():
+        yield (
+            f"  {name:<32}{row['samples_per_second']:>8.1f} samples/s {row['share_of_peak']:>6.0%} of peak "
+            f"{row['ratio_to_default']:>6.2f}x"
+        )
+    if part["bf16_left_out"]:
+        yield "  bf16 left out: a product of 256³ is more than 4 times slower in it than in fp32 on this processor"
+    yield f"  Plait chose by measuring: {', '.join(part['chosen'].values())}"
+    ratio = part["ratio_to_default"]
+    yield f"  to the default Trainer {ratio:.2f}x {target(ratio, TRAINER_DEFAULT)}"
+    yield f"  to its best-tuned row ({part['tuned']}) {part['ratio_to_tuned']:.2f}x {target(part['ratio_to_tuned'], TRAINER_TUNED)}"
+    yield f"  if a step were nothing but matrix products at their peak: {part['ceiling_to_default']:.2f}x"
+    yield f"  first three losses in fp32: at most {part['largest_loss_difference']:.1e} apart"
+
+
+def decoding_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """Decoding beside `generate`."""
+    yield "Decoding, the same network, 32 tokens, greedy, fp32, from pixels on"
+    for name, row in part.items():
+        mark = target(row["ratio_to_generate"], DECODE) if name == "batch 1" else ""
+        same = "the same tokens" if row["same_tokens"] == 1 else "OTHER TOKENS"
+        yield (
+            f"  {name:<9}Plait {row['plait_tokens_per_second']:>7.0f} tokens/s, generate "
+            f"{row['generate_tokens_per_second']:>7.0f}, with eager attention {row['generate_eager_tokens_per_second']:>7.0f}: "
+            f"{row['ratio_to_generate']:.2f}x its better one, {same} {mark}"
+        )
+
+
+def demo_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """The demo model and the loader."""
+    yield (
+        f"Training, the demo's model, batch 64: {part['samples_per_second']:.0f} samples/s, "
+        f"{part['share_of_peak']:.0%} of peak ({part['gflop_per_step']:.1f} GFLOP a step), {', '.join(part['chosen'].values())}"
+    )
+    padding = ", ".join(f"{name} {share:.1%}" for name, share in part["padding"].items())
+    worst = max(part["padding"].values())
+    yield f"  padding: {padding} {target(worst, LOADER, at_most=True)}"
+    yield (
+        f"  loader: {1e3 * part['batch_from_cache_seconds']:.1f} ms a batch from memory, {part['loader_to_step']:.1%} of a step of "
+        f"{1e3 * part['step_seconds']:.0f} ms {target(part['loader_to_step'], LOADER, at_most=True)}"
+    )
+    yield (
+        f"  the first epoch decodes files: {1e3 * part['batch_from_files_seconds']:.1f} ms a batch, "
+        f"{part['loader_from_files_to_step']:.1%} of a step, once"
+    )
+
+
+def preprocess_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """Sound and pictures."""
+    sound, pictures = part["log_mel"], part["pictures"]
+    yield f"Log-mel: {sound['times_real_time']:,.0f}x real time, clips of 2 s {sound['times_real_time_2_s_clips']:,.0f}x"
+    if "ratio_to_whisper" in sound:
+        ratio = sound["ratio_to_whisper"]
+        yield (
+            f"  Whisper's extractor {sound['whisper_times_real_time']:,.0f}x; ratio {ratio:.2f}x {target(ratio, LOG_MEL)}; "
+            f"largest difference {sound['largest_difference']:.1e}"
+        )
+    yield f"Pictures: JPEG of 640 x 480 → 224 px, normalised: {pictures['per_second']:,.0f} a second"
+    for name in ("hugging_face_pil", "hugging_face_torchvision"):
+        if f"ratio_to_{name}" in pictures:
+            ratio = pictures[f"ratio_to_{name}"]
+            yield f"  {name} {pictures[f'{name}_per_second']:,.0f}; ratio {ratio:.2f}x {target(ratio, PICTURES)}"
