@@ -17,8 +17,8 @@ from plait.data.config import DataConfig
 from plait.encoders import (
     AudioEncoderConfig,
     AudioTransformerConfig,
+    ConvNetConfig,
     ImageEncoderConfig,
-    ResNetConfig,
     TextEncoderConfig,
     TextTransformerConfig,
 )
@@ -30,7 +30,7 @@ class EncodersConfig(Config):
     """One encoder per modality; those of modalities that the run does not read are not built."""
 
     text: TextEncoderConfig = TextTransformerConfig()
-    image: ImageEncoderConfig = ResNetConfig()
+    image: ImageEncoderConfig = ConvNetConfig()
     audio: AudioEncoderConfig = AudioTransformerConfig()
 
 

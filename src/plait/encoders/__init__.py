@@ -11,17 +11,18 @@ from plait.choices import one_of
 from plait.encoders.alexnet import AlexNetConfig
 from plait.encoders.audio import AudioTransformerConfig
 from plait.encoders.base import Encoder
+from plait.encoders.convnet import ConvNetConfig
 from plait.encoders.resnet import ResNetConfig
 from plait.encoders.text import TextTransformerConfig
 from plait.encoders.vgg import VGGConfig
 from plait.encoders.vit import ViTConfig
 
 if TYPE_CHECKING:
-    ImageEncoderConfig = ResNetConfig | ViTConfig | AlexNetConfig | VGGConfig
+    ImageEncoderConfig = ConvNetConfig | ResNetConfig | ViTConfig | AlexNetConfig | VGGConfig
     AudioEncoderConfig = AudioTransformerConfig
     TextEncoderConfig = TextTransformerConfig
 else:
-    ImageEncoderConfig = one_of("image encoder", ResNetConfig, ViTConfig, AlexNetConfig, VGGConfig)
+    ImageEncoderConfig = one_of("image encoder", ConvNetConfig, ResNetConfig, ViTConfig, AlexNetConfig, VGGConfig)
     AudioEncoderConfig = one_of("audio encoder", AudioTransformerConfig)
     TextEncoderConfig = one_of("text encoder", TextTransformerConfig)
 
@@ -29,6 +30,7 @@ __all__ = [
     "AlexNetConfig",
     "AudioEncoderConfig",
     "AudioTransformerConfig",
+    "ConvNetConfig",
     "Encoder",
     "ImageEncoderConfig",
     "ResNetConfig",

@@ -1,0 +1,56 @@
+"""A small plain convolutional net for small pictures: VGG's pattern (Simonyan & Zisserman 2014) with group norm, from scratch.
+
+In: pixels `(R, C, Y, X)`.
+Out: `Features` `(R, L, E)`: 16 tokens at 64 px.
+Invariant: every stage is a 3 × 3 convolution, a norm, a GELU and a 2 × 2 maximum; the first works on every pixel, so that small
+things (a corner, a slanted edge) are still seen.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.choices import Config
+from plait.encoders.grid import GridEncoder, Trunk
+from plait.encoders.weights import group_norm, init_convolutions
+
+
+class ConvNetConfig(Config):
+    """Convolutions and maxima over 2 × 2 places: the cheapest, and on simple pictures the fastest to learn."""
+
+    kind: Literal["convnet"] = "convnet"
+    channels: Annotated[tuple[int, ...], Field(min_length=1, max_length=8)] = (8, 16, 32, 64)
+    """Channels of each stage; every stage halves the sides."""
+
+    def build(self, width: int, *, channels: int = 3, read_weights: bool = True) -> GridEncoder:
+        """The encoder."""
+        return GridEncoder(ConvNetTrunk(channels, self.channels), width, freeze=False)
+
+
+class ConvNetTrunk(Trunk):
+    """See the module."""
+
+    def __init__(self, num_in: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.num_channels = channels[-1]
+        self.num_stages = len(channels)
+        stages = [
+            nn.Sequential(
+                nn.Conv2d(before, after, 3, padding=1, bias=False), group_norm(after), nn.GELU(), nn.MaxPool2d(2)
+            )
+            for before, after in zip((num_in, *channels), channels, strict=False)
+        ]
+        self.stages = nn.Sequential(*stages)
+        init_convolutions(self)
+
+    def forward(self, pixels: Float[Tensor, "R C Y X"]) -> Float[Tensor, "R E rows columns"]:
+        """The grid of the last stage."""
+        return self.stages(pixels)
+
+    def grid_side(self, side: int) -> int:
+        """Every maximum halves, rounding down."""
+        return side // 2**self.num_stages
