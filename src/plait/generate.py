@@ -40,12 +40,16 @@ class Generated:
 
 @dataclass
 class Draft:
-    """One sequence while it is written: what has been said of each segment, and what the model reads next."""
+    """One sequence while it is written: what has been said of each segment, and what the model reads next.
+
+    `unread`: the last token of a segment that was cut off behind it. The model has to read it before the next segment begins.
+    """
 
     segments: Sequence[str]
     said: dict[str, list[int]] = field(default_factory=dict)
     log_probabilities: dict[str, list[float]] = field(default_factory=dict)
     scores: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    unread: int | None = None
 
     @property
     def open_segment(self) -> str | None:
@@ -56,7 +60,7 @@ class Draft:
         """A draft that goes its own way."""
         said = {segment: list(ids) for segment, ids in self.said.items()}
         logs = {segment: list(values) for segment, values in self.log_probabilities.items()}
-        return Draft(self.segments, said, logs, dict(self.scores))
+        return Draft(self.segments, said, logs, dict(self.scores), self.unread)
 
 
 END = -1
@@ -109,6 +113,8 @@ class Writer:
         segment = draft.open_segment
         if segment is None:
             return self.tokenizer.pad_id
+        if draft.unread is not None:
+            return draft.unread
         said = draft.said.get(segment, [])
         return said[-1] if said else self.tokenizer.segment_id(segment)
 
@@ -122,6 +128,7 @@ class Writer:
         num_said = len(draft.log_probabilities[segment])
         if said[-1] != END and (num_said >= self.config.max_tokens or token in self.last):
             said.append(END)
+            draft.unread = token
 
     def finished(self, id: str, draft: Draft) -> Generated:
         """The draft in words."""
@@ -200,7 +207,7 @@ def write(
         return
     cache = writer.model.lm.empty_cache()
     generators = [torch_generator(writer.config.seed, "generate", id) for id in ids]
-    hidden = writer.read([writer.sequence(draft) for draft in drafts], condition, cache)
+    hidden = begin(writer, drafts, condition, cache)
     while True:
         log_probabilities = writer.log_probabilities(hidden)
         if writer.config.method == "sample":
@@ -210,12 +217,21 @@ def write(
         chosen = log_probabilities.gather(1, picked[:, None])[:, 0].tolist()
         tokens = picked.tolist()
         for draft, token, log_probability in zip(drafts, tokens, chosen, strict=True):
-            if not is_done(draft, until):
+            if draft.unread is not None:
+                draft.unread = None
+            elif not is_done(draft, until):
                 writer.say(draft, token, log_probability)
         yield tokens
         if all(is_done(draft, until) for draft in drafts):
             return
         hidden = writer.step([writer.next_token(draft) for draft in drafts], condition, cache)
+
+
+def begin(writer: Writer, drafts: Sequence[Draft], condition: Condition, cache: Cache) -> Float[Tensor, "B D"]:
+    """Read all that has been said, so that nothing is left unread."""
+    for draft in drafts:
+        draft.unread = None
+    return writer.read([writer.sequence(draft) for draft in drafts], condition, cache)
 
 
 def draw(
@@ -251,7 +267,7 @@ def beam_search(writer: Writer, drafts: Sequence[Draft], condition: Condition, u
         return list(drafts)
     rows = torch.arange(len(drafts), device=writer.device)
     cache = writer.model.lm.empty_cache()
-    hidden = writer.read([writer.sequence(draft) for draft in drafts], condition, cache)
+    hidden = begin(writer, [draft for group in beams for _, draft in group], condition, cache)
     while True:
         ends_at = beams_after(writer, beams, writer.log_probabilities(hidden), until, width)
         beams = [[(score, draft) for score, draft, _ in group] for group in ends_at]
@@ -278,7 +294,9 @@ def beams_after(
     for group in beams:
         options: list[tuple[float, float, Draft, int, int | None, float]] = []
         for score, draft in group:
-            if is_done(draft, until):
+            if draft.unread is not None or is_done(draft, until):
+                draft = draft.copy()
+                draft.unread = None
                 options.append((normalised((score, draft), writer.config), score, draft, row, None, 0.0))
             else:
                 length = num_said(draft) + 1
@@ -353,7 +371,7 @@ def stream(model: Model, tokenizer: Tokenizer, batch: Batch, config: GenerateCon
     draft = Draft(tokenizer.segments)
     segment = tokenizer.segments[0]
     for _ in write(writer, [draft], condition, tokenizer.segments[-1], batch.ids):
-        yield segment, tokenizer.decode([i for i in draft.said[segment] if i != END])
+        yield segment, tokenizer.decode([i for i in draft.said.get(segment, []) if i != END])
         segment = draft.open_segment or segment
 
 
