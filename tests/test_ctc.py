@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby, product
 
 import torch
+
 from plait.ctc import CTC
 from plait.types import IGNORED, Batch, Features
 

@@ -84,7 +84,7 @@ class Attention(nn.Module):
 
     def split(self, values: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T d"]:
         """Heads apart."""
-        return values.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return values.view(*values.shape[:2], self.num_heads, -1).transpose(1, 2)
 
     def keys(self, inputs: Float[Tensor, "B S E"]) -> tuple[Float[Tensor, "B H S d"], Float[Tensor, "B H S d"]]:
         """Keys and values of what is read."""

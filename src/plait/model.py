@@ -96,17 +96,17 @@ class Model(nn.Module):
             text_mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
             mask = torch.cat([prefix.mask, text_mask], dim=1)
         steps = self.lm.steps(states, mask, memory)
-        for place in range(self.lm.num_blocks + 1):
-            if self.fusion is not None and place in self.fusion.at:
-                text = self.fusion.fuse(states[:, num_prefix:], condition, place)
+        fusion, blocks, remember = self.fusion, list(self.lm.blocks), cache is not None
+        places = () if fusion is None else fusion.at
+        for place in range(len(blocks) + 1):
+            if fusion is not None and place in places:
+                text = fusion.fuse(states[:, num_prefix:] if num_prefix else states, condition, place)
                 states = torch.cat([states[:, :num_prefix], text], dim=1) if num_prefix else text
-            if place < self.lm.num_blocks:
-                states, memory.blocks[place] = self.lm.block(place)(
-                    states, memory.blocks[place], steps, remember=cache is not None
-                )
+            if place < len(blocks):
+                states, memory.blocks[place] = blocks[place](states, memory.blocks[place], steps, remember=remember)
         if cache is not None:
             cache.advance(mask, *states.shape[:2])
-        return states[:, num_prefix:]
+        return states[:, num_prefix:] if num_prefix else states
 
     def forward(self, batch: Batch) -> Float[Tensor, "B T D"]:
         """Hidden states of a whole batch."""

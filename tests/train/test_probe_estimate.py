@@ -40,7 +40,7 @@ def test_the_fastest_is_chosen(clock):
     choice = choose(Attending(), random_batch(8), AUTO)
     assert choice.chosen == Combination("bf16", "highest", "math")
     assert len(choice.seconds) == 6
-    assert "4.00x the slowest of 6 tried" in str(choice)
+    assert "4.00x as fast as the slowest of 6 tried" in str(choice)
 
 
 def test_of_equals_the_most_exact_and_plainest_is_chosen(clock):

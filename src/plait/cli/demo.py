@@ -68,7 +68,7 @@ def demo(
     baselines = dict(data.summary["baselines"])
     output.say(
         f"For comparison: the most frequent answer is right in {baselines['constant']:.1%}, "
-        f"the best guess from the question alone in {baselines['question_only']['best']:.1%} of the test."
+        f"the best guess from the question alone in {baselines['question_only']:.1%} of the test."
     )
     total = time.monotonic() - began
     output.say(f"\nDone in {total / 60:.1f} minutes: data {made:.0f} s, training {trained:.0f} s, the rest evaluation.")

@@ -56,7 +56,7 @@ class Choice(NamedTuple):
             return text
         slowest = max(self.seconds, key=lambda c: self.seconds[c])
         ratio = self.seconds[slowest] / self.seconds[best]
-        return f"{text} ({ratio:.2f}x the slowest of {len(self.seconds)} tried: {', '.join(slowest)})"
+        return f"{text} ({ratio:.2f}x as fast as the slowest of {len(self.seconds)} tried: {', '.join(slowest)})"
 
 
 def choose(model: nn.Module, batch: Batch, config: TrainConfig, *, budget: float = 3.0) -> Choice:
