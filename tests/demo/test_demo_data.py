@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from plait.demo import make, rows, speech
+from plait.demo.language import CLAUSES, Picture, right_answer
 from plait.demo.make import make_demo_data
 from plait.demo.pictures import read_pictures
 from plait.demo.rows import DemoSize
@@ -216,3 +217,32 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     assert changed.made
     assert changed.manifest == data.manifest
     assert {file.name for file in tmp_path.iterdir()} == {"demo"}
+
+
+def test_a_question_asked_again_is_the_same_recording_with_the_right_answer_of_another_picture(
+    made: list[rows.Row],
+) -> None:
+    by_id = {row.id: row for row in made}
+    again = [row for row in made if row.id.count("-") == 2]
+    assert len(again) == (MEDIUM.pictures - 1) * MEDIUM.train
+    answers: Counter[str] = Counter()
+    for row in again:
+        first = by_id[row.id.rsplit("-", 1)[0]]
+        assert (row.clip, row.pattern, row.asked.words) == (first.clip, first.pattern, first.asked.words)
+        assert row.asked.answer == right_answer(row.asked.clause, row.asked.filler, row.picture.shows)
+        answers[row.asked.answer] += 1
+    assert abs(answers["yes"] - answers["no"]) < 0.1 * (answers["yes"] + answers["no"])
+
+
+def test_the_right_answer_agrees_with_the_question_that_was_made_for_the_picture(made: list[rows.Row]) -> None:
+    for row in made:
+        assert right_answer(row.asked.clause, row.asked.filler, row.picture.shows) == row.asked.answer
+
+
+def test_a_question_that_presupposes_what_is_not_there_has_no_answer() -> None:
+    blue = next(clause for clause in CLAUSES if clause.direct == "which shape is {}")
+    assert right_answer(blue, ("blue",), Picture("circle", "blue")) == "circle"
+    assert right_answer(blue, ("red",), Picture("circle", "blue")) is None
+    is_it = next(clause for clause in CLAUSES if clause.direct == "is the {} not {}")
+    assert right_answer(is_it, ("circle", "red"), Picture("circle", "blue")) == "yes"
+    assert right_answer(is_it, ("triangle", "red"), Picture("circle", "blue")) is None

@@ -111,7 +111,7 @@ def speech_words(summary: dict[str, Any]) -> str:
     refused = "; ".join(f"{name} ({why})" for name, why in summary["refused_variants"].items()) or "none"
     length = summary["clip_seconds"]
     return f"""\
-{summary["clips"]:,} recordings, one for each row: {length["total"] / 3600:.1f} hours, median {length["median"]:.2f} s,
+{summary["clips"]:,} recordings, one for each spoken question: {length["total"] / 3600:.1f} hours, median {length["median"]:.2f} s,
 90 % under {length["p90"]:.2f} s; {SAMPLE_RATE:,} Hz, mono, 16-bit WAV; silence around the speech is trimmed, the peak
 is the same everywhere. A voice is an accent with a variant; rate and pitch are drawn for each recording.
 

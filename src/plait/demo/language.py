@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -183,6 +184,26 @@ def ask(
         if allowed(asked):
             return asked
     return None
+
+
+@lru_cache(maxsize=1 << 16)
+def right_answer(clause: Clause, filler: Filler, picture: Picture) -> str | None:
+    """The answer to this question about the picture; None where the question presupposes what the picture does not show."""
+    match clause.hole:
+        case "nothing":
+            fits = True
+        case "shape":
+            fits = filler[0] in shape_words(picture)
+        case "color":
+            fits = filler[0] == picture.color
+        case _:
+            holds = filler in set(claims(clause, picture, True))
+            if not holds and filler not in set(claims(clause, picture, False)):
+                return None
+            return "yes" if holds != clause.negated else "no"
+    if not fits:
+        return None
+    return picture.shape if clause.kind == "shape" else picture.color
 
 
 def every_sentence() -> dict[str, Hole]:

@@ -145,7 +145,7 @@ def write_data(
     split = rows.split_pictures(drawn[0], drawn[1], seed)
     made = rows.make_rows(split, heard.variants, size=size, seed=seed)
     copy_pictures(made, folder, progress)
-    clips = [row.clip for row in made if row.clip]
+    clips = list(dict.fromkeys(row.clip for row in made if row.clip))
     speech.record(clips, folder, num_processes=num_processes, progress=lambda done, of: progress("speech", done, of))
     lines = (json.dumps(manifest_row(row)) + "\n" for row in made)
     (folder / "manifest.jsonl").write_text("".join(lines))

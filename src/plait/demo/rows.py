@@ -10,12 +10,12 @@ spoken in training.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 
-from plait.demo.language import Asked, Kind, Picture, ask, pick
+from plait.demo.language import Asked, Kind, Picture, ask, pick, right_answer
 from plait.demo.pictures import DrawnPicture
 from plait.demo.speech import ACCENTS, Clip
 from plait.errors import UserError
@@ -42,11 +42,12 @@ RATES, PITCHES = (180, 230), (35, 65)
 
 @dataclass(frozen=True)
 class DemoSize:
-    """Rows per split."""
+    """Questions per split; each training question is asked of `pictures` pictures, in one and the same recording."""
 
     train: int = 10_000
     tune: int = 600
     test: int = 1_500
+    pictures: int = 4
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,26 @@ def make_rows(
             rows.append(Row(name, split, picture, asked, pattern, unheard, clip))  # pyright: ignore[reportArgumentType]
             if split == "train":
                 heard.add(asked, spoken or not variants)
+                rows += asked_again(rows[-1], pictures["train"], size.pictures - 1, seed)
     return rows
+
+
+def asked_again(row: Row, pictures: Sequence[DrawnPicture], number: int, seed: int) -> list[Row]:
+    """The question of a row asked of further pictures, so that an answer cannot be learnt by heart from its sound and words.
+
+    Yes and no are drawn first, evenly, as in `ask`; a picture that lacks what the question presupposes is passed over.
+    """
+    again: list[Row] = []
+    for place in range(1, number + 1):
+        name = f"{row.id}-{place}"
+        generator = numpy_generator(seed, "asked again", name)
+        wanted = pick(("yes", "no"), generator) if row.asked.clause.kind == "yes_no" else None
+        answer, picture = None, row.picture
+        while answer is None or (wanted is not None and answer != wanted):
+            picture = pick(pictures, generator)
+            answer = right_answer(row.asked.clause, row.asked.filler, picture.shows)
+        again.append(replace(row, id=name, picture=picture, asked=replace(row.asked, answer=answer)))
+    return again
 
 
 def unheard_quota(split: Split) -> dict[Literal["unheard", "heard"], float]:
