@@ -160,8 +160,8 @@ def check_folder(folder: Path) -> None:
             right="Copy the folder again, with everything in it, or train anew under another name.",
         )
     try:
-        made = json.loads((folder / ENVIRONMENT).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        made = dict(json.loads((folder / ENVIRONMENT).read_text()))
+    except (ValueError, TypeError) as error:
         raise UserError(
             f"half written: {error}", where=str(folder / ENVIRONMENT), right="Copy the folder again, or train anew."
         ) from error
