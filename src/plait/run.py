@@ -32,6 +32,7 @@ from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig
 from plait.environment import environment
 from plait.errors import UserError
+from plait.layers import set_attention
 from plait.model import Model
 from plait.types import Modality
 
@@ -103,6 +104,7 @@ class Run:
             without_vectors(config, weights), tokenizer, config.data.inputs or (), read_weights=False
         ).model
         load_weights(model, weights)
+        set_attention(model, "math" if config.train.attention == "math" else "fused")  # as the run was trained
         model.to(device).eval()
         return cls(folder, config, tokenizer, model)
 
