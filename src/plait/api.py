@@ -23,7 +23,7 @@ from plait.evaluate import Record, evaluate
 from plait.evaluate.answerer import RunAnswerer
 from plait.generate import Generated, next_tokens, stream
 from plait.run import Run
-from plait.train import Progress, fit
+from plait.train import Progress, fit, usable_device
 from plait.types import Modality, Sample
 
 
@@ -43,7 +43,7 @@ def train(
 
 def load(folder: Path | str, *, device: str = "cpu") -> TrainedModel:
     """The trained model in a run's folder."""
-    return TrainedModel(Run.load(folder, device=device))
+    return TrainedModel(Run.load(folder, device=usable_device(device, where="device")))
 
 
 class TrainedModel:
@@ -69,11 +69,15 @@ class TrainedModel:
             image=tuple(existing(path) for path in images),
             audio=None if audio is None else existing(audio),
         )
-        for modality in sample.present:
+        self.refuse_unread(sample.present)
+        return sample
+
+    def refuse_unread(self, modalities: Iterable[Modality]) -> None:
+        """One message for a modality that the model does not read."""
+        for modality in modalities:
             if modality not in self.run.modalities:
                 known = ", ".join(self.run.modalities) or "no inputs"
                 raise UserError(f"this model does not read {modality}", right=f"It reads {known}")
-        return sample
 
     def generate(
         self,
@@ -131,6 +135,7 @@ class TrainedModel:
             config = config.model_copy(update={"split": split})
         if inputs is not None:
             config = config.model_copy(update={"inputs": tuple(inputs)})
+        self.refuse_unread(config.inputs or ())
         dataset = self.dataset(manifest)
         return evaluate(
             RunAnswerer(self.run, self.options(**options)),

@@ -32,6 +32,7 @@ from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig
 from plait.environment import environment
 from plait.errors import UserError
+from plait.layers import set_attention
 from plait.model import Model
 from plait.types import Modality
 
@@ -103,6 +104,7 @@ class Run:
             without_vectors(config, weights), tokenizer, config.data.inputs or (), read_weights=False
         ).model
         load_weights(model, weights)
+        set_attention(model, "math" if config.train.attention == "math" else "fused")  # as the run was trained
         model.to(device).eval()
         return cls(folder, config, tokenizer, model)
 
@@ -160,8 +162,8 @@ def check_folder(folder: Path) -> None:
             right="Copy the folder again, with everything in it, or train anew under another name.",
         )
     try:
-        made = json.loads((folder / ENVIRONMENT).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        made = dict(json.loads((folder / ENVIRONMENT).read_text()))
+    except (ValueError, TypeError) as error:
         raise UserError(
             f"half written: {error}", where=str(folder / ENVIRONMENT), right="Copy the folder again, or train anew."
         ) from error

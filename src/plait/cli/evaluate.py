@@ -54,7 +54,8 @@ def named_modalities(text: str | None) -> tuple[Modality, ...] | None:
     if text is None:
         return None
     names = [] if text.strip() in ("", "none") else [name.strip() for name in text.split(",")]
+    known = [modality.value for modality in Modality]
     for name in names:
-        if name not in list(Modality):
-            raise UserError(f"unknown modality {name!r}", where="--inputs", right=did_you_mean(name, list(Modality)))
+        if name not in known:
+            raise UserError(f"unknown modality {name!r}", where="--inputs", right=did_you_mean(name, known))
     return tuple(Modality(name) for name in names)

@@ -51,6 +51,19 @@ def generate(
 
     plait generate runs/demo --image cat.png --audio question.wav
     """
+    refuse_together(
+        {
+            "--manifest": manifest,
+            "--out": out,
+            "--text": text,
+            "--image": image,
+            "--audio": audio,
+            "--begin": begin,
+            "--top": top,
+            "--stream": stream,
+            "--choices": choices,
+        }
+    )
     from plait.api import load
 
     output = Output(as_json)
@@ -68,8 +81,7 @@ def generate(
     model = load(run, device=device or "cpu")
     given = named_choices(choices or [], model.run.segments)
     if manifest is not None:
-        if out is None:
-            raise UserError("--manifest needs --out", right="Name the file for the answers: --out answers.jsonl")
+        assert out is not None
         output.result(answer_manifest(model, manifest, out, given, options, output))
         return
     sample = model.sample(text=text, image=image or (), audio=audio)
@@ -81,6 +93,26 @@ def generate(
         (generated,) = model.answer([sample], choices=given or None, begun=begin, **options)
         output.say(in_words(generated))
         output.result(as_row(generated))
+
+
+ALONE = {
+    "--manifest": ("--text", "--image", "--audio", "--begin", "--top", "--stream"),
+    "--stream": ("--top", "--begin", "--choices"),
+    "--top": ("--choices",),
+}
+"""Options, and those that would be passed over beside them."""
+
+
+def refuse_together(given: Mapping[str, object]) -> None:
+    """One message for options that do not go together."""
+    if given["--manifest"] and not given["--out"]:
+        raise UserError("--manifest needs --out", right="Name the file for the answers: --out answers.jsonl")
+    if given["--out"] and not given["--manifest"]:
+        raise UserError("--out needs --manifest", right="The answer to one request is printed: leave --out out")
+    for option, others in ALONE.items():
+        for other in others:
+            if given[option] and given[other]:
+                raise UserError(f"{option} does not go with {other}", right="Leave one of them out")
 
 
 def named_choices(texts: list[str], segments: tuple[str, ...]) -> dict[str, list[str]]:
@@ -154,16 +186,17 @@ def answer_manifest(
     """Answer every row that is not in `out` yet; a line is written whole, as soon as its batch is done."""
     from plait.cli.progress import counter
 
+    if out.exists() and manifest.exists() and out.samefile(manifest):
+        raise UserError(f"{out} is the manifest itself", where="--out", right="Name another file for the answers")
     samples = model.unlabelled(manifest)
     done = answered(out)
     waiting = [sample for sample in samples if sample.id not in done]
     output.say(
         f"{len(samples)} rows in {manifest}" + (f", {len(samples) - len(waiting)} answered before" if done else "")
     )
-    with counter("answering") as count, out.open("a", encoding="utf-8") as file:
+    with counter("answering") as count:
         for number, generated in enumerate(model.answer(waiting, choices=choices or None, **options), 1):
-            file.write(json.dumps(as_row(generated), ensure_ascii=False) + "\n")
-            file.flush()
+            append(out, json.dumps(as_row(generated), ensure_ascii=False) + "\n")
             count(number, len(waiting))
     output.say(f"{len(waiting)} answers written to {out}")
     return {
@@ -174,8 +207,21 @@ def answer_manifest(
     }
 
 
+def append(out: Path, line: str) -> None:
+    """One more line; the file is made with the first one, so that a mistake before it leaves none behind."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        right = "The answers written so far are kept: the same command goes on with the rest"
+        raise UserError(f"cannot write: {error.strerror or error}", where=str(out), right=right) from error
+
+
 def answered(out: Path) -> set[str]:
     """The ids that have an answer; a last line that was cut off in the middle is taken away, to be written again."""
+    if out.is_dir():
+        raise UserError("cannot write answers into a folder", where=str(out), right="Name a file: answers.jsonl")
     if not out.exists():
         return set()
     data = out.read_bytes()

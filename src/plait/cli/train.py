@@ -33,12 +33,14 @@ def train(
     plait train run.yaml fusion.kind=product train.steps=200
     """
     from plait.config import read_config
+    from plait.run import check_folder
     from plait.train import progress_for
 
     output = Output(as_json)
     given = [*(overrides or []), *settings(seed=seed, device=device, threads=threads)]
     progress = progress_for(to_stderr=as_json)
     if resume is not None:
+        check_folder(resume)
         if config is not None and "=" in str(config):  # `--resume RUN train.steps=200`: the first override, no file
             given, config = [str(config), *given], None
         if config is None and given:

@@ -223,17 +223,15 @@ def with_train(config: RunConfig, **values: object) -> RunConfig:
     return config.model_copy(update={"train": config.train.model_copy(update=values)})
 
 
-def usable_device(wanted: str) -> str:
-    """The device to train on, refused where this machine lacks it."""
+def usable_device(wanted: str, *, where: str = "train.device") -> str:
+    """The device to compute on, refused where this machine lacks it."""
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(1, device=wanted)
     except (RuntimeError, AssertionError) as error:
         right = "This machine has: cpu" + ", cuda" * torch.cuda.is_available() + ". Leave it at auto."
-        raise UserError(
-            f"cannot use the device {wanted!r}: {first_line(error)}", where="train.device", right=right
-        ) from error
+        raise UserError(f"cannot use the device {wanted!r}: {first_line(error)}", where=where, right=right) from error
     return wanted
 
 
