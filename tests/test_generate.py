@@ -45,12 +45,11 @@ def same(left: Generated, right: Generated) -> None:
 
 
 def scored(model: Model, batch: Batch, row: int, texts: dict[str, str]) -> dict[str, list[float]]:
-    """log p of every token of these segments and their ends, all at once, over the tokens that may be said."""
+    """log p of every token of these segments and their ends, all at once, over the whole vocabulary, as the loss is."""
     tokens, targets, segments = (padded([values], 0) for values in longhand(TOKENIZER, texts))
     one = replace(rows_of(batch, [row], share=False), tokens=tokens, targets=targets, segments=segments)
     with torch.no_grad():
         logits = model.lm.logits(model(one)).float()[0]
-    logits[:, [TOKENIZER.pad_id, TOKENIZER.unknown_id, *map(TOKENIZER.segment_id, SEGMENTS)]] = float("-inf")
     values = logits.log_softmax(-1).gather(1, targets[0][:, None])[:, 0].tolist()
     return {
         name: [v for v, s in zip(values, segments[0].tolist(), strict=True) if s == number]

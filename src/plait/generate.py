@@ -88,10 +88,10 @@ class Writer:
         return ids
 
     def log_probabilities(self, hidden: Float[Tensor, "B D"]) -> Float[Tensor, "B V"]:
-        """Of the next token, over what may be said."""
-        logits = self.model.lm.logits(hidden).float()
-        logits[:, self.forbidden] = float("-inf")
-        return logits.log_softmax(dim=-1)
+        """Of the next token, over the whole vocabulary (so they are those of the loss); −inf for what is never said."""
+        log_probabilities = self.model.lm.logits(hidden).float().log_softmax(dim=-1)
+        log_probabilities[:, self.forbidden] = float("-inf")
+        return log_probabilities
 
     def read(self, sequences: Sequence[Sequence[int]], condition: Condition, cache: Cache) -> Float[Tensor, "B D"]:
         """Read sequences of any lengths from their beginning; the states of each one's last token."""
