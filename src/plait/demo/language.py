@@ -83,6 +83,9 @@ CLAUSES = (
     Clause("yes_no", "shape_color", "is the {} not {}", "if the {} is not {}", negated=True),
 )
 
+NEGATED_SHARE = 0.15
+"""Of the questions for yes or no. With as many negated as plain ones a match of word and picture would predict neither answer."""
+
 Filler = tuple[str, ...]
 """The words that fill the hole of a clause: `()`, `("blue",)`, `("blue circle",)` or `("circle", "blue")`."""
 
@@ -176,7 +179,8 @@ def ask(
     The answer is fixed before the words are drawn, so refusing sentences never tilts yes against no.
     """
     answer = {"shape": picture.shape, "color": picture.color}.get(kind) or pick(("yes", "no"), generator)
-    clauses = [clause for clause in CLAUSES if clause.kind == kind]
+    negated = kind == "yes_no" and generator.random() < NEGATED_SHARE
+    clauses = [clause for clause in CLAUSES if clause.kind == kind and clause.negated == negated]
     for _ in range(attempts):
         clause = pick(clauses, generator)
         filler = draw_filler(clause, picture, answer, generator)
