@@ -11,13 +11,13 @@ import importlib.util
 import json
 import math
 import random
+import shutil
 from collections.abc import Mapping
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import plait
 from plait.api import TrainedModel
@@ -30,7 +30,6 @@ from plait.model import Model
 from plait.train import fit
 from plait.train.optimiser import build_optimiser
 from plait.train.step import train_step
-from plait.types import Batch
 from tiny_data import COLOURS, draw, make_manifest, tiny_tree
 from tiny_model import ENCODERS, READ, SEGMENTS, make_batch, make_tokenizer
 
@@ -41,7 +40,8 @@ MIXED = [(True, True, True), (False, True, False), (True, False, True), (False, 
 MODELS = ["transformer", "lstm", "gru", "rnn"]
 ALIGNING = ["concat", "product"]
 OWN_ALIGNMENT = ["attention", "cross_attention", "prefix"]
-SHALLOW = {**ENCODERS, "text": {"layers": 0, "num_heads": 2}, "audio": {"layers": 0, "num_heads": 2}}
+NO_BLOCKS = {"layers": 0, "num_heads": 2, "dropout": 0}
+SHALLOW = {**ENCODERS, "text": NO_BLOCKS, "audio": NO_BLOCKS}
 PLACES = [0, 1, "last", 3]
 """The last one is beyond the two blocks."""
 
@@ -87,14 +87,6 @@ def built(fusion: dict[str, Any], lm: str) -> tuple[Model, Any]:
     return build_model(config, TOKENIZER, READ).model, config.train
 
 
-def loss_of(model: Model, batch: Batch) -> float:
-    """Nats per token, without dropout."""
-    model.eval()
-    with torch.no_grad():
-        sums = model.loss(batch)
-    return float(sums.total / sums.weight)
-
-
 @pytest.mark.parametrize("lm", MODELS)
 @pytest.mark.parametrize(("fusion", "refused"), fusion_cases(), ids=named)
 def test_every_fusion_place_alignment_and_language_model(fusion: dict[str, Any], refused: str, lm: str):
@@ -104,14 +96,15 @@ def test_every_fusion_place_alignment_and_language_model(fusion: dict[str, Any],
         return
     batch = make_batch(TOKENIZER, MIXED)
     model, config = built(fusion, lm)
-    before = loss_of(model, batch)
     model.train()
     optimiser = build_optimiser(model, config)
-    for step in (1, 2):
-        result = train_step(model, optimiser, batch, config, seed=0, step=step, micro_batch_size=4, say=pytest.fail)
-        assert math.isfinite(result.loss)
-        assert result.gradient_norm > 0
-    assert loss_of(model, batch) < before
+    steps = [
+        train_step(model, optimiser, batch, config, seed=0, step=step, micro_batch_size=4, say=pytest.fail)
+        for step in (1, 2)
+    ]
+    assert all(math.isfinite(step.loss) and step.gradient_norm > 0 for step in steps)
+    assert steps[1].loss < steps[0].loss
+    model.eval()
     for said in generate(model, TOKENIZER, batch, GenerateConfig(max_tokens=3)):
         assert tuple(said.segments) == SEGMENTS
         assert all(value <= 0 for value in said.log_probability.values())
@@ -292,6 +285,7 @@ def go_the_whole_way(choice: Choice, manifest: Path, folder: Path) -> None:
     chosen = again.generate(**inputs, choices={"answer": ["red", "blue"]})
     assert chosen.segments["answer"] in ("red", "blue")
     assert again.evaluate("test", write=False).summary.metrics == record.summary.metrics
+    shutil.rmtree(folder)  # the large encoders' weights would fill the disk
 
 
 @pytest.mark.parametrize("choice", with_marks(table()))
