@@ -27,6 +27,6 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """'did you mean X? Known: …' for a message about an unknown name."""
-    known = sorted(candidates)
+    known = sorted(map(str, candidates))
     near = nearest(name, known)
     return (f"Did you mean {near!r}? " if near else "") + f"Known: {', '.join(known)}."
