@@ -384,5 +384,5 @@ def next_tokens(
     condition = model.condition(model.encode(batch.inputs, len(batch)))
     sequence = [tokenizer.segment_id(segment or tokenizer.segments[0]), *tokenizer.encode(text)]
     hidden = writer.read([sequence], condition, model.lm.empty_cache())
-    probabilities, tokens = writer.log_probabilities(hidden)[0].exp().topk(min(num, tokenizer.size))
+    probabilities, tokens = writer.log_probabilities(hidden)[0].softmax(dim=-1).topk(min(num, tokenizer.size))
     return [(tokenizer.token(t), p) for t, p in zip(tokens.tolist(), probabilities.tolist(), strict=True) if p > 0]

@@ -72,5 +72,5 @@ def test_order_of_sounds_is_heard() -> None:
 def test_refused_settings() -> None:
     with pytest.raises(ValidationError, match="stride"):
         AudioTransformerConfig.model_validate({"stride": 5})
-    with pytest.raises(UserError, match=r"encoders\.audio\.heads: 3 heads cannot share a width of 16"):
+    with pytest.raises(UserError, match=r"encoders\.audio\.num_heads: 3 heads cannot share a width of 16"):
         AudioTransformerConfig(num_heads=3).build(16, num_mels=10)

@@ -100,5 +100,7 @@ def test_groups_have_8_channels_or_more(channels: int) -> None:
 
 
 def test_heads_that_do_not_share_the_width() -> None:
-    with pytest.raises(UserError, match=r"encoders.image.heads: 5 heads cannot share a width of 32. Any of \[1, 2, 4"):
+    with pytest.raises(
+        UserError, match=r"encoders.image.num_heads: 5 heads cannot share a width of 32. Any of \[1, 2, 4"
+    ):
         ViTConfig(num_heads=5).build(32)

@@ -65,6 +65,7 @@ class Sums(NamedTuple):
 
     total: Tensor
     weight: Tensor
+    auxiliary: Tensor
 
 
 class TinyModel(nn.Module):
@@ -94,7 +95,7 @@ class TinyModel(nn.Module):
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> Sums:
         """Weighted sums."""
         scored = (batch.targets != IGNORED) * batch.weights[:, None]
-        return Sums((self.token_losses(batch) * scored).sum(), scored.sum())
+        return Sums((self.token_losses(batch) * scored).sum(), scored.sum(), torch.zeros(()))
 
 
 def random_batch(num_samples: int, *, seed: int = 0, length: int = 9, vocabulary_size: int = 11) -> Batch:
