@@ -180,13 +180,14 @@ def ask(
     """
     answer = {"shape": picture.shape, "color": picture.color}.get(kind) or pick(("yes", "no"), generator)
     negated = kind == "yes_no" and generator.random() < NEGATED_SHARE
-    clauses = [clause for clause in CLAUSES if clause.kind == kind and clause.negated == negated]
-    for _ in range(attempts):
-        clause = pick(clauses, generator)
-        filler = draw_filler(clause, picture, answer, generator)
-        asked = Asked(pick(DIRECT_CARRIERS + INDIRECT_CARRIERS, generator), clause, filler, answer)
-        if allowed(asked):
-            return asked
+    for tried in (negated, not negated):  # where few sentences are allowed, none of the kind that was drawn may be
+        clauses = [clause for clause in CLAUSES if clause.kind == kind and clause.negated == tried]
+        for _ in range(attempts if clauses else 0):
+            clause = pick(clauses, generator)
+            filler = draw_filler(clause, picture, answer, generator)
+            asked = Asked(pick(DIRECT_CARRIERS + INDIRECT_CARRIERS, generator), clause, filler, answer)
+            if allowed(asked):
+                return asked
     return None
 
 
