@@ -114,6 +114,18 @@ def test_the_loss_is_the_sum_of_the_weighted_token_losses(model: Model, batch: B
     assert sums.num_tokens == int(scored.sum())
 
 
+def test_a_segment_counts_as_much_as_it_is_said_to(batch: Batch):
+    plain = make_model(TOKENIZER, tuple(batch.inputs))
+    weighted = make_model(TOKENIZER, tuple(batch.inputs), train={"segment_weights": {TOKENIZER.segments[1]: 5.0}})
+    weighted.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        sums, losses = weighted.eval().loss(batch), plain.eval().token_losses(batch)
+    factor = torch.where(batch.segments == 1, 5.0, 1.0) * (batch.targets != IGNORED)
+    close(sums.total, (losses * factor).sum())
+    close(sums.weight, factor.sum())
+    close(weighted.token_losses(batch), losses)
+
+
 def test_every_parameter_gets_a_gradient(model: Model, batch: Batch):
     model.loss(batch).total.backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]

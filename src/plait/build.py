@@ -74,7 +74,19 @@ def build_model(
             widths = {m: encoder.width for m, encoder in encoders.items()}
             fusion = config.fusion.build(width=config.width, feature_widths=widths, num_blocks=lm.num_blocks)
         ctc = build_ctc(config, tokenizer, encoders)
-        return Built(Model(encoders=encoders, fusion=fusion, lm=lm, ctc=ctc), coverage)
+        weights = segment_weights(config, tokenizer)
+        model = Model(encoders=encoders, fusion=fusion, lm=lm, ctc=ctc, segment_weights=weights)
+        return Built(model, coverage)
+
+
+def segment_weights(config: RunConfig, tokenizer: Tokenizer) -> tuple[float, ...]:
+    """What a token of each segment counts in training, in the tokenizer's order; empty where all count alike."""
+    asked = config.train.segment_weights
+    for name in asked:
+        if name not in tokenizer.segments:
+            right = did_you_mean(name, tokenizer.segments)
+            raise UserError(f"no segment {name!r}", where="train.segment_weights", right=right)
+    return tuple(asked.get(name, 1.0) for name in tokenizer.segments) if asked else ()
 
 
 def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modality, Encoder]) -> CTC | None:

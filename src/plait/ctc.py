@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plait.layers import OutputHead
 from plait.types import IGNORED, Batch, Features
 
 
@@ -24,7 +25,7 @@ class CTC(nn.Module):
         self, width: int, *, vocabulary_size: int, segment: int, pad_id: int, end_id: int, weight: float
     ) -> None:
         super().__init__()
-        self.head = nn.Linear(width, vocabulary_size)
+        self.head = OutputHead(width, vocabulary_size)
         self.segment, self.pad_id, self.end_id, self.weight = segment, pad_id, end_id, weight
 
     def loss(self, features: Features, batch: Batch) -> Float[Tensor, ""]:

@@ -134,19 +134,41 @@ def set_attention(model: nn.Module, implementation: Implementation) -> None:
             module.implementation = implementation
 
 
-class FeedForward(nn.Module):
-    """Two linear layers with a GELU between them."""
+class OutputHead(nn.Linear):
+    """A linear layer whose outputs are classes (the words of a vocabulary); optimisers treat it as they treat embeddings."""
 
-    def __init__(self, width: int, inner_width: int | None = None, *, bias: bool = True, dropout: float = 0.0) -> None:
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between them; `gated`: SwiGLU (Shazeer 2020, arXiv 2002.05202), `W (silu(U x) ∘ V x)`.
+
+    A gated layer has two thirds of the inner width, so that both have as many parameters.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        inner_width: int | None = None,
+        *,
+        bias: bool = True,
+        dropout: float = 0.0,
+        gated: bool = False,
+    ) -> None:
         super().__init__()
         inner_width = inner_width or 4 * width
-        self.expand = nn.Linear(width, inner_width, bias=bias)
+        if gated:
+            inner_width = max(8, 2 * inner_width // 3 // 8 * 8)
+        self.gated = gated
+        self.expand = nn.Linear(width, 2 * inner_width if gated else inner_width, bias=bias)
         self.contract = nn.Linear(inner_width, width, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, values: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Position by position."""
-        return self.dropout(self.contract(F.gelu(self.expand(values))))
+        inner = self.expand(values)
+        if self.gated:
+            gate, inner = inner.chunk(2, dim=-1)
+            return self.dropout(self.contract(F.silu(gate) * inner))
+        return self.dropout(self.contract(F.gelu(inner)))
 
 
 class SelfAttentionBlock(nn.Module):

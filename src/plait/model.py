@@ -7,7 +7,7 @@ Invariant: what a sample gets does not depend on the other samples of its batch,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,10 +35,19 @@ class LossSums(NamedTuple):
 
 
 class Model(nn.Module):
-    """See the module. A model without encoders has no fusion and is a plain language model."""
+    """See the module. A model without encoders has no fusion and is a plain language model.
+
+    `segment_weights`: what a token of each segment counts in the training loss; empty = all alike.
+    """
 
     def __init__(
-        self, *, encoders: Mapping[Modality, Encoder], fusion: Fusion | None, lm: LanguageModel, ctc: CTC | None = None
+        self,
+        *,
+        encoders: Mapping[Modality, Encoder],
+        fusion: Fusion | None,
+        lm: LanguageModel,
+        ctc: CTC | None = None,
+        segment_weights: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.modalities = tuple(m for m in Modality if m in encoders)
@@ -46,6 +55,7 @@ class Model(nn.Module):
         self.fusion = fusion
         self.lm = lm
         self.ctc = ctc
+        self.segment_weights = tuple(segment_weights)
 
     def encoder(self, modality: Modality) -> Encoder:
         """The encoder of one modality."""
@@ -124,10 +134,17 @@ class Model(nn.Module):
             reduction="none",
             label_smoothing=label_smoothing,
         )
-        weights = batch.weights[:, None].expand_as(batch.targets)[scored]
+        weights = self.token_weights(batch)[scored]
         total = (losses * weights).sum()
         auxiliary = self.ctc.loss(features[Modality.AUDIO], batch) if self.ctc else total.new_zeros(())
         return LossSums(total, weights.sum(), len(losses), auxiliary)
+
+    def token_weights(self, batch: Batch) -> Float[Tensor, "B T"]:
+        """What each target token counts in training: its sample's weight × its segment's; 0 where nothing is scored."""
+        weights = batch.weights[:, None] * (batch.targets != IGNORED)
+        if not self.segment_weights:
+            return weights
+        return weights * weights.new_tensor(self.segment_weights)[batch.segments.clamp(min=0)]
 
     def token_losses(self, batch: Batch) -> Float[Tensor, "B T"]:
         """The loss of every target token in nats, 0 where the target is ignored."""

@@ -26,6 +26,7 @@ from plait.data.audio import (
     mel_filters,
     num_frames,
     spec_augment,
+    warp_frequencies,
 )
 from plait.errors import UserError
 
@@ -356,3 +357,26 @@ def test_masks_are_whole_stretches_of_the_mean(
 def test_a_range_of_ratios_must_be_in_order() -> None:
     with pytest.raises(ValidationError, match="must not be above"):
         AudioAugmentConfig(snr_db=(20, 10))
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.0, 1.12])
+def test_warped_frequencies_stand_where_they_would_sound(factor: float) -> None:
+    """The spectrogram of a tone, warped, has its peak in the band of the tone at f · factor."""
+    time = torch.arange(8_000) / 16_000
+    tones = [torch.sin(2 * torch.pi * hertz * time) for hertz in (1_500.0, 1_500.0 * factor)]
+    tone, wanted = log_mels(tones, AudioConfig())
+    warped = warp_frequencies(tone, factor)
+    assert warped.shape == tone.shape
+    assert abs(int(warped.mean(0).argmax()) - int(wanted.mean(0).argmax())) <= 1
+    if factor == 1.0:
+        assert torch.equal(warped, tone)
+
+
+def test_a_vocal_tract_is_drawn_within_its_limits() -> None:
+    peaks = set()
+    for seed in range(40):
+        mel = torch.zeros(3, 80)
+        mel[:, 40] = 1.0
+        peaks.add(int(spec_augment(mel, AudioAugmentConfig(vocal_tract=0.1), generator(seed))[1].argmax()))
+    assert len(peaks) > 3
+    assert all(36 <= peak <= 44 for peak in peaks)

@@ -20,7 +20,7 @@ from plait.errors import UserError
 
 pytest.importorskip("easy_vqa")
 
-SMALL = DemoSize(train=500, tune=6, test=12)
+SMALL = DemoSize(train=800, tune=6, test=12)
 MEDIUM = DemoSize(train=4000, tune=300, test=750)
 VARIANTS = tuple(
     f"{name}{n}" for name in ("f", "m", "klatt", "ann", "bob", "cleo", "dora", "emil") for n in range(1, 9)

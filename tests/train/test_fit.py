@@ -160,8 +160,9 @@ def test_train_10_equals_train_some_crash_resume(config, tmp_path, straight, ste
     assert_same_run(straight, tmp_path / "crashed")
 
 
-def test_resume_is_exact_with_loader_workers_and_micro_batches(config, tmp_path):
-    settings = {"micro_batch_size": 3, "steps": 8}
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_resume_is_exact_with_loader_workers_and_micro_batches(config, tmp_path, optimiser):
+    settings = {"micro_batch_size": 3, "steps": 8, "optimiser": optimiser}
     fit(config(**settings), tmp_path / "straight")
     workers = {"workers": 2}
     with pytest.raises(Killed):

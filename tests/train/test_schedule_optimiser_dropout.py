@@ -11,14 +11,22 @@ from hypothesis import strategies as st
 
 from plait.config import TrainConfig
 from plait.errors import UserError
+from plait.layers import OutputHead
 from plait.train.dropout import drop_modalities, is_dropped
-from plait.train.optimiser import build_optimiser, decayed, load_optimiser, optimiser_tensors
+from plait.train.optimiser import (
+    build_optimiser,
+    decayed,
+    load_optimiser,
+    matrices,
+    optimiser_tensors,
+    orthogonal,
+)
 from plait.train.schedule import learning_rate
 from plait.types import Modality
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 500), st.floats(0, 0.99) | st.integers(0, 600), st.floats(0, 1))
+@given(st.integers(1, 500), st.floats(0, 0.99) | st.integers(0, 600), st.just(0.0) | st.floats(1e-6, 1))
 def test_learning_rate_rises_then_falls(steps, warmup, final):
     config = TrainConfig(steps=steps, warmup=warmup, final_fraction=final, learning_rate=0.5)
     rates = [learning_rate(config, step) for step in range(1, steps + 1)]
@@ -45,12 +53,13 @@ def test_a_model_without_trained_parameters_is_refused(tiny):
         build_optimiser(tiny, TrainConfig())
 
 
-def test_optimiser_state_goes_through_a_file_bit_for_bit(tiny, batch_of, tmp_path):
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_optimiser_state_goes_through_a_file_bit_for_bit(tiny, batch_of, tmp_path, optimiser):
     from safetensors.torch import load_file
 
     from plait.run import save_tensors
 
-    config = TrainConfig()
+    config = TrainConfig(optimiser=optimiser)
 
     def updates(model, optimiser, seeds):
         for seed in seeds:
@@ -67,6 +76,60 @@ def test_optimiser_state_goes_through_a_file_bit_for_bit(tiny, batch_of, tmp_pat
     updates(tiny, optimiser, [4, 5])
     updates(other, again, [4, 5])
     assert all(torch.equal(a, b) for a, b in zip(tiny.parameters(), other.parameters(), strict=True))
+
+
+def test_muon_takes_hidden_matrices_only():
+    net = torch.nn.ModuleDict(
+        {
+            "linear": torch.nn.Linear(4, 6),
+            "convolution": torch.nn.Conv2d(3, 5, 3),
+            "embedding": torch.nn.Embedding(7, 4),
+            "norm": torch.nn.LayerNorm(4),
+            "rnn": torch.nn.LSTM(4, 4),
+            "head": OutputHead(4, 7),
+            "frozen": torch.nn.Linear(4, 4).requires_grad_(False),
+        }
+    )
+    assert matrices(net) == ["linear.weight", "convolution.weight"]
+    tied = torch.nn.ModuleDict({"embedding": torch.nn.Embedding(7, 4), "linear": torch.nn.Linear(4, 7)})
+    tied["linear"].weight = tied["embedding"].weight
+    assert matrices(tied) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 40), (2, 40, 16)])
+def test_orthogonal_brings_singular_values_near_one_and_keeps_the_directions(shape):
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(values, full_matrices=False)
+    turned = orthogonal(values)
+    assert torch.linalg.svdvals(turned).min() > 0.3
+    assert torch.linalg.svdvals(turned).max() < 1.3
+    inner = u.transpose(1, 2) @ turned @ v.transpose(1, 2)
+    assert (inner - torch.diag_embed(inner.diagonal(dim1=1, dim2=2))).abs().max() < 1e-4
+
+
+def test_muon_is_its_formula_and_the_rest_is_adamw():
+    torch.manual_seed(0)
+    net, same = torch.nn.Linear(5, 3).double(), torch.nn.Linear(5, 3).double()
+    same.load_state_dict(net.state_dict())
+    config = TrainConfig(optimiser="muon", learning_rate=0.01, weight_decay=0.1)
+    muon, adamw = build_optimiser(net, config), build_optimiser(same, config.model_copy(update={"optimiser": "adamw"}))
+    weight, momentum = net.weight.detach().clone(), torch.zeros(3, 5, dtype=torch.float64)
+    for seed in range(3):
+        inputs = torch.randn(4, 5, generator=torch.Generator().manual_seed(seed)).double()
+        for model, optimiser in ((net, muon), (same, adamw)):
+            optimiser.zero_grad()
+            model(inputs).sin().sum().backward()
+        same.bias.grad.copy_(net.bias.grad)
+        momentum = 0.95 * momentum + 0.05 * net.weight.grad
+        x = 0.05 * net.weight.grad + 0.95 * momentum
+        x = x / (x.norm() + 1e-7)
+        for _ in range(5):
+            x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+        weight = (1 - 0.01 * 0.1) * weight - 0.01 * 0.2 * 5**0.5 * x
+        muon.step()
+        adamw.step()
+        torch.testing.assert_close(net.weight.detach(), weight, rtol=1e-10, atol=1e-12)
+        assert torch.equal(net.bias, same.bias)
 
 
 def test_a_state_of_another_model_is_refused(tiny):

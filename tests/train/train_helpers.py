@@ -92,9 +92,13 @@ class TinyModel(nn.Module):
         poison = torch.tensor([self.poison if i == "poison" else 0.0 for i in batch.ids])
         return losses.view(batch.targets.shape) + poison[:, None]
 
+    def token_weights(self, batch: Batch) -> torch.Tensor:
+        """What each target token counts."""
+        return (batch.targets != IGNORED) * batch.weights[:, None]
+
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> Sums:
         """Weighted sums."""
-        scored = (batch.targets != IGNORED) * batch.weights[:, None]
+        scored = self.token_weights(batch)
         return Sums((self.token_losses(batch) * scored).sum(), scored.sum(), torch.zeros(()))
 
 

@@ -35,16 +35,19 @@ class CTCConfig(Config):
 class TrainConfig(Config):
     """How a run is trained.
 
-    `warmup` and `modality_dropout_warmup` are a share of the steps (< 1) or a number of steps; `checkpoint_every` a number of
-    steps, or a time such as `30s`, `5min`; `clip`, `patience`, `evaluate_every` null = off. The learning rate rises
-    linearly over the warm-up, then falls along a cosine to `final_fraction` of its height. `auto` values are measured at
-    the start (`probe.py`) and the choice is frozen into the run's configuration.
+    `optimiser`: AdamW for all, or Muon for the matrices and AdamW for the rest. `segment_weights`: what a token of a
+    segment counts in the loss (others 1): a short answer behind a long transcript is soon drowned. `warmup` and
+    `modality_dropout_warmup` are a share of the steps (< 1) or a number of steps; `checkpoint_every` a number of steps, or
+    a time such as `30s`, `5min`; `clip`, `patience`, `evaluate_every` null = off. The learning rate rises linearly over the
+    warm-up, then falls along a cosine to `final_fraction` of its height. `auto` values are measured at the start
+    (`probe.py`) and the choice is frozen into the run's configuration.
     """
 
     steps: Annotated[int, Field(ge=1)] = 1000
     batch_size: Annotated[int, Field(ge=1)] = 64
     micro_batch_size: Annotated[int, Field(ge=1)] | None = None
 
+    optimiser: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
     warmup: Annotated[float, Field(ge=0.0)] = 0.05
     final_fraction: Share = 0.05
@@ -52,6 +55,7 @@ class TrainConfig(Config):
     betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (0.9, 0.98)
     clip: Annotated[float, Field(gt=0.0)] | None = 1.0
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    segment_weights: dict[str, Annotated[float, Field(gt=0.0)]] = Field(default_factory=dict)
     ctc: CTCConfig | None = None
     modality_dropout: Share | dict[Modality, Share] = 0.0
     modality_dropout_warmup: Annotated[float, Field(ge=0.0)] = 0.0

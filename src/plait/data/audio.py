@@ -39,6 +39,7 @@ RATES = (1_000, 1_000_000)
 _BLOCK = 512
 """Frames per transform: measured best of 64 … 100,000 (7,000 × real time on one thread; all at once 3,800)."""
 _MPEG_FRAME = 1152
+_MEL_STEP = math.log(6.4) / 27  # 27 steps from 1 kHz to 6.4 kHz
 
 
 class AudioAugmentConfig(Config):
@@ -47,6 +48,9 @@ class AudioAugmentConfig(Config):
     noise: float = Field(default=0.0, ge=0, le=1, description="Probability of white noise.")
     snr_db: tuple[float, float] = Field(
         default=(5.0, 30.0), description="Signal-to-noise ratio: drawn between these, in dB."
+    )
+    vocal_tract: float = Field(
+        default=0.0, ge=0, le=0.3, description="Every frequency times up to 1 ± this: a longer or shorter vocal tract."
     )
     time_masks: int = Field(default=0, ge=0, description="Stretches of time blanked out (SpecAugment).")
     time_width: int = Field(
@@ -171,13 +175,18 @@ def num_frames(samples: int) -> int:
 
 
 @functools.cache
+def mel_edges(num_mels: int) -> np.ndarray:
+    """Where the bands begin and end, in Hz, `(num_mels + 2,)`: band b from b to b + 2, its peak at b + 1 (Slaney's scale)."""
+    top = 15 + math.log(SAMPLE_RATE / 2 / 1000) / _MEL_STEP
+    mels = np.linspace(0, top, num_mels + 2)
+    return np.where(mels < 15, mels * 200 / 3, 1000 * np.exp(_MEL_STEP * (mels - 15)))
+
+
+@functools.cache
 def mel_filters(num_mels: int) -> Float[Tensor, "bins M"]:
     """The mel filters of Slaney's Auditory Toolbox, each of unit area: linear below 1 kHz, logarithmic above."""
     bins = np.linspace(0, SAMPLE_RATE / 2, 1 + WINDOW // 2)
-    step = math.log(6.4) / 27  # 27 steps from 1 kHz to 6.4 kHz
-    top = 15 + math.log(SAMPLE_RATE / 2 / 1000) / step
-    mels = np.linspace(0, top, num_mels + 2)
-    hertz = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp(step * (mels - 15)))
+    hertz = mel_edges(num_mels)
     rising = (bins[:, None] - hertz[:-2]) / np.diff(hertz)[:-1]
     falling = (hertz[2:] - bins[:, None]) / np.diff(hertz)[1:]
     area = (hertz[2:] - hertz[:-2]) / 2
@@ -236,7 +245,10 @@ def augment_wave(
 def spec_augment(
     mel: Float[Tensor, "F M"], config: AudioAugmentConfig, generator: torch.Generator
 ) -> Float[Tensor, "F M"]:
-    """The spectrogram with stretches of time and ranges of bands set to its mean (SpecAugment, Park et al. 2019)."""
+    """The spectrogram warped in frequency, with stretches of time and ranges of bands set to its mean (SpecAugment, Park 2019)."""
+    if config.vocal_tract:
+        draw = float(torch.rand((), generator=generator))
+        mel = warp_frequencies(mel, 1 + config.vocal_tract * (2 * draw - 1))
     if not (config.time_masks or config.mel_masks):
         return mel
     num, bands = mel.shape
@@ -248,6 +260,18 @@ def spec_augment(
         start, end = _stretch(bands, min(config.mel_width, bands), generator)
         masked[:, start:end] = mean
     return masked
+
+
+def warp_frequencies(mel: Float[Tensor, "F M"], factor: float) -> Float[Tensor, "F M"]:
+    """What stood at f Hz stands at f · factor, as if the vocal tract were shorter by it (VTLP, Jaitly and Hinton 2013).
+
+    Bands are read at f / factor, between two of them linearly; above the last band's peak the last one is read.
+    """
+    peaks = mel_edges(mel.shape[1])[1:-1]
+    places = torch.from_numpy(np.interp(peaks / factor, peaks, np.arange(len(peaks)))).float()
+    below = places.long()
+    above = (below + 1).clamp(max=len(peaks) - 1)
+    return torch.lerp(mel.index_select(1, below), mel.index_select(1, above), places - below)
 
 
 def _stretch(size: int, widest: int, generator: torch.Generator) -> tuple[int, int]:

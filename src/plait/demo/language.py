@@ -83,7 +83,7 @@ CLAUSES = (
     Clause("yes_no", "shape_color", "is the {} not {}", "if the {} is not {}", negated=True),
 )
 
-NEGATED_SHARE = 0.15
+NEGATED_SHARE = 0.08
 """Of the questions for yes or no. With as many negated as plain ones a match of word and picture would predict neither answer."""
 
 Filler = tuple[str, ...]

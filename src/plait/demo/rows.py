@@ -27,7 +27,7 @@ Split = Literal["train", "tune", "test"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
 
 PATTERNS: Mapping[Pattern, float] = {"spoken": 0.6, "typed": 0.2, "both": 0.2}
-KIND_SHARES: Mapping[Kind, float] = {"shape": 0.34, "color": 0.34, "yes_no": 0.32}
+KIND_SHARES: Mapping[Kind, float] = {"shape": 0.3, "color": 0.3, "yes_no": 0.4}
 UNHEARD_SHARES: Mapping[Split, float] = {"train": 0.0, "tune": 0.5, "test": 0.6}
 SENTENCES_HELD_OUT: Mapping[Split, float] = {"tune": 0.1, "test": 0.3}
 TUNE_PICTURES = 0.1

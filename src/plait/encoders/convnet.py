@@ -2,14 +2,15 @@
 
 In: pixels `(R, C, Y, X)`.
 Out: `Features` `(R, L, E)`: 16 tokens at 64 px.
-Invariant: every stage is a 3 × 3 convolution, a norm, a GELU and a 2 × 2 maximum; the first works on every pixel, so that small
-things (a corner, a slanted edge) are still seen.
+Invariant: every stage is a 3 × 3 convolution, a 2 × 2 maximum, a norm and a GELU; the first works on every pixel, so that small
+things (a corner, a slanted edge) are still seen. The maximum stands first because the rest then works on a quarter of the places.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class ConvNetTrunk(Trunk):
         self.num_stages = len(channels)
         stages = [
             nn.Sequential(
-                nn.Conv2d(before, after, 3, padding=1, bias=False), group_norm(after), nn.GELU(), nn.MaxPool2d(2)
+                nn.Conv2d(before, after, 3, padding=1, bias=False), nn.MaxPool2d(2), group_norm(after), nn.GELU()
             )
             for before, after in zip((num_in, *channels), channels, strict=False)
         ]
@@ -48,8 +49,8 @@ class ConvNetTrunk(Trunk):
         init_convolutions(self)
 
     def forward(self, pixels: Float[Tensor, "R C Y X"]) -> Float[Tensor, "R E rows columns"]:
-        """The grid of the last stage."""
-        return self.stages(pixels)
+        """The grid of the last stage. Channels last: with these few of them 1.5 times as fast on a CPU."""
+        return self.stages(pixels.contiguous(memory_format=torch.channels_last))
 
     def grid_side(self, side: int) -> int:
         """Every maximum halves, rounding down."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from plait.choices import Config
 from plait.embeddings import EmbeddingConfig, ScratchConfig, build_embedding
 from plait.errors import UserError
+from plait.layers import OutputHead
 
 
 class LMOptions(Config):
@@ -129,7 +130,7 @@ class LanguageModel(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(config.build_blocks(width))
         self.norm = nn.RMSNorm(width)
-        self.head = None if config.tie_weights else nn.Linear(width, vocabulary_size, bias=False)
+        self.head = None if config.tie_weights else OutputHead(width, vocabulary_size, bias=False)
         if config.tie_weights:
             # A state begins as its own word's vector: without this the untrained model would be sure to repeat that word.
             nn.init.constant_(self.norm.weight, width**-0.5)

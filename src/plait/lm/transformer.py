@@ -25,11 +25,14 @@ class TransformerConfig(LMOptions):
     kind: Literal["transformer"] = "transformer"
     num_heads: int = Field(default=4, ge=1, description="attention heads")
     feed_forward: int = Field(default=4, ge=1, description="inner width of the feed-forward layers, in widths")
+    activation: Literal["gelu", "swiglu"] = Field(default="gelu", description="of the feed-forward layers")
 
     def build_blocks(self, width: int) -> list[Block]:
         """`layers` blocks; their outputs are scaled down so that the residual stream keeps its size at the start."""
         blocks: list[Block] = [
-            TransformerBlock(width, self.num_heads, inner=self.feed_forward, dropout=self.dropout)
+            TransformerBlock(
+                width, self.num_heads, inner=self.feed_forward, dropout=self.dropout, gated=self.activation == "swiglu"
+            )
             for _ in range(self.layers)
         ]
         for block in blocks:
@@ -42,13 +45,13 @@ class TransformerConfig(LMOptions):
 class TransformerBlock(Block):
     """See the module."""
 
-    def __init__(self, width: int, num_heads: int, *, inner: int, dropout: float) -> None:
+    def __init__(self, width: int, num_heads: int, *, inner: int, dropout: float, gated: bool) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(width)
         self.attention = Attention(width, width, num_heads)
         self.rotary = Rotary(width // num_heads)
         self.feed_forward_norm = nn.RMSNorm(width)
-        self.feed_forward = FeedForward(width, inner * width, bias=False, dropout=dropout)
+        self.feed_forward = FeedForward(width, inner * width, bias=False, dropout=dropout, gated=gated)
         self.dropout = nn.Dropout(dropout)
 
     def plan(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.config import TrainConfig
+from plait.train.optimiser import build_optimiser, set_learning_rate
 from plait.train.probe import timed
 from plait.train.progress import clock
 from plait.train.split import select_samples
@@ -50,7 +51,7 @@ class Estimate(NamedTuple):
         free = f"; {size(self.available)} are free" if self.available is not None else ""
         text = (
             f"memory about {size(self.total)} (parameters {size(self.parameters)}, gradients {size(self.gradients)}, "
-            f"AdamW {size(self.optimiser)}, activations {size(self.activations)}{free}); "
+            f"optimiser {size(self.optimiser)}, activations {size(self.activations)}{free}); "
             f"time at most about {clock(self.seconds_per_step * self.steps)} "
             f"for {self.steps} steps of {self.seconds_per_step:.3g} s, without evaluations"
         )
@@ -70,6 +71,7 @@ def estimate(
         return activation_bytes(model, part, dtype=config.dtype), seconds_of(model, part, config)
 
     (kept, seconds), num_measured = within_memory(measure, min(NUM_MEASURED, largest), lambda _: None)
+    update_seconds = seconds_of_update(model, config)
     model.zero_grad(set_to_none=True)
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     everything = sum(p.numel() * p.element_size() for p in model.parameters())
@@ -79,7 +81,7 @@ def estimate(
         optimiser=2 * trained,
         activations=kept * largest // num_measured,
         available=available_bytes(device_of(model)),
-        seconds_per_step=seconds * config.batch_size / num_measured,
+        seconds_per_step=seconds * config.batch_size / num_measured + update_seconds,
         steps=config.steps if steps is None else steps,
     )
 
@@ -93,6 +95,13 @@ def seconds_of(model: nn.Module, batch: Batch, config: TrainConfig) -> float:
         )
 
     return min(timed(step, device_of(model)) for _ in range(2))
+
+
+def seconds_of_update(model: nn.Module, config: TrainConfig) -> float:
+    """The optimiser's work with the gradients that are there, the better of two; at a rate of 0 the parameters stay."""
+    optimiser = build_optimiser(model, config)
+    set_learning_rate(optimiser, 0.0)
+    return min(timed(optimiser.step, device_of(model)) for _ in range(2))
 
 
 def activation_bytes(model: nn.Module, batch: Batch, *, dtype: str) -> int:

@@ -11,9 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from jaxtyping import Float
-from torch import Tensor
-
 from plait.types import IGNORED, Batch
 
 
@@ -36,8 +33,3 @@ def split_batch(batch: Batch, size: int) -> Iterator[Batch]:
     """Parts of at most `size` samples."""
     for start in range(0, len(batch), size):
         yield select_samples(batch, start, min(start + size, len(batch)))
-
-
-def loss_weight(batch: Batch) -> Float[Tensor, ""]:
-    """Σ over scored targets of their sample's weight: what the step's summed loss is divided by."""
-    return ((batch.targets != IGNORED) * batch.weights[:, None]).sum()

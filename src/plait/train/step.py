@@ -23,7 +23,7 @@ from plait.seeds import derive_seed
 from plait.train.dropout import drop_modalities
 from plait.train.optimiser import set_learning_rate
 from plait.train.schedule import learning_rate
-from plait.train.split import loss_weight, split_batch
+from plait.train.split import split_batch
 from plait.types import Batch, Modality
 
 T = TypeVar("T")
@@ -89,11 +89,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in MEMORY_WORDS)
 
 
+def loss_weight(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Σ weight over the scored targets of a step: what its summed loss is divided by."""
+    return model.token_weights(batch).sum()  # pyright: ignore[reportCallIssue]
+
+
 def forward_backward(
     model: nn.Module, batch: Batch, *, micro_batch_size: int, dtype: str, label_smoothing: float
 ) -> Float[Tensor, ""]:
     """Gradients of the whole batch, micro-batch by micro-batch; the batch's loss."""
-    weight = loss_weight(batch)
+    weight = loss_weight(model, batch)
     totals: list[Tensor] = []
     for part in split_batch(batch, micro_batch_size):
         with autocast(device_of(model), dtype):
@@ -160,7 +165,7 @@ def train_step(
     rate = learning_rate(config, step)
     set_learning_rate(optimiser, rate)
     optimiser.step()
-    return StepResult(value, float(loss_weight(batch)), norm, rate, micro_batch_size)
+    return StepResult(value, float(loss_weight(model, batch)), norm, rate, micro_batch_size)
 
 
 @torch.no_grad()
