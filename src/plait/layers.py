@@ -56,6 +56,10 @@ def rotate(values: Float[Tensor, "B H T d"], angles: Angles) -> Float[Tensor, "B
     return torch.cat([first * cosines - second * sines, first * sines + second * cosines], dim=-1)
 
 
+class OutputHead(nn.Linear):
+    """A linear layer whose outputs are classes (the words of a vocabulary); optimisers treat it as they treat embeddings."""
+
+
 class Attention(nn.Module):
     """Multi-head attention of queries over keys and values (Vaswani et al. 2017), in two steps so that keys are made once.
 
@@ -132,10 +136,6 @@ def set_attention(model: nn.Module, implementation: Implementation) -> None:
     for module in model.modules():
         if isinstance(module, Attention):
             module.implementation = implementation
-
-
-class OutputHead(nn.Linear):
-    """A linear layer whose outputs are classes (the words of a vocabulary); optimisers treat it as they treat embeddings."""
 
 
 class FeedForward(nn.Module):
