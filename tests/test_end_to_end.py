@@ -25,6 +25,8 @@ from plait.build import build_model
 from plait.config import GenerateConfig, make_config
 from plait.errors import UserError
 from plait.evaluate import read_record
+from plait.fusion import FUSIONS
+from plait.fusion.combination import CombinationOptions
 from plait.generate import generate
 from plait.model import Model
 from plait.train import fit
@@ -38,8 +40,11 @@ MIXED = [(True, True, True), (False, True, False), (True, False, True), (False, 
 """What the samples of a batch have of text, picture and sound."""
 
 MODELS = ["transformer", "lstm", "gru", "rnn"]
-ALIGNING = ["concat", "product"]
-OWN_ALIGNMENT = ["attention", "cross_attention", "prefix"]
+KINDS = {member().kind: member for member in FUSIONS}
+ALIGNING = [kind for kind, member in KINDS.items() if issubclass(member, CombinationOptions)]
+OWN_ALIGNMENT = [kind for kind in KINDS if kind not in ALIGNING]
+BEFORE_THE_TEXT = ["prefix", "resampler"]
+"""Kinds without a place."""
 NO_BLOCKS = {"layers": 0, "num_heads": 2, "dropout": 0}
 SHALLOW = {**ENCODERS, "text": NO_BLOCKS, "audio": NO_BLOCKS}
 PLACES = [0, 1, "last", 3]
@@ -54,10 +59,12 @@ def fusion_cases() -> list[tuple[dict[str, Any], str]]:
     for kind, at, align in product(OWN_ALIGNMENT, PLACES, [None, "attend", "mean", "pool"]):
         options = {"kind": kind, "at": at} | ({"align": align} if align else {})
         reason = "brings its own alignment: leave `align` out" if align else beyond(at)
-        if kind == "prefix" and at != 0:
+        if kind in BEFORE_THE_TEXT and at != 0:
             reason = "brings its own alignment|stands before the text, at the embeddings" if align else "leave `at` out"
         cases.append((options, reason))
-    cases += [({"kind": kind, "at": 1, "plain": True}, "") for kind in [*ALIGNING, "attention"]]
+    cases += [
+        ({"kind": kind, "at": 1, "plain": True}, "") for kind, member in KINDS.items() if "plain" in member.model_fields
+    ]
     cases += [({"kind": "cross_attention", "at": at}, "") for at in ("every", [0, 2])]
     cases.append(({"kind": "cross_attention", "at": []}, "no place is named"))
     return cases
@@ -119,7 +126,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "lm_embedding": ("scratch", "word2vec", "glove"),
     "tokenizer": ("word", "character", "bpe"),
     "lm": ("transformer", "lstm", "gru", "rnn"),
-    "fusion": ("concat", "product", "attention", "prefix", "cross_attention"),
+    "fusion": tuple(KINDS),
     "align": ("attend", "mean", "pool", None),
     "at": (0, 1, "last", None),
     "ctc": (False, True),
@@ -143,6 +150,18 @@ vit     4 no  yes scratch  word2vec word      gru         concat          pool  
 vit     8 yes no  scratch  glove    bpe       transformer product         attend 1    yes yes 0.0
 alexnet 8 no  no  word2vec scratch  word      transformer cross_attention -      last no  no  0.0
 vgg     4 yes yes glove    scratch  character rnn         attention       -      1    yes no  0.3
+convnet 8 no  no  scratch  scratch  word      transformer sum             attend 1    no  no  0.3
+convnet 4 no  yes scratch  glove    word      lstm        gated           mean   0    yes no  0.0
+convnet 8 yes no  word2vec scratch  bpe       gru         film            pool   1    no  yes 0.3
+convnet 8 no  no  scratch  scratch  character rnn         bilinear        attend last no  no  0.0
+convnet 4 no  no  glove    scratch  word      transformer low_rank        mean   1    yes no  0.3
+convnet 8 no  yes scratch  word2vec word      lstm        tensor          attend 0    no  no  0.3
+convnet 8 no  no  scratch  scratch  word      transformer experts         attend 1    no  yes 0.3
+vit     8 no  no  scratch  scratch  word      transformer pairwise        -      1    no  no  0.3
+convnet 4 no  no  scratch  scratch  word      gru         bottleneck      -      last yes no  0.3
+resnet  8 no  no  scratch  scratch  word      lstm        resampler       -      -    no  no  0.3
+convnet 8 no  no  scratch  scratch  word      transformer late            -      1    no  no  0.3
+convnet 8 no  no  scratch  scratch  word      lstm        late            -      0    no  yes 0.0
 """
 """The runs of the everyday test, a column per axis: every choice at least once (pairs of choices: the slow test)."""
 
@@ -162,7 +181,7 @@ def is_possible(choice: Mapping[str, Any]) -> bool:
         return False
     if fusion in ALIGNING and align is None:
         return False
-    return fusion != "prefix" or choice.get("at") in (None, 0)
+    return fusion not in BEFORE_THE_TEXT or choice.get("at") in (None, 0)
 
 
 def pairs_of(choice: Choice) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:

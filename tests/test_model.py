@@ -8,14 +8,15 @@ from itertools import product
 import pytest
 import torch
 
+from plait.fusion import FUSIONS
 from plait.model import Model
 from plait.types import IGNORED, Batch, Items, Modality
 from tiny_model import SUBSETS, make_batch, make_model, make_tokenizer, rows_of
 
 TOKENIZER = make_tokenizer()
-FUSIONS = ["concat", "product", "attention", "prefix", "cross_attention"]
+KINDS = [member().kind for member in FUSIONS]
 MODELS = ["transformer", "lstm", "gru", "rnn"]
-CASES = [*product(FUSIONS, ["transformer", "lstm"]), ("concat", "gru"), ("prefix", "rnn")]
+CASES = [*product(KINDS, ["transformer", "lstm"]), ("concat", "gru"), ("prefix", "rnn")]
 
 
 @pytest.fixture(params=CASES, ids="-".join)
@@ -124,6 +125,27 @@ def test_a_segment_counts_as_much_as_it_is_said_to(batch: Batch):
     close(sums.total, (losses * factor).sum())
     close(sums.weight, factor.sum())
     close(weighted.token_losses(batch), losses)
+
+
+@pytest.mark.parametrize("lm", MODELS)
+@torch.no_grad()
+def test_the_logits_of_late_are_the_sum_over_the_branches_that_a_sample_has(lm: str, batch: Batch):
+    model = make_model(TOKENIZER, fusion={"kind": "late"}, lm={"kind": lm})
+    condition = model.condition(model.encode(batch.inputs, len(batch)))
+    assert condition.branches is not None
+    logits = model.lm.logits(model.hidden(batch.tokens, condition))
+    expected = torch.zeros_like(logits)
+    for branch in range(condition.num_branches):
+        alone = torch.zeros_like(condition.branches)
+        alone[:, branch] = 1
+        of_branch = model.lm.logits(model.hidden(batch.tokens, replace(condition, branches=alone)))
+        expected += of_branch * condition.branches[:, branch, None, None]
+    close(logits, expected)
+    nothing = [row for row, subset in enumerate(SUBSETS) if not any(subset)]
+    plain = replace(condition, branches=None, values={})
+    fusion, model.fusion = model.fusion, None
+    close(logits[nothing], model.lm.logits(model.hidden(batch.tokens, plain))[nothing])
+    model.fusion = fusion
 
 
 def test_every_parameter_gets_a_gradient(model: Model, batch: Batch):

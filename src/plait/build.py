@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from plait.config import RunConfig
 from plait.ctc import CTC
+from plait.data.audio import SAMPLE_RATE, num_frames
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig, vectors_for
 from plait.embeddings.vectors import VectorSource
 from plait.encoders import Encoder
 from plait.errors import UserError, did_you_mean
+from plait.fusion import FUSIONS
+from plait.fusion.cost import Cost, cost
 from plait.model import Model
 from plait.seeds import derive_seed
 from plait.types import Modality
@@ -135,3 +139,56 @@ def build_encoder(
             return encoders.audio.build(config.width, num_mels=config.data.audio.num_mels)
         case Modality.VIDEO:
             raise NotImplementedError("video is refused when the manifest is read")
+
+
+class FusionRow(NamedTuple):
+    """One kind of fusion for a configuration; `cost` is None where it is refused, for the reason in `refusal`."""
+
+    kind: str
+    formula: str
+    advice: str
+    cost: Cost | None
+    refusal: str = ""
+
+
+class FusionCosts(NamedTuple):
+    """Every kind, and the tokens of each modality that the costs are for."""
+
+    num_tokens: dict[Modality, int]
+    rows: list[FusionRow]
+
+
+def fusion_costs(config: RunConfig, *, num_positions: int, num_words: int, seconds: float) -> FusionCosts:
+    """What every fusion would cost in this configuration: the chosen kind with its options, the others with their defaults."""
+    modalities = config.data.inputs or (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+    num_tokens = {m: tokens_of(config, m, num_words=num_words, seconds=seconds) for m in Modality if m in modalities}
+    rows = []
+    for member in FUSIONS:
+        chosen = config.fusion if type(config.fusion) is member else member()
+        found, refusal = None, ""
+        try:
+            found = cost(
+                chosen,
+                width=config.width,
+                feature_widths=dict.fromkeys(num_tokens, config.width),
+                num_blocks=config.lm.layers,
+                num_tokens=num_tokens,
+                num_positions=num_positions,
+            )
+        except UserError as error:
+            refusal = str(error)
+        rows.append(
+            FusionRow(str(getattr(chosen, "kind", member.__name__)), member.formula, member.advice, found, refusal)
+        )
+    return FusionCosts(num_tokens, rows)
+
+
+def tokens_of(config: RunConfig, modality: Modality, *, num_words: int, seconds: float) -> int:
+    """Tokens of one input: so many words, so many seconds, one picture."""
+    if modality is Modality.TEXT:
+        return num_words
+    if modality is Modality.IMAGE:
+        size = config.data.image.size
+        return config.encoders.image.build(config.width, read_weights=False).num_tokens(size, size)
+    frames = num_frames(round(seconds * SAMPLE_RATE))
+    return config.encoders.audio.build(config.width, num_mels=config.data.audio.num_mels).num_tokens(frames)

@@ -274,7 +274,7 @@ def beam_search(writer: Writer, drafts: Sequence[Draft], condition: Condition, u
         if all(is_done(draft, until) for group in beams for _, draft in group):
             break
         parents = torch.tensor([parent for group in ends_at for _, _, parent in group], device=writer.device)
-        rows, cache = rows[parents], cache.select(parents)
+        rows, cache = rows[parents], cache.select(condition.rows_of(parents))
         tokens = [writer.next_token(draft) for group in beams for _, draft in group]
         hidden = writer.step(tokens, condition.select(rows), cache)
     return [max(group, key=lambda beam: normalised(beam, writer.config))[1] for group in beams]

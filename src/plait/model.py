@@ -92,13 +92,16 @@ class Model(nn.Module):
         mask: Bool[Tensor, "B T"] | None = None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """The last block's states at the text positions; with a `cache`, positions follow those it remembers, and it is updated.
+        """The finished states at the text positions, for the output head; with a `cache`, positions follow those it remembers.
 
         The blocks run in order; the fusion acts at its places, on the text; a prefix stands before the first position.
         """
         memory = self.lm.empty_cache() if cache is None else cache
         states = self.lm.embed(tokens)
-        num_prefix = 0
+        num_prefix, num_branches = 0, condition.num_branches
+        if num_branches > 1:
+            states = states.repeat_interleave(num_branches, dim=0)
+            mask = None if mask is None else mask.repeat_interleave(num_branches, dim=0)
         if condition.prefix is not None and memory.length == 0:
             prefix = condition.prefix
             num_prefix = prefix.values.shape[1]
@@ -116,7 +119,11 @@ class Model(nn.Module):
                 states, memory.blocks[place] = blocks[place](states, memory.blocks[place], steps, remember=remember)
         if cache is not None:
             cache.advance(mask, *states.shape[:2])
-        return states[:, num_prefix:] if num_prefix else states
+        states = self.lm.finish(states[:, num_prefix:] if num_prefix else states)
+        if condition.branches is None:
+            return states
+        weights = condition.branches.to(states.dtype)[..., None, None]
+        return (states.unflatten(0, (-1, num_branches)) * weights).sum(dim=1)
 
     def forward(self, batch: Batch) -> Float[Tensor, "B T D"]:
         """Hidden states of a whole batch."""
@@ -137,6 +144,9 @@ class Model(nn.Module):
         weights = self.token_weights(batch)[scored]
         total = (losses * weights).sum()
         auxiliary = self.ctc.loss(features[Modality.AUDIO], batch) if self.ctc else total.new_zeros(())
+        added = None if self.fusion is None else self.fusion.auxiliary()
+        if added is not None:
+            auxiliary = auxiliary + added * weights.sum()
         return LossSums(total, weights.sum(), len(losses), auxiliary)
 
     def token_weights(self, batch: Batch) -> Float[Tensor, "B T"]:

@@ -157,13 +157,31 @@ class Condition:
     """What a fusion computes once per sample and reads at every text position.
 
     `values` and `masks` are the fusion's own tensors by name, all with the batch as first axis, so that a beam can be
-    reordered and a batch repeated without knowing the fusion. `prefix` stands before the text.
+    reordered and a batch repeated without knowing the fusion. `prefix` stands before the text. `branches` `(B, n)` (late
+    fusion): the language model runs n times for every sample, in rows b·n … b·n + n − 1, and the logits are added, each
+    times its branch's weight.
     """
 
     values: Mapping[str, Shaped[Tensor, "B ..."]] = field(default_factory=dict)
     prefix: Features | None = None
+    branches: Float[Tensor, "B n"] | None = None
+
+    @property
+    def num_branches(self) -> int:
+        """Rows of the language model for every sample."""
+        return 1 if self.branches is None else self.branches.shape[1]
+
+    def rows_of(self, samples: Int[Tensor, " rows"]) -> Int[Tensor, " rows_n"]:
+        """The language model's rows of these samples, all branches of a sample side by side."""
+        number = self.num_branches
+        return (
+            samples
+            if number == 1
+            else (samples[:, None] * number + torch.arange(number, device=samples.device)).flatten()
+        )
 
     def select(self, rows: Int[Tensor, " rows"]) -> Condition:
         """The conditions of the given rows of the batch, in that order, repeats allowed."""
         prefix = self.prefix and Features(self.prefix.values[rows], self.prefix.mask[rows])
-        return Condition({name: value[rows] for name, value in self.values.items()}, prefix)
+        branches = None if self.branches is None else self.branches[rows]
+        return Condition({name: value[rows] for name, value in self.values.items()}, prefix, branches)

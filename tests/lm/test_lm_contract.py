@@ -112,7 +112,7 @@ def test_a_sequence_does_not_depend_on_its_batch(config):
 def test_every_parameter_gets_a_gradient(config):
     lm = build(config)
     tokens = torch.randint(VOCABULARY, (2, 6))
-    lm.logits(run(lm, lm.embed(tokens))).logsumexp(-1).sum().backward()
+    lm.logits(lm.finish(run(lm, lm.embed(tokens)))).logsumexp(-1).sum().backward()
     assert [n for n, p in lm.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)] == []
 
 
@@ -128,7 +128,7 @@ def test_saved_and_loaded(config):
 def test_the_head_is_the_embedding_or_its_own(config):
     states = torch.randn(2, 3, WIDTH)
     tied = build(config.model_copy(update={"tie_weights": True}))
-    close(tied.logits(states), tied.norm(states) @ tied.embedding.table.T)
+    close(tied.logits(tied.finish(states)), tied.norm(states) @ tied.embedding.table.T)
     untied = build(config)
     assert untied.head is not None
     assert untied.logits(states).shape == (2, 3, VOCABULARY)
@@ -153,4 +153,4 @@ def test_a_tied_head_is_not_sure_at_the_start_that_words_are_repeated(config):
     """Previously its first loss was 14 bits per token on 59 words: a state begins as its own word's vector."""
     lm = build(config.model_copy(update={"tie_weights": True}))
     tokens = torch.randint(1, VOCABULARY, (4, 6))
-    assert float(lm.logits(run(lm, lm.embed(tokens))).detach().log_softmax(-1).exp().amax()) < 0.6
+    assert float(lm.logits(lm.finish(run(lm, lm.embed(tokens)))).detach().log_softmax(-1).exp().amax()) < 0.6

@@ -8,17 +8,39 @@ from typing import TYPE_CHECKING
 from plait.choices import one_of
 from plait.fusion.attention import AttentionConfig
 from plait.fusion.base import Fusion, FusionOptions
+from plait.fusion.bilinear import BilinearConfig
+from plait.fusion.bottleneck import BottleneckConfig
 from plait.fusion.concat import ConcatConfig
 from plait.fusion.cross_attention import CrossAttentionConfig
+from plait.fusion.experts import ExpertsConfig
+from plait.fusion.film import FilmConfig
+from plait.fusion.gated import GatedConfig
+from plait.fusion.late import LateConfig
+from plait.fusion.low_rank import LowRankConfig
+from plait.fusion.pairwise import PairwiseConfig
 from plait.fusion.prefix import PrefixConfig
 from plait.fusion.product import ProductConfig
+from plait.fusion.resampler import ResamplerConfig
+from plait.fusion.sum import SumConfig
+from plait.fusion.tensor import TensorConfig
 
 FUSIONS: tuple[type[FusionOptions], ...] = (
     ConcatConfig,
+    SumConfig,
     ProductConfig,
+    GatedConfig,
+    FilmConfig,
+    BilinearConfig,
+    LowRankConfig,
+    TensorConfig,
+    ExpertsConfig,
     AttentionConfig,
+    PairwiseConfig,
+    BottleneckConfig,
     PrefixConfig,
+    ResamplerConfig,
     CrossAttentionConfig,
+    LateConfig,
 )
 if TYPE_CHECKING:
     FusionConfig = FusionOptions

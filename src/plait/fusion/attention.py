@@ -6,7 +6,7 @@ Vaswani et al. 2017 over the joint token set. Parameters: 4 D². Plain form: wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,8 @@ class AttentionConfig(OwnAlignmentOptions):
     """`Attn(q = h_t, kv = [Z_1; …; Z_M])`: one softmax over all modalities' tokens; the modalities compete."""
 
     kind: Literal["attention"] = "attention"
+    formula: ClassVar[str] = "h + W Attn(q = norm(h), kv = [Z_1; …; Z_M])"
+    advice: ClassVar[str] = "modalities that compete: each word picks the tokens it needs"
     at: Place = Field(
         default=1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
     )
@@ -54,7 +56,10 @@ class AttentionFusion(Fusion):
 
     def condition(self, features: Mapping[Modality, Features]) -> Condition:
         """Keys and values of all tokens."""
-        tokens = join(self.tokens(features))
+        return self.keys_of(join(self.tokens(features)))
+
+    def keys_of(self, tokens: Features) -> Condition:
+        """Keys and values of these tokens."""
         keys, values = self.attention.keys(tokens.values)
         return Condition({"keys": keys, "values": values, "bias": attention_bias(tokens.mask[:, None, None, :])})
 

@@ -9,7 +9,7 @@ softmax and no product is ever empty, and nothing depends on values behind a mas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -39,6 +39,11 @@ def resolve_place(place: Place, num_blocks: int) -> int:
 
 class FusionOptions(Config):
     """The base of every fusion's configuration."""
+
+    formula: ClassVar[str] = ""
+    """What it does to the state h of a position, in one line."""
+    advice: ClassVar[str] = ""
+    """When to take it, in one line."""
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Fusion:
         """The fusion for a language model of `num_blocks` blocks of `width`, and encoders of these widths."""
@@ -70,20 +75,29 @@ class Fusion(nn.Module):
         """What is computed once per sample."""
         raise NotImplementedError
 
+    def auxiliary(self) -> Tensor | None:
+        """What training adds to the mean loss of a token, of the last call; None for most kinds."""
+        return None
+
     def fuse(self, states: Float[Tensor, "B T D"], condition: Condition, place: int) -> Float[Tensor, "B T D"]:
         """The states that the block after `place` reads. Position t is changed by what it alone and the condition say."""
         raise NotImplementedError
 
 
 class ModalityTokens(nn.Module):
-    """Features of every modality → tokens of the language model's width, with an absent token where a sample has none."""
+    """Features of every modality → tokens of the language model's width, with an absent token where a sample has none.
 
-    def __init__(self, feature_widths: Mapping[Modality, int], width: int) -> None:
+    `learn_absent=False`: where nobody reads it (`late`) it is zero and no parameter.
+    """
+
+    def __init__(self, feature_widths: Mapping[Modality, int], width: int, *, learn_absent: bool = True) -> None:
         super().__init__()
         self.modalities = tuple(m for m in Modality if m in feature_widths)
         self.norms = nn.ModuleDict({m.value: nn.LayerNorm(feature_widths[m]) for m in self.modalities})
         self.projections = nn.ModuleDict({m.value: nn.Linear(feature_widths[m], width) for m in self.modalities})
-        self.absent = nn.ParameterDict({m.value: nn.Parameter(torch.randn(width)) for m in self.modalities})
+        learnt = self.modalities if learn_absent else ()
+        self.absent = nn.ParameterDict({m.value: nn.Parameter(torch.randn(width)) for m in learnt})
+        self.width = width
 
     def forward(self, features: Mapping[Modality, Features]) -> dict[Modality, Features]:
         """Tokens `(B, L, D)` of every modality that the fusion knows; L ≥ 1 and every sample has at least one."""
@@ -91,7 +105,8 @@ class ModalityTokens(nn.Module):
 
     def tokens_of(self, modality: Modality, features: Features) -> Features:
         """The tokens of one modality."""
-        absent = self.absent[modality.value]
+        learnt = modality.value in self.absent
+        absent = self.absent[modality.value] if learnt else features.values.new_zeros(self.width)
         batch_size, num_tokens, _ = features.values.shape
         if num_tokens == 0:
             mask = torch.ones(batch_size, 1, dtype=torch.bool, device=absent.device)

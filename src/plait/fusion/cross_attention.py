@@ -6,7 +6,7 @@ a = b = 0 at the start, so that the untrained fusion leaves the language model a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,8 @@ class CrossAttentionConfig(OwnAlignmentOptions):
     """`x + tanh(a) xattn(x, Z)`, `x + tanh(b) FF(x)` with a = b = 0 at the start: for language models that exist already."""
 
     kind: Literal["cross_attention"] = "cross_attention"
+    formula: ClassVar[str] = "h + tanh(a) xattn(h, Z), then h + tanh(b) FF(h), a = b = 0 at the start"
+    advice: ClassVar[str] = "language models that exist already and must not be disturbed"
     at: tuple[Place, ...] | Place | Literal["every"] = Field(
         default="every", description="places: one, a list, or every block"
     )

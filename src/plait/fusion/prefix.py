@@ -7,7 +7,7 @@ trains with it; it makes every sequence longer by Σ L_m positions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -23,12 +23,15 @@ class PrefixConfig(OwnAlignmentOptions):
     """Projected tokens stand before the text; the language model reads them like words."""
 
     kind: Literal["prefix"] = "prefix"
+    formula: ClassVar[str] = "[W_2 gelu(W_1 Z); words]"
+    advice: ClassVar[str] = "the language model trains too, and inputs are short"
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_at(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("at", 0) != 0:
-            raise ValueError("prefix stands before the text, at the embeddings: leave `at` out (attention takes it)")
+            kind = data.get("kind", "prefix")
+            raise ValueError(f"{kind} stands before the text, at the embeddings: leave `at` out (attention takes it)")
         return {key: value for key, value in data.items() if key != "at"} if isinstance(data, dict) else data
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Prefix:

@@ -7,7 +7,7 @@ they are not made).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,8 @@ class ProductConfig(CombinationOptions):
     """`norm(h_t) ∘ (Π_m (1 + tanh(U_m c_m)) − 1)`: modalities scale the text state and each other; good at synergy."""
 
     kind: Literal["product"] = "product"
+    formula: ClassVar[str] = "norm(h) ∘ (Π_m (1 + tanh(U_m c_m)) − 1) + h"
+    advice: ClassVar[str] = "answers that hang on several modalities at once"
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Product:
         """The fusion."""

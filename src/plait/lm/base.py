@@ -150,9 +150,12 @@ class LanguageModel(nn.Module):
         """The states at place 0."""
         return self.dropout(self.embedding(tokens))
 
+    def finish(self, states: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        """The last block's states, normed: what the output head reads."""
+        return self.norm(states)
+
     def logits(self, states: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
-        """The output head over the last block's states."""
-        states = self.norm(states)
+        """The output head over finished states. It is linear, so the logits of a sum are the sum of the logits."""
         return self.embedding.logits(states) if self.head is None else self.head(states)
 
     def empty_cache(self) -> Cache:

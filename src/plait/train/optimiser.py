@@ -100,7 +100,9 @@ class Muon(torch.optim.AdamW):
                 state.update(step=torch.zeros((), device=gradient.device), momentum=torch.zeros_like(gradient))
             state["step"] += 1
             momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-            by_shape.setdefault((gradient.shape[0], gradient.shape[1]), []).append((parameter, gradient.lerp(momentum, MOMENTUM)))
+            by_shape.setdefault((gradient.shape[0], gradient.shape[1]), []).append(
+                (parameter, gradient.lerp(momentum, MOMENTUM))
+            )
         for shape, found in by_shape.items():
             updates = orthogonal(torch.stack([update for _, update in found]))
             for (parameter, _), update in zip(found, updates, strict=True):

@@ -1,0 +1,89 @@
+"""Late fusion: one branch of the language model for each modality that a sample has and one without input; their logits are added.
+
+In branch m the text state attends to modality m alone, `h_t + W_m Attn_m(q = norm_m(h_t), kv = Z_m)`; all branches share the
+language model. The logits are `Σ_b logits_b` over the branches that the sample has, a product of experts (Hinton 2002). Nothing
+that needs two modalities at once can be said before the sum. Parameters: 4 D² + 2 D for each modality. The language model costs
+M + 1 times as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.layers import Attention, attention_bias
+from plait.types import Condition, Features, Modality
+
+
+class LateConfig(OwnAlignmentOptions):
+    """One branch of the language model for each modality and one without input; their logits are added."""
+
+    kind: Literal["late"] = "late"
+    formula: ClassVar[str] = "logits = Σ_b logits_b, branch m: h + W_m Attn_m(h, Z_m)"
+    advice: ClassVar[str] = "modalities that each know the answer; robust where one is missing"
+
+    at: Place = Field(
+        default=1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
+    )
+    num_heads: int = Field(default=4, ge=1, description="attention heads")
+    plain: bool = Field(default=False, description="without the residual of the text state")
+
+    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Late:
+        """The fusion."""
+        return Late(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+
+
+class Late(Fusion):
+    """See the module. Branch 0 has no input; a sample that lacks a modality lacks its branch, so no absent token is learnt."""
+
+    def __init__(
+        self, config: LateConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+    ) -> None:
+        super().__init__()
+        self.at = (resolve_place(config.at, num_blocks),)
+        self.plain = config.plain
+        self.tokens = ModalityTokens(feature_widths, width, learn_absent=False)
+        self.norms = nn.ModuleDict({m.value: nn.LayerNorm(width) for m in self.tokens.modalities})
+        self.attentions = nn.ModuleDict(
+            {m.value: Attention(width, width, config.num_heads) for m in self.tokens.modalities}
+        )
+
+    def attention(self, modality: Modality) -> Attention:
+        """The attention of one branch."""
+        attention = self.attentions[modality.value]
+        assert isinstance(attention, Attention)
+        return attention
+
+    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+        """Keys and values of every branch, and which branches a sample has."""
+        values: dict[str, Tensor] = {}
+        some = next(iter(features.values())).mask
+        has = [some.new_ones(len(some))]
+        for modality, tokens in self.tokens(features).items():
+            keys = self.attention(modality).keys(tokens.values)
+            values[f"keys.{modality}"], values[f"values.{modality}"] = keys
+            values[f"bias.{modality}"] = attention_bias(tokens.mask[:, None, None, :])
+            has.append(features[modality].mask.any(dim=1))
+        return Condition(values, branches=torch.stack(has, dim=1).float())
+
+    def fuse(self, states: Float[Tensor, "Bn T D"], condition: Condition, place: int) -> Float[Tensor, "Bn T D"]:
+        """Every branch reads its own modality."""
+        had = condition.values
+        by_branch = states.unflatten(0, (-1, condition.num_branches))
+        read = [by_branch[:, 0]]
+        for number, modality in enumerate(self.tokens.modalities, 1):
+            own = by_branch[:, number]
+            found = self.attention(modality)(
+                self.norms[modality.value](own),
+                had[f"keys.{modality}"],
+                had[f"values.{modality}"],
+                bias=had[f"bias.{modality}"],
+            )
+            read.append(found if self.plain else own + found)
+        return torch.stack(read, dim=1).flatten(0, 1)

@@ -1,0 +1,97 @@
+"""Directed pairwise cross-attention (MulT, Tsai et al. 2019, arXiv 1906.00295): every modality reads every other one.
+
+For each ordered pair (m, n), m ≠ n, a stack of cross-attention blocks lets the tokens of m read those of n; what m read of the
+others is put side by side, brought to the width of the states and passed through self-attention; then the text state attends to
+all tokens. One modality alone has no pair: its own tokens go on. Parameters: 12 D² for each layer and pair, (M − 1) D² and 12
+D² for each modality, 4 D² for the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.fusion.attention import AttentionConfig, AttentionFusion, join
+from plait.layers import Attention, FeedForward, SelfAttentionBlock, attention_bias
+from plait.types import Condition, Features, Modality
+
+
+class PairwiseConfig(AttentionConfig):
+    """Every modality's tokens read every other modality's, pair by pair; then `attention`. The dearest: about M² stacks."""
+
+    kind: Literal["pairwise"] = "pairwise"  # pyright: ignore[reportIncompatibleVariableOverride]
+    layers: int = Field(default=1, ge=1, le=12, description="cross-attention blocks of each pair")
+    formula: ClassVar[str] = "Z_m = self(W_m [cross(Z_m, Z_n) for n ≠ m]); then h + Attn(h, [Z_1; …; Z_M])"
+    advice: ClassVar[str] = "signals that explain each other moment by moment (lips and speech)"
+
+    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Pairwise:
+        """The fusion."""
+        return Pairwise(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+
+
+class CrossBlock(nn.Module):
+    """One pre-norm block: the tokens read the source, then think."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.source_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, width, num_heads)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width)
+
+    def forward(self, values: Float[Tensor, "B L D"], source: Features) -> Float[Tensor, "B L D"]:
+        """The tokens after the block."""
+        keys = self.attention.keys(self.source_norm(source.values))
+        bias = attention_bias(source.mask[:, None, None, :], values.dtype)
+        values = values + self.attention(self.attention_norm(values), *keys, bias=bias)
+        return values + self.feed_forward(self.feed_forward_norm(values))
+
+
+class Pairwise(AttentionFusion):
+    """See the module."""
+
+    def __init__(
+        self, config: PairwiseConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+    ) -> None:
+        super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+        modalities, heads = self.tokens.modalities, config.num_heads
+        self.pairs = nn.ModuleDict(
+            {
+                f"{m}_{n}": nn.ModuleList(CrossBlock(width, heads) for _ in range(config.layers))
+                for m in modalities
+                for n in modalities
+                if m is not n
+            }
+        )
+        num_others = max(1, len(modalities) - 1)
+        self.merges = nn.ModuleDict({m.value: nn.Linear(num_others * width, width) for m in modalities})
+        self.selves = nn.ModuleDict({m.value: SelfAttentionBlock(width, heads) for m in modalities})
+
+    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+        """Keys and values of all tokens after they have read each other."""
+        tokens = self.tokens(features)
+        return self.keys_of(join({m: self.informed(m, tokens) for m in tokens}))
+
+    def informed(self, modality: Modality, tokens: Mapping[Modality, Features]) -> Features:
+        """The tokens of one modality, with what they read of the others."""
+        own = tokens[modality]
+        read = [
+            self.read(f"{modality}_{other}", own, source) for other, source in tokens.items() if other is not modality
+        ]
+        merged = self.merges[modality.value](torch.cat(read or [own.values], dim=-1))
+        return Features(self.selves[modality.value](merged, own.mask), own.mask)
+
+    def read(self, pair: str, own: Features, source: Features) -> Float[Tensor, "B L D"]:
+        """The tokens after the stack of one pair."""
+        values = own.values
+        stack = self.pairs[pair]
+        assert isinstance(stack, nn.ModuleList)
+        for block in stack:
+            values = block(values, source)
+        return values
