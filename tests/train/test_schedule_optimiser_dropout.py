@@ -22,7 +22,7 @@ from plait.train.optimiser import (
     orthogonal,
 )
 from plait.train.schedule import learning_rate
-from plait.types import Modality
+from plait.types import Batch, Items, Modality
 
 
 @settings(max_examples=60, deadline=None)
@@ -156,6 +156,28 @@ def test_dropout_has_its_chance(chance):
         for i in range(100)
     ]
     assert sum(draws) / len(draws) == pytest.approx(chance, abs=0.03)
+
+
+def test_subsets_are_drawn_evenly():
+    """Two modalities: each of the four subsets for a quarter of the samples that draw one, the others untouched."""
+    ids = tuple(map(str, range(4000)))
+    index = torch.arange(4000)[:, None]
+    items = Items(torch.zeros(4000, 1), torch.ones(4000, dtype=torch.long), index)
+    blank = torch.zeros(4000, 1, dtype=torch.long)
+    batch = Batch(ids, {Modality.IMAGE: items, Modality.AUDIO: items}, blank, blank, blank, torch.ones(4000))
+    dropped = drop_modalities(batch, {}, seed=1, step=5, subset_chance=0.8)
+    has = torch.cat([dropped.inputs[m].index >= 0 for m in (Modality.IMAGE, Modality.AUDIO)], dim=1).int()
+    shares = [float((has == torch.tensor(subset)).all(1).float().mean()) for subset in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    assert shares == pytest.approx([0.2, 0.2, 0.2, 0.4], abs=0.03)
+    assert drop_modalities(batch, {}, seed=1, step=5).inputs[Modality.IMAGE] is items
+
+
+def test_whether_a_run_sees_subsets():
+    assert not TrainConfig().sees_subsets
+    assert not TrainConfig(modality_dropout={"image": 0.0}).sees_subsets
+    assert TrainConfig(modality_dropout=0.1).sees_subsets
+    assert TrainConfig(modality_subsets=0.5).sees_subsets
+    assert TrainConfig(modality_subsets=0.5, modality_dropout_warmup=10).subset_chance(5) == pytest.approx(0.25)
 
 
 def test_dropout_chances_by_modality_and_their_warm_up():

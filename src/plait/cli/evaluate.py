@@ -38,7 +38,7 @@ def evaluate(
     with counter("evaluating", to_stderr=True) as count:
         record = model.evaluate(split, inputs=named_modalities(inputs), manifest=manifest, progress=count)
     output.say(render(record.summary))
-    if inputs is not None and not model.run.config.train.modality_dropout:
+    if inputs is not None and not model.run.config.train.sees_subsets:
         output.say(
             "This model was trained without modality dropout (train.modality_dropout): what it loses without an input shows\n"
             "that it relies on it, not how much the input tells."

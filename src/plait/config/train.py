@@ -40,7 +40,9 @@ class TrainConfig(Config):
     `modality_dropout_warmup` are a share of the steps (< 1) or a number of steps; `checkpoint_every` a number of steps, or
     a time such as `30s`, `5min`; `clip`, `patience`, `evaluate_every` null = off. The learning rate rises linearly over the
     warm-up, then falls along a cosine to `final_fraction` of its height. `auto` values are measured at the start
-    (`probe.py`) and the choice is frozen into the run's configuration.
+    (`probe.py`) and the choice is frozen into the run's configuration. `modality_dropout`: the chance that a sample loses a
+    modality, each by itself; `modality_subsets`: the chance that it gets a subset of its modalities instead, all alike
+    likely.
     """
 
     steps: Annotated[int, Field(ge=1)] = 1000
@@ -58,6 +60,7 @@ class TrainConfig(Config):
     segment_weights: dict[str, Annotated[float, Field(gt=0.0)]] = Field(default_factory=dict)
     ctc: CTCConfig | None = None
     modality_dropout: Share | dict[Modality, Share] = 0.0
+    modality_subsets: Share = 0.0
     modality_dropout_warmup: Annotated[float, Field(ge=0.0)] = 0.0
 
     dtype: Dtype = "auto"
@@ -112,6 +115,18 @@ class TrainConfig(Config):
     def dropout_of(self, modality: Modality, step: int) -> float:
         """The chance that a sample loses this modality in the given step (counted from 1), warm-up included."""
         value = self.modality_dropout
-        chance = value.get(modality, 0.0) if isinstance(value, Mapping) else value
+        return self._warmed_up(value.get(modality, 0.0) if isinstance(value, Mapping) else value, step)
+
+    def subset_chance(self, step: int) -> float:
+        """The chance that a sample gets an evenly drawn subset of its modalities in the given step, warm-up included."""
+        return self._warmed_up(self.modality_subsets, step)
+
+    def _warmed_up(self, chance: float, step: int) -> float:
         warmup = self.num_steps_of(self.modality_dropout_warmup)
         return chance * min(1.0, step / warmup) if warmup else chance
+
+    @property
+    def sees_subsets(self) -> bool:
+        """Whether every modality is missing from some training samples, so that the model may be asked without it."""
+        value = self.modality_dropout
+        return self.modality_subsets > 0 or (any(value.values()) if isinstance(value, Mapping) else value > 0)

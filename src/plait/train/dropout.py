@@ -24,14 +24,29 @@ def is_dropped(chance: float, *, seed: int, step: int, sample_id: str, modality:
     return derive_seed(seed, "modality dropout", step, sample_id, modality.value) / HIGHEST < chance
 
 
-def drop_modalities(batch: Batch, chances: Mapping[Modality, float], *, seed: int, step: int) -> Batch:
-    """The batch after the draws of this step."""
+def draws_subset(chance: float, *, seed: int, step: int, sample_id: str) -> bool:
+    """Whether in this step a subset is drawn for this sample."""
+    return derive_seed(seed, "modality subset", step, sample_id) / HIGHEST < chance
+
+
+def drop_modalities(
+    batch: Batch, chances: Mapping[Modality, float], *, seed: int, step: int, subset_chance: float = 0.0
+) -> Batch:
+    """The batch after the draws of this step.
+
+    With `subset_chance` a sample gets a subset of its modalities, all 2^M alike likely, the empty one and all of them too (so
+    each is dropped with 1/2); otherwise each modality is dropped by itself with its chance.
+    """
+    subsets = [draws_subset(subset_chance, seed=seed, step=step, sample_id=i) for i in batch.ids]
     inputs: dict[Modality, Items] = {}
     for modality, items in batch.inputs.items():
         chance = chances.get(modality, 0.0)
-        if chance > 0:
+        if chance > 0 or any(subsets):
             dropped = torch.tensor(
-                [is_dropped(chance, seed=seed, step=step, sample_id=i, modality=modality) for i in batch.ids],
+                [
+                    is_dropped(0.5 if drawn else chance, seed=seed, step=step, sample_id=i, modality=modality)
+                    for i, drawn in zip(batch.ids, subsets, strict=True)
+                ],
                 device=items.index.device,
             )
             items = replace(items, index=items.index.masked_fill(dropped[:, None], -1))

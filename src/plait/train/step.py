@@ -147,7 +147,7 @@ def train_step(
 ) -> StepResult:
     """Step number `step`, counted from 1."""
     chances = {modality: config.dropout_of(modality, step) for modality in Modality}
-    batch = drop_modalities(batch, chances, seed=seed, step=step)
+    batch = drop_modalities(batch, chances, seed=seed, step=step, subset_chance=config.subset_chance(step))
 
     def attempt(size: int) -> Float[Tensor, ""]:
         optimiser.zero_grad(set_to_none=True)
