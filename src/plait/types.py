@@ -23,7 +23,7 @@ row → Sample → Batch → Features → Condition → states → logits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -79,7 +79,7 @@ class Sample:
         """The modalities that the sample has, in the order of `Modality`."""
         return tuple(m for m in Modality if self.has(m))
 
-    def only(self, modalities: frozenset[Modality] | set[Modality]) -> Sample:
+    def only(self, modalities: Collection[Modality]) -> Sample:
         """The same sample with the inputs outside `modalities` taken away."""
         gone: dict[str, object] = {
             m.value: () if m is Modality.IMAGE else None for m in Modality if m not in modalities

@@ -17,6 +17,7 @@ import typer
 if TYPE_CHECKING:
     from plait.config import RunConfig
     from plait.train import Fitted, Progress
+    from plait.types import Modality
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output; messages go to standard error.")
@@ -81,3 +82,18 @@ def fit_or_leave(
         raise Leave(str(stopped), stopped.exit_code) from None
     except NonFinite as failure:
         raise Leave(str(failure), 1) from None
+
+
+def named_modalities(text: str | None) -> tuple[Modality, ...] | None:
+    """The modalities in a comma-separated list; `none` is the empty list."""
+    from plait.errors import UserError, did_you_mean
+    from plait.types import Modality
+
+    if text is None:
+        return None
+    names = [] if text.strip() in ("", "none") else [name.strip() for name in text.split(",")]
+    known = [modality.value for modality in Modality]
+    for name in names:
+        if name not in known:
+            raise UserError(f"unknown modality {name!r}", where="--inputs", right=did_you_mean(name, known))
+    return tuple(Modality(name) for name in names)

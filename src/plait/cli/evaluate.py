@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, use_threads
+from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, named_modalities, use_threads
 
 if TYPE_CHECKING:
-    from plait.types import Modality
+    pass
 
 
 def evaluate(
@@ -44,18 +44,3 @@ def evaluate(
             "that it relies on it, not how much the input tells."
         )
     output.result({"run": str(run), **record.summary.to_json()})
-
-
-def named_modalities(text: str | None) -> tuple[Modality, ...] | None:
-    """The modalities in a comma-separated list; `none` is the empty list."""
-    from plait.errors import UserError, did_you_mean
-    from plait.types import Modality
-
-    if text is None:
-        return None
-    names = [] if text.strip() in ("", "none") else [name.strip() for name in text.split(",")]
-    known = [modality.value for modality in Modality]
-    for name in names:
-        if name not in known:
-            raise UserError(f"unknown modality {name!r}", where="--inputs", right=did_you_mean(name, known))
-    return tuple(Modality(name) for name in names)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, use_threads
+from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, named_modalities, use_threads
 from plait.errors import UserError
 
 if TYPE_CHECKING:
     from plait.api import TrainedModel
     from plait.generate import Generated
+    from plait.types import Modality
 
 
 def generate(
@@ -36,6 +37,9 @@ def generate(
     top_p: Annotated[float | None, typer.Option("--top-p", help="With --method sample.")] = None,
     beams: Annotated[int | None, typer.Option("--beams", help="With --method beam.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="At most so many per segment.")] = None,
+    inputs: Annotated[
+        str | None, typer.Option("--inputs", help="Use only these modalities: image,text (none: no inputs at all).")
+    ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the words as they come.")] = False,
     manifest: Annotated[Path | None, typer.Option("--manifest", help="Answer every row of this manifest.")] = None,
     out: Annotated[
@@ -80,11 +84,14 @@ def generate(
     }
     model = load(run, device=device or "cpu")
     given = named_choices(choices or [], model.run.segments)
+    used = named_modalities(inputs)
+    model.refuse_unread(used or ())
     if manifest is not None:
         assert out is not None
-        output.result(answer_manifest(model, manifest, out, given, options, output))
+        output.result(answer_manifest(model, manifest, out, given, options, output, used))
         return
     sample = model.sample(text=text, image=image or (), audio=audio)
+    sample = sample if used is None else sample.only(used)
     if top is not None:
         show_next(model.next_tokens(sample, begin, top), begin, output)
     elif stream:
@@ -92,7 +99,7 @@ def generate(
     else:
         (generated,) = model.answer([sample], choices=given or None, begun=begin, **options)
         output.say(in_words(generated))
-        output.result(as_row(generated))
+        output.result({**as_row(generated), "inputs": list(sample.present)})
 
 
 ALONE = {
@@ -182,6 +189,7 @@ def answer_manifest(
     choices: Mapping[str, list[str]],
     options: Mapping[str, Any],
     output: Output,
+    inputs: tuple[Modality, ...] | None = None,
 ) -> dict[str, Any]:
     """Answer every row that is not in `out` yet; a line is written whole, as soon as its batch is done."""
     from plait.cli.progress import counter
@@ -190,13 +198,15 @@ def answer_manifest(
         raise UserError(f"{out} is the manifest itself", where="--out", right="Name another file for the answers")
     samples = model.unlabelled(manifest)
     done = answered(out)
-    waiting = [sample for sample in samples if sample.id not in done]
+    waiting = [sample if inputs is None else sample.only(inputs) for sample in samples if sample.id not in done]
+    present = {sample.id: list(sample.present) for sample in waiting}
     output.say(
         f"{len(samples)} rows in {manifest}" + (f", {len(samples) - len(waiting)} answered before" if done else "")
     )
     with counter("answering") as count:
         for number, generated in enumerate(model.answer(waiting, choices=choices or None, **options), 1):
-            append(out, json.dumps(as_row(generated), ensure_ascii=False) + "\n")
+            row = {**as_row(generated), "inputs": present[generated.id]}
+            append(out, json.dumps(row, ensure_ascii=False) + "\n")
             count(number, len(waiting))
     output.say(f"{len(waiting)} answers written to {out}")
     return {
