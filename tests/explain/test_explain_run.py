@@ -39,7 +39,15 @@ def test_credit_table_and_file(with_dropout: Path, tmp_path: Path, shell: Any):
     folder = own_copy(with_dropout, tmp_path)
     code, out, err = shell("explain", folder)
     assert (code, err) == (0, "")
-    for word in ("credit of", "all together", "text × image × audio", "no input", "constant answer", "reliance on", "answer (own)"):
+    for word in (
+        "credit of",
+        "all together",
+        "text × image × audio",
+        "no input",
+        "constant answer",
+        "reliance on",
+        "answer (own)",
+    ):
         assert word in out
     assert max(map(len, out.splitlines())) <= 80
     data = json.loads((folder / "explain" / "test.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,8 +72,6 @@ def test_the_full_subset_is_the_models_own_loss(run: Run, samples: list[Sample])
 def test_references_are_averaged(run: Run, samples: list[Sample]):
     row, sample = next((row, sample) for row, sample in enumerate(samples) if len(sample.references) == 2)
     found = subset_losses(run, samples, {"true": ONES}, batch_size=4)
-    from dataclasses import replace
-
     each = [evaluated(run, replace(sample, references=(reference,))) for reference in sample.references]
     np.testing.assert_allclose(found.bits["true"][row, -1, 0], np.mean(each, axis=0), rtol=1e-5)
     assert found.num_tokens[row, 1] == np.mean([2, 4])
@@ -108,7 +107,7 @@ def test_own_words_are_those_that_are_written_from_the_same_inputs(run: Run, sam
     for subset in range(8):
         (batch,) = RunAnswerer(run).batches([given(run, sample, subset)], 1)
         (said,) = generate(run.model, run.tokenizer, batch, run.config.generate)
-        tokens, targets, segments = longhand(run.tokenizer, {"heard": "", "answer": sample.references[0]["answer"]})
+        tokens, targets, _ = longhand(run.tokenizer, {"heard": "", "answer": sample.references[0]["answer"]})
         written = list(said.token_ids["heard"])
         tokens, targets = [tokens[0], *written, *tokens[1:]], [-100] * (len(written) + 1) + targets[1:]
         condition = run.model.condition(run.model.encode(batch.inputs, 1))
@@ -141,8 +140,9 @@ def test_a_planted_temperature_is_recovered():
         fit = fit_temperatures(losses, "true", [Modality.AUDIO])
         np.testing.assert_allclose(fit.temperatures, planted, rtol=0.06)
         fine = np.geomspace(0.95, 1.05, 201) * fit.temperatures[0]
-        exact = fine[segment_bits(model, hidden, targets, segments, fine, 1).sum(dim=(0, 2)).argmin()]
-        assert fit.temperatures[0] == pytest.approx(exact, rel=3e-3)
+        totals = segment_bits(model, hidden, targets, segments, fine, 1).sum(dim=(0, 2)).numpy()
+        assert fit.temperatures[0] == pytest.approx(fine[totals.argmin()], rel=1e-2)
+        assert totals[100] <= totals.min() * (1 + 1e-4)  # what the parabola leaves on the table
 
 
 def test_the_edge_of_what_is_tried_is_told_and_not_passed_over():

@@ -1,4 +1,4 @@
-"""How many bits each modality brings: losses under every subset, Shapley credit with intervals, interactions, reliance, verdicts."""
+"""How many bits each modality brings: losses under every subset, Shapley credit, interactions, reliance, verdicts."""
 
 from plait.explain.plot import INSTALL, can_plot, plot
 from plait.explain.render import render

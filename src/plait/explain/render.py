@@ -19,7 +19,12 @@ from plait.explain.verdict import number
 def render(found: Explanation, *, width: int = WIDTH) -> str:
     """The tables, then the sentences, then the notes."""
     notes: list[str] = []
-    tables = [credit_rows(found, notes), interaction_rows(found, notes), loss_rows(found, notes), reliance_rows(found, notes)]
+    tables = [
+        credit_rows(found, notes),
+        interaction_rows(found, notes),
+        loss_rows(found, notes),
+        reliance_rows(found, notes),
+    ]
     lines = heading(found, width)
     for rows in tables:
         if len(rows) > 1:

@@ -2,8 +2,8 @@
 
 In: a run and the samples of its data.
 Out: an `Explanation`.
-Invariant: bits of credit come only from a model that was trained to do without its inputs (modality dropout), after one temperature per
-subset has been fitted on the tuning split; of any other model only reliance is said.
+Invariant: bits of credit come only from a model that was trained to do without its inputs (modality dropout), after one
+temperature per subset has been fitted on the tuning split; of any other model only reliance is said.
 """
 
 from __future__ import annotations
@@ -175,7 +175,9 @@ class Tables:
     groupings: Groupings
     bootstrap: Bootstrap
 
-    def mean(self, values: Float[np.ndarray, " n"], per: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]) -> Figure:
+    def mean(
+        self, values: Float[np.ndarray, " n"], per: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
+    ) -> Figure:
         """Σ values / Σ per over the given samples, with the interval that resamples their groups."""
         keep = np.flatnonzero(rows)
         if not len(keep):

@@ -2,7 +2,8 @@
 
 In: the figures of one segment.
 Out: one `Verdict` per modality.
-Invariant: "used" is said only of an interval above 0; "not measurably used" always with the effect that this many samples could have seen.
+Invariant: "used" is said only of an interval above 0; "not measurably used" always with the effect that this many samples
+could have seen.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ def of_reliance(name: str, segment: SegmentResult, found: Figure) -> Verdict:
     """What shuffling says: whether the model looks at the modality, not how much is in it."""
     least = smallest_detectable(found)
     if is_above(found):
-        text = f"{name}: relied on for `{segment.segment}`: shuffled, its loss grows by {bits(found)} (reliance, not bits of credit)"
+        text = (
+            f"{name}: relied on for `{segment.segment}`: with that of another sample the loss grows by {bits(found)} "
+            "(reliance, not bits of credit)"
+        )
         return Verdict(name, "used", text, least)
     return without_effect(name, segment, found)
 
