@@ -14,6 +14,7 @@ import plait
 from plait.cli.app import run as command
 from plait.evaluate.statistics import Figure
 from plait.explain import Explanation
+from plait.types import Modality
 
 Found = tuple[int, str, str]
 
@@ -67,6 +68,18 @@ def test_credit_table_and_file(with_dropout: Path, tmp_path: Path, shell: Any):
     assert set(data["temperatures"]["true"]) == set(data["segments"][0]["losses"])
     has_picture = (folder / "explain" / "test.png").exists()
     assert has_picture == (importlib.util.find_spec("matplotlib") is not None)
+
+
+def test_without_matplotlib_there_is_no_picture_and_it_is_said(
+    with_dropout: Path, tmp_path: Path, shell: Any, monkeypatch: pytest.MonkeyPatch
+):
+    folder = own_copy(with_dropout, tmp_path)
+    for module in ("plait.api", "plait.explain"):
+        monkeypatch.setattr(f"{module}.can_plot", lambda: False)
+    code, out, _ = shell("explain", folder)
+    assert code == 0
+    assert "pip install 'plait[plot]'" in out
+    assert [path.name for path in (folder / "explain").iterdir()] == ["test.json"]
 
 
 def test_json_is_one_object_and_repeats(with_dropout: Path, tmp_path: Path, shell: Any):
@@ -143,6 +156,16 @@ def test_without_a_tuning_split_temperatures_are_one_and_it_is_said(with_dropout
     found = model.explain(manifest=mine, write=False)
     assert set(found.temperatures["true"].values()) == {1.0}
     assert any("no row in split 'tune'" in note for note in found.notes)
+
+
+def test_a_modality_that_was_never_dropped_is_named(with_dropout: Path):
+    model = plait.load(with_dropout)
+    train = model.run.config.train.model_copy(update={"modality_dropout": {Modality.AUDIO: 0.2}})
+    model.run.config = model.run.config.model_copy(update={"train": train})
+    found = model.explain(write=False)
+    assert found.kind == "credit"
+    never = [note.split()[0] for note in found.notes if "never dropped" in note]
+    assert never == ["text", "image"]
 
 
 def test_pairs_that_never_meet_are_not_identifiable(with_dropout: Path, tmp_path: Path):

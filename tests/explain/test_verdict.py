@@ -50,10 +50,10 @@ def test_redundant_with_another():
     assert audio.sentence.endswith("partly redundant with text (-1.90 where both are given)")
 
 
-def test_an_interval_below_zero_misleads_and_no_interval_is_not_known():
+def test_an_interval_below_zero_is_harm_and_no_interval_is_not_known():
     none = Figure(0.0, None, None, 4, note="every sample scores alike")
     text, audio = verdicts(segment(of(around(-1.0)), of(none)), MODALITIES, PRESENT)
-    assert text.status == "misleads"
+    assert text.status == "harmful"
     assert audio.status == "unknown"
     assert "every sample scores alike" in audio.sentence
 

@@ -81,4 +81,4 @@ def subsets_of(players: Sequence[int]) -> Iterator[int]:
 
 def together(present: Bool[np.ndarray, "n M"], members: Sequence[int]) -> Bool[np.ndarray, " n"]:
     """The samples that have all these modalities; where there is none, their interaction is not identifiable."""
-    return present[:, list(members)].all(axis=1)
+    return np.logical_and.reduce(present[:, list(members)], axis=1)

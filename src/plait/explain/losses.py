@@ -91,7 +91,9 @@ def subset_losses(
     loader = Loader(
         expanded, preprocessor, batch_size=batch_size, seed=0, training=False, workers=run.config.data.workers
     )
-    sums = {c: np.zeros((len(samples), num_subsets, t.shape[1], num_segments)) for c, t in temperatures.items()}
+    sums: dict[Context, np.ndarray] = {
+        c: np.zeros((len(samples), num_subsets, t.shape[1], num_segments)) for c, t in temperatures.items()
+    }
     num_tokens, counts = (np.zeros((len(samples), num_segments)) for _ in range(2))
     present = np.zeros((len(samples), len(modalities)), dtype=bool)
     for numbers, batch in loader.indexed_batches():
@@ -111,7 +113,7 @@ def subset_losses(
                 asked = Asked(run, batch, features, subset, torch.as_tensor(rows, device=device))
                 for context, wanted in temperatures.items():
                     bits = asked.bits(context, wanted[subset])
-                    np.add.at(sums[context], (where[rows], subset), bits.cpu().numpy())
+                    np.add.at(sums[context][:, subset], where[rows], bits.cpu().numpy())
         progress(len(batch))
     return _averaged(sums, num_tokens, counts, present, only_complete)
 

@@ -7,6 +7,7 @@ Invariant: no line of a table is wider than `width`; a star marks what a note ex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from plait.evaluate.render import WIDTH, align, wrap
@@ -31,6 +32,8 @@ def render(found: Explanation, *, width: int = WIDTH) -> str:
             lines += ["", *align(rows, width)]
     lines += ["", *(line for s in found.segments for v in s.verdicts for line in wrap(v.sentence, width))]
     notes = [*found.notes, *notes]
+    if any(c.credit.n != c.where_present.n for s in found.segments for c in s.credits.values()):
+        notes.append("credits are means over all samples; their n counts the samples that have the modality")
     if any(s.context == "own" for s in found.segments):
         notes.append("(own): after the earlier segments that the model itself wrote, greedily, from the same inputs")
     lines += ["", *(line for note in dict.fromkeys(notes) for line in wrap(f"* {note}", width))] if notes else []
@@ -43,14 +46,15 @@ def heading(found: Explanation, width: int) -> list[str]:
     names = sorted({name for f in figures if f.grouping for name in f.grouping.split(CROSS)} - {ALONE})
     over = f" over {CROSS.join(names)}" if names else ""
     text = f"{found.split}: {found.n:,} samples; bits per token, {100 * found.confidence:g} % bootstrap intervals{over}"
-    return wrap(text, width)
+    return [line.removeprefix("  ") for line in wrap(text, width)]
 
 
 def numbers(found: Figure, what: str, notes: list[str]) -> list[str]:
     """Value, interval and n; a note where something is missing."""
     star = "*" if found.note else ""
     if found.note:
-        notes.append(f"{what}: {found.note}")
+        few = "only" in found.note  # said of nearly every row, with other counts
+        notes.append(re.sub(r"\d+ groups", "few groups", found.note) if few else f"{what}: {found.note}")
     shown = star if found.low is None else f"{number(found.low)} – {number(found.high)}{star}"
     return [number(found.value), shown, f"{found.n:,}"]
 

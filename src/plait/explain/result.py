@@ -22,7 +22,7 @@ from plait.run import replacing
 FORMAT = 1
 FOLDER = "explain"
 
-Status = Literal["used", "redundant", "unused", "misleads", "unknown"]
+Status = Literal["used", "redundant", "unused", "harmful", "unknown"]
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ from plait.run import Run
 from plait.types import Sample
 
 RETRAIN = "retrain with train.modality_dropout=0.2 to get bits"
+NEVER_DROPPED = (
+    "was never dropped in training (train.modality_dropout): its figures show how lost the model is without it"
+)
 
 
 def explain(
@@ -67,7 +70,7 @@ def explain(
     contexts: tuple[Context, ...] = ("true", "own") if has_credit and len(run.segments) > 1 else ("true",)
     temperatures: Temperatures = {c: np.ones((1 << len(modalities), 2)) for c in contexts}
     if has_credit:
-        notes += [f"{m} was never dropped in training: no model of its absence" for m, p in dropped.items() if not p]
+        notes += [f"{m} {NEVER_DROPPED}" for m, chance in dropped.items() if not chance]
         temperatures = fitted(run, tuning, contexts, batch_size, count, notes)
     losses = subset_losses(
         run, chosen, temperatures, batch_size=batch_size, only_complete=not has_credit, progress=count
@@ -78,7 +81,7 @@ def explain(
         strange, equal = shuffled(chosen, modality, seed=seed)
         if equal:
             notes.append(f"{modality}: {equal} samples met an input equal to their own when shuffled")
-        once = {"true": temperatures["true"][:, 1:]}
+        once: Temperatures = {"true": temperatures["true"][:, 1:]}
         reliance[modality.value] = subset_losses(
             run, strange, once, batch_size=batch_size, only_complete=True, progress=count
         ).bits["true"][:, -1, 0]
@@ -142,14 +145,14 @@ def fitted(
     if not tuning:
         notes.append("no row in split 'tune': temperatures are 1, so what an unsure subset tells is underrated")
         return {c: np.ones((num_subsets, 2)) for c in contexts}
-    grid = {c: np.tile(GRID, (num_subsets, 1)) for c in contexts}
+    grid: Temperatures = {c: np.tile(GRID, (num_subsets, 1)) for c in contexts}
     losses = subset_losses(run, tuning, grid, batch_size=batch_size, progress=count)
     found: dict[Context, np.ndarray] = {}
     for context in contexts:
         fit = fit_temperatures(losses, context, run.modalities)
         found[context] = np.stack([fit.temperatures, np.ones(num_subsets)], axis=1)
-        after = "" if context == "true" else " after its own words"
-        notes.extend(note + after for note in fit.notes)
+        after = "" if context == "true" else "after its own words, "
+        notes.extend(after + note for note in fit.notes)
     return found
 
 
@@ -276,7 +279,7 @@ class Tables:
             return None
         answer = ConstantAnswer(texts, vocabulary_size=tokenizer.size)
         bits = np.zeros(len(self.samples))
-        for row in np.flatnonzero(rows):
+        for row in np.flatnonzero(rows).tolist():
             found = [answer.bits(encode(r[name])) for r in self.samples[row].references if name in r]
             bits[row] = sum(found) / len(found)
         return self.mean(bits, tokens, rows)

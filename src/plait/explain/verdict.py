@@ -96,7 +96,7 @@ def without_effect(name: str, segment: SegmentResult, found: Figure) -> Verdict:
         why = found.note or "no interval"
         return Verdict(name, "unknown", f"{name}: not known for {for_segment} ({why})", None)
     if is_below(found):
-        return Verdict(name, "misleads", f"{name}: misleads for {for_segment}: {bits(found)}", least)
+        return Verdict(name, "harmful", f"{name}: harms rather than helps {for_segment}: {bits(found)}", least)
     text = (
         f"{name}: not measurably used for {for_segment} (interval {interval(found)} holds 0; "
         f"this sample size could have seen {number(least)} bits per token)"
