@@ -21,6 +21,7 @@ from plait.data.manifest import Dataset, read_manifest
 from plait.errors import UserError
 from plait.evaluate import Record, evaluate
 from plait.evaluate.answerer import RunAnswerer
+from plait.explain import Explanation, can_plot, explain, plot
 from plait.generate import Generated, next_tokens, stream
 from plait.run import Run
 from plait.train import Progress, fit, usable_device
@@ -147,6 +148,32 @@ class TrainedModel:
             folder=self.run.folder if write else None,
             progress=progress,
         )
+
+    def explain(
+        self,
+        split: str | None = None,
+        *,
+        manifest: Path | str | None = None,
+        batch_size: int | None = None,
+        seed: int | None = None,
+        progress: Any = None,
+        write: bool = True,
+    ) -> Explanation:
+        """How many bits each modality brings to a split; into the run's folder (and a picture of it) unless `write` is False."""
+        config = self.run.config
+        found = explain(
+            self.run,
+            self.dataset(manifest).samples,
+            split=split or config.evaluate.split,
+            seed=config.seed if seed is None else seed,
+            batch_size=batch_size or config.evaluate.batch_size,
+            progress=progress,
+        )
+        if write:
+            found.write(self.run.folder)
+            if can_plot():
+                plot(found, self.run.folder)
+        return found
 
     def dataset(self, manifest: Path | str | None = None) -> Dataset:
         """The data of the run, or of another manifest with the same segments."""

@@ -18,6 +18,7 @@ from plait.cli.common import Leave
 from plait.cli.data import data_app
 from plait.cli.demo import demo
 from plait.cli.evaluate import evaluate
+from plait.cli.explain import explain
 from plait.cli.fusions import fusions
 from plait.cli.generate import generate
 from plait.cli.init import init
@@ -37,6 +38,7 @@ app.command()(init)
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(evaluate)
+app.command()(explain)
 app.command()(generate)
 app.command()(fusions)
 app.command()(schema)

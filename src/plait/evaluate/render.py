@@ -40,14 +40,14 @@ def render(summary: Summary, *, width: int = WIDTH, patterns: bool = True) -> st
     A star marks an interval or a dash that a note explains.
     """
     notes: list[str] = []
-    lines = [*_heading(summary, width), "", *_align(_split_rows(summary.metrics, notes), width)]
+    lines = [*_heading(summary, width), "", *align(_split_rows(summary.metrics, notes), width)]
     if patterns and summary.by:
-        lines += ["", *_align(_pattern_rows(summary.by, notes), width)]
+        lines += ["", *align(_pattern_rows(summary.by, notes), width)]
     for segment, reasons in summary.unscored.items():
         notes += [f"{segment}: {count} not scored, {reason}" for reason, count in reasons.items()]
     notes += summary.notes
     if notes:
-        lines += ["", *(line for note in dict.fromkeys(notes) for line in _wrap(f"* {note}", width))]
+        lines += ["", *(line for note in dict.fromkeys(notes) for line in wrap(f"* {note}", width))]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -58,7 +58,7 @@ def _heading(summary: Summary, width: int) -> list[str]:
     names = sorted({name for f in found for name in (f.grouping or "").split(CROSS)} - {ALONE})
     over = f" over {CROSS.join(names)}" if names else ""
     text = f"{summary.split}: {summary.n:,} samples{inputs}; {percent} bootstrap intervals{over}; constant: the best single answer"
-    return [line.removeprefix("  ") for line in _wrap(text, width)]
+    return [line.removeprefix("  ") for line in wrap(text, width)]
 
 
 def _split_rows(figures: Figures, notes: list[str]) -> list[list[str]]:
@@ -124,9 +124,9 @@ def _number(score: Score, value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def _align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+def align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Columns parted by two spaces; numbers to the right; the last and then the widest column of words are cut until it fits."""
-    numeric = {"value", "interval", "n", "constant "}
+    numeric = {"value", "interval", "n", "constant ", "alone", "marginal", "index"}
     widths = [max(_width(row[k]) for row in rows) for k in range(len(rows[0]))]
     minimum = [4] * len(widths)
     while sum(widths) + 2 * (len(widths) - 1) > width:
@@ -159,7 +159,7 @@ def _cut(text: str, width: int) -> str:
     return text.rstrip() + "…"
 
 
-def _wrap(text: str, width: int) -> list[str]:
+def wrap(text: str, width: int) -> list[str]:
     lines, line = [], ""
     for word in text.split():
         word = _cut(word, width - 2)

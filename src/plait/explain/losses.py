@@ -1,0 +1,275 @@
+"""What a model loses on each target under every subset of its modalities.
+
+In: a run, samples, and the temperatures at which losses are wanted.
+Out: `SubsetLosses`: bits per sample, subset, temperature and segment; and the temperatures that fit a split best.
+Invariant: each encoder runs once per batch, whatever the number of subsets; a sample under the subset S is the sample under S
+without what it lacks, number for number, so a modality that a sample lacks changes nothing in it.
+
+Subsets are numbers: bit k says whether modality k of the run is given (0 = no input).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from plait.data.collate import SegmentTokens, collate_targets
+from plait.data.draws import all_references
+from plait.data.loader import Loader
+from plait.data.preprocess import Preprocessor
+from plait.generate import END, Draft, Writer, write
+from plait.model import Model
+from plait.run import Run
+from plait.types import IGNORED, Batch, Condition, Features, Modality, Sample
+
+BITS_PER_NAT = 1 / math.log(2)
+GRID = np.geomspace(0.25, 4.0, 25)
+"""The temperatures that are tried on the tuning split, before the best one is refined."""
+
+NO_INPUT = "no_input"
+
+Context = Literal["true", "own"]
+"""What stands before a later segment: the true earlier segments, or those that the model wrote itself with the same inputs."""
+
+Temperatures = Mapping[Context, Float[np.ndarray, "subsets K"]]
+Progress = Callable[[int], None]
+"""Is told how many more samples are done."""
+
+
+@dataclass(frozen=True)
+class SubsetLosses:
+    """Bits of the targets of n samples, the mean over each sample's references.
+
+    `bits`: context → `(n, subsets, K, G)`, K temperatures, G segments; NaN where the sample has no such target, could not be
+    read, or was not asked for (`own` has no first segment). `num_tokens` `(n, G)`: tokens of the target, its end included.
+    `present` `(n, M)`: the modalities that each sample has.
+    """
+
+    bits: Mapping[Context, Float[np.ndarray, "n subsets K G"]]
+    num_tokens: Float[np.ndarray, "n G"]
+    present: Bool[np.ndarray, "n M"]
+
+    @property
+    def held(self) -> Int[np.ndarray, " n"]:
+        """Each sample's modalities as the number of a subset."""
+        return (self.present * (1 << np.arange(self.present.shape[1]))).sum(axis=1)
+
+
+def subset_name(subset: int, modalities: Sequence[Modality]) -> str:
+    """`image+audio`, or `no_input`."""
+    return "+".join(m.value for k, m in enumerate(modalities) if subset >> k & 1) or NO_INPUT
+
+
+@torch.inference_mode()
+def subset_losses(
+    run: Run,
+    samples: Sequence[Sample],
+    temperatures: Temperatures,
+    *,
+    batch_size: int,
+    only_complete: bool = False,
+    progress: Progress = lambda _: None,
+) -> SubsetLosses:
+    """The losses of the samples at `temperatures` (per subset K of them), for each of the contexts that have any.
+
+    `only_complete`: each sample with all that it has and no other subset; the other columns stay NaN.
+    """
+    modalities, num_segments = run.modalities, len(run.segments)
+    num_subsets = 1 << len(modalities)
+    device = run.model.lm.embedding.table.device
+    expanded, places = all_references(samples)
+    preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, modalities)
+    loader = Loader(
+        expanded, preprocessor, batch_size=batch_size, seed=0, training=False, workers=run.config.data.workers
+    )
+    sums: dict[Context, np.ndarray] = {
+        c: np.zeros((len(samples), num_subsets, t.shape[1], num_segments)) for c, t in temperatures.items()
+    }
+    num_tokens, counts = (np.zeros((len(samples), num_segments)) for _ in range(2))
+    present = np.zeros((len(samples), len(modalities)), dtype=bool)
+    for numbers, batch in loader.indexed_batches():
+        where = np.asarray([places[number] for number in numbers])
+        scored = (batch.targets != IGNORED).numpy()
+        tokens = np.stack([(scored & (batch.segments.numpy() == g)).sum(axis=1) for g in range(num_segments)], axis=1)
+        np.add.at(num_tokens, where, tokens)
+        np.add.at(counts, where, tokens > 0)
+        has = np.stack([(batch.inputs[m].index >= 0).any(dim=1).numpy() for m in modalities], axis=1)
+        present[where] = has
+        held = (has * (1 << np.arange(len(modalities)))).sum(axis=1)
+        batch = batch.to(device)
+        features = run.model.encode(batch.inputs, len(batch))
+        for subset in range(num_subsets):
+            rows = np.flatnonzero(held == subset if only_complete else held & subset == subset)
+            if len(rows):
+                asked = Asked(run, batch, features, subset, torch.as_tensor(rows, device=device))
+                for context, wanted in temperatures.items():
+                    bits = asked.bits(context, wanted[subset])
+                    np.add.at(sums[context][:, subset], where[rows], bits.cpu().numpy())
+        progress(len(batch))
+    return _averaged(sums, num_tokens, counts, present, only_complete)
+
+
+def _averaged(
+    sums: Mapping[Context, np.ndarray],
+    num_tokens: np.ndarray,
+    counts: np.ndarray,
+    present: np.ndarray,
+    only_complete: bool,
+) -> SubsetLosses:
+    """Means over references; under each subset what was measured under the part of it that the sample has."""
+    mean = np.divide(num_tokens, counts, out=np.zeros_like(num_tokens), where=counts > 0)
+    losses = SubsetLosses({}, mean, present)
+    bits: dict[Context, np.ndarray] = {}
+    for context, total in sums.items():
+        num_subsets, missing = total.shape[1], np.where(counts > 0, counts, np.nan)
+        held = losses.held[:, None] & np.arange(num_subsets)
+        found = np.take_along_axis(total, held[:, :, None, None], axis=1) / missing[:, None, None, :]
+        if only_complete:
+            found[:, :-1] = np.nan
+        if context == "own":
+            found[..., 0] = np.nan
+        bits[context] = found
+    return SubsetLosses(bits, mean, present)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Some rows of a batch with one subset of their inputs: what the model loses on them."""
+
+    run: Run
+    batch: Batch
+    features: Mapping[Modality, Features]
+    subset: int
+    rows: Int[Tensor, " rows"]
+
+    @cached_property
+    def condition(self) -> Condition:
+        """The fusion's reading of the subset; of a modality outside it there is no token, as in a batch that lacks it."""
+        given = {m for k, m in enumerate(self.run.modalities) if self.subset >> k & 1}
+        return self.run.model.condition(
+            {m: select(f, self.rows) if m in given else absent(f, self.rows) for m, f in self.features.items()}
+        )
+
+    def bits(self, context: Context, temperatures: Float[np.ndarray, " K"]) -> Float[Tensor, "rows K G"]:
+        """Summed bits of each segment at each temperature; after its own words segment 0 has none."""
+        num_segments, condition = len(self.run.segments), self.condition
+        tokens, targets, segments = (t[self.rows] for t in (self.batch.tokens, self.batch.targets, self.batch.segments))
+        if context == "true":
+            hidden = self.run.model.hidden(tokens, condition)
+            return segment_bits(self.run.model, hidden, targets, segments, temperatures, num_segments)
+        written = self.written(condition)
+        total = torch.zeros(len(self.rows), len(temperatures), num_segments, dtype=torch.float64, device=tokens.device)
+        for place in range(1, num_segments):
+            new = self.after(written, targets, segments, place)
+            hidden = self.run.model.hidden(new.tokens, condition)
+            total += segment_bits(self.run.model, hidden, new.targets, new.segments, temperatures, num_segments)
+        return total
+
+    def written(self, condition: Condition) -> list[list[list[int]]]:
+        """Per row the ids of every segment but the last, as the model writes them greedily from this subset's inputs."""
+        run = self.run
+        config = run.config.generate.model_copy(update={"method": "greedy"})
+        writer = Writer(run.model, run.tokenizer, config)
+        drafts = [Draft(run.segments) for _ in range(len(self.rows))]
+        ids = [self.batch.ids[row] for row in self.rows.tolist()]
+        for _ in write(writer, drafts, condition, run.segments[-2], ids):
+            pass
+        return [[[i for i in draft.said.get(s, []) if i != END] for s in run.segments[:-1]] for draft in drafts]
+
+    def after(
+        self,
+        written: Sequence[Sequence[Sequence[int]]],
+        targets: Int[Tensor, "rows T"],
+        segments: Int[Tensor, "rows T"],
+        place: int,
+    ) -> Batch:
+        """The targets with every segment before `place` as written, and only that segment scored."""
+        tokenizer, rows = self.run.tokenizer, []
+        for row, own in enumerate(written):
+            true = targets[row][segments[row] == place].tolist()[:-1]
+            names = self.run.segments[: place + 1]
+            ids = [*own[:place], true]
+            has = bool((segments[row] == place).any())
+            rows.append(
+                [SegmentTokens(k, tokenizer.segment_id(name), ids[k]) for k, name in enumerate(names)] if has else []
+            )
+        start = tokenizer.segment_id(self.run.segments[0])
+        new = collate_targets(rows, start_id=start, end_id=tokenizer.end_id, pad_id=tokenizer.pad_id)
+        scored = torch.where(new.segments == place, new.targets, IGNORED)
+        weights = torch.ones(len(rows))
+        return Batch(self.batch.ids, {}, new.tokens, scored, new.segments, weights).to(targets.device)
+
+
+def select(features: Features, rows: Int[Tensor, " rows"]) -> Features:
+    """The features of some samples."""
+    return Features(features.values[rows], features.mask[rows])
+
+
+def absent(features: Features, rows: Int[Tensor, " rows"]) -> Features:
+    """The features of samples none of which has the modality: no token."""
+    return Features(features.values[rows, :0], features.mask[rows, :0])
+
+
+def segment_bits(
+    model: Model,
+    hidden: Float[Tensor, "B T D"],
+    targets: Int[Tensor, "B T"],
+    segments: Int[Tensor, "B T"],
+    temperatures: Float[np.ndarray, " K"],
+    num_segments: int,
+) -> Float[Tensor, "B K G"]:
+    """−log2 p of the targets summed within each segment, with the logits divided by each temperature."""
+    scored = targets != IGNORED
+    logits, right = model.lm.logits(hidden[scored]).float(), targets[scored]
+    row = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[scored]
+    place = row * num_segments + segments[scored]
+    sums = torch.zeros(len(temperatures), len(targets) * num_segments, dtype=torch.float64, device=targets.device)
+    for k, temperature in enumerate(temperatures.tolist()):
+        losses = F.cross_entropy(logits / temperature, right, reduction="none")
+        sums[k].index_add_(0, place, losses.double() * BITS_PER_NAT)
+    return sums.reshape(len(temperatures), len(targets), num_segments).transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The temperature of each subset, and in words what could not be fitted."""
+
+    temperatures: Float[np.ndarray, " subsets"]
+    notes: tuple[str, ...] = ()
+
+
+def fit_temperatures(losses: SubsetLosses, context: Context, modalities: Sequence[Modality]) -> Fit:
+    """One temperature per subset, with the fewest bits on the samples that have all of the subset; losses at `GRID`."""
+    bits = np.nansum(losses.bits[context], axis=3)
+    temperatures, notes = np.ones(bits.shape[1]), []
+    for subset in range(bits.shape[1]):
+        rows, name = losses.held & subset == subset, subset_name(subset, modalities)
+        totals = bits[rows, subset].sum(axis=0)
+        if not totals.any():
+            notes.append(f"temperature of {name}: 1, no sample of the tuning split has it")
+            continue
+        temperatures[subset], at_edge = best_temperature(GRID, totals)
+        if at_edge:
+            notes.append(f"temperature of {name}: {temperatures[subset]:g}, at the edge of what is tried")
+    return Fit(temperatures, tuple(notes))
+
+
+def best_temperature(grid: Float[np.ndarray, " K"], totals: Float[np.ndarray, " K"]) -> tuple[float, bool]:
+    """The temperature of the fewest bits, by a parabola in log T through the best point of the grid; whether it is an edge."""
+    best = int(np.argmin(totals))
+    if best in (0, len(grid) - 1):
+        return float(grid[best]), True
+    left, middle, right = totals[best - 1 : best + 2]
+    step = math.log(grid[best + 1] / grid[best])
+    curve = left - 2 * middle + right
+    shift = 0.5 * (left - right) / curve if curve > 0 else 0.0
+    return float(grid[best] * math.exp(shift * step)), False

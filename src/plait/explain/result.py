@@ -1,0 +1,133 @@
+"""The product of an explanation: per segment what was lost under which inputs, what each modality brings, and what follows.
+
+In: figures.
+Out: plain data for JSON, and `RUN/explain/SPLIT.json`.
+Invariant: the file is whole or not there; what has no value is null and a note says why.
+
+All figures are bits per target token, Σ bits / Σ tokens with the end of the segment counted, unless their name says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from plait.evaluate.statistics import Figure
+from plait.explain.losses import Context
+from plait.run import replacing
+
+FORMAT = 1
+FOLDER = "explain"
+
+Status = Literal["used", "redundant", "unused", "harmful", "unknown"]
+
+
+@dataclass(frozen=True)
+class ModalityCredit:
+    """What one modality brings to a segment, in bits per token over all samples of the split.
+
+    `credit`: its Shapley value; the credits add up to `together`. `alone`: v({m}), with nothing else given. `marginal`: v(all) −
+    v(all without m), beside all others. `where_present`: the credit over the samples that have it. `per_sample`: the credit in
+    bits per sample.
+    """
+
+    credit: Figure
+    alone: Figure
+    marginal: Figure
+    where_present: Figure
+    per_sample: Figure
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """How two or more modalities work together, over the samples that have them all: above 0 synergy, below 0 redundancy.
+
+    `pair`: v(ij) − v(i) − v(j) with nothing else given, for two. `index`: the Shapley interaction index, any number.
+    """
+
+    members: tuple[str, ...]
+    pair: Figure | None
+    index: Figure | None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found about one modality and one segment, as a word and as a sentence.
+
+    `smallest_detectable`: the bits per token that this many samples find in four of five trials, (1.96 + 0.84) × bootstrap SE.
+    """
+
+    modality: str
+    status: Status
+    sentence: str
+    smallest_detectable: float | None
+
+
+@dataclass(frozen=True)
+class SegmentResult:
+    """One segment in one context: `true` = the true earlier segments stand before it, `own` = those that the model wrote.
+
+    `losses`: subset → bits per token (`no_input` for none). `constant`: the best constant answer, whatever the input.
+    `together`: v(all). `reliance`: how much the loss grows when a modality's inputs are shuffled across samples.
+    A model trained without modality dropout has only the loss with all inputs, and reliance.
+    """
+
+    segment: str
+    context: Context
+    num_samples: int
+    num_tokens: float
+    losses: Mapping[str, Figure]
+    constant: Figure | None = None
+    together: Figure | None = None
+    credits: Mapping[str, ModalityCredit] = field(default_factory=dict)
+    interactions: tuple[Interaction, ...] = ()
+    reliance: Mapping[str, Figure] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The segment, and what stands before it where that is the model's own."""
+        return self.segment if self.context == "true" else f"{self.segment} (own)"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How much each modality of a run is used on a split. `kind`: bits of credit, or reliance only.
+
+    `temperatures`: context → subset → the temperature that was fitted on the tuning split. `used`: whether a modality is
+    measurably used for any segment.
+    """
+
+    split: str
+    kind: Literal["credit", "reliance"]
+    n: int
+    seed: int
+    confidence: float
+    modalities: tuple[str, ...]
+    temperatures: Mapping[Context, Mapping[str, float]]
+    segments: tuple[SegmentResult, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> dict[str, bool]:
+        """Modality → whether any segment measurably uses it; redundant information is used too."""
+        verdicts = [verdict for segment in self.segments for verdict in segment.verdicts]
+        return {
+            m: any(v.modality == m and v.status in ("used", "redundant") for v in verdicts) for m in self.modalities
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {"format": FORMAT, **asdict(self), "used": self.used}
+
+    def write(self, run: Path) -> Path:
+        """`RUN/explain/SPLIT.json`."""
+        path = run / FOLDER / f"{self.split}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+        return path

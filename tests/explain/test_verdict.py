@@ -1,0 +1,78 @@
+"""Sentences that follow from figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from plait.evaluate.statistics import Figure
+from plait.explain.result import Interaction, ModalityCredit, SegmentResult
+from plait.explain.verdict import smallest_detectable, standard_error, verdicts
+from plait.types import Modality
+
+MODALITIES = (Modality.TEXT, Modality.AUDIO)
+PRESENT = np.ones((4, 2), dtype=bool)
+
+
+def around(value: float, half: float = 0.1) -> Figure:
+    return Figure(value, value - half, value + half, 100)
+
+
+def of(credit: Figure, alone: Figure | None = None, marginal: Figure | None = None) -> ModalityCredit:
+    return ModalityCredit(credit, alone or credit, marginal or credit, credit, credit)
+
+
+def segment(text: ModalityCredit, audio: ModalityCredit, pair: Figure | None = None, **parts: Any) -> SegmentResult:
+    interactions = (Interaction(("text", "audio"), pair, pair),)
+    return SegmentResult(
+        "heard", "true", 100, 700.0, {}, credits={"text": text, "audio": audio}, interactions=interactions, **parts
+    )
+
+
+def test_used_and_not_measurably_used():
+    text, audio = verdicts(segment(of(around(0.01, 0.035)), of(around(2.31))), MODALITIES, PRESENT)
+    assert audio.sentence == "audio: 2.31 bits per token of `heard` [2.21, 2.41]"
+    assert audio.status == "used"
+    assert text.status == "unused"
+    assert "not measurably used for `heard`" in text.sentence
+    assert "could have seen 0.050 bits" in text.sentence
+    assert text.smallest_detectable == pytest.approx(2.8 / 1.96 * 0.035)
+
+
+def test_redundant_with_another():
+    typed = of(around(1.0), alone=around(2.0), marginal=around(0.0))
+    text, audio = verdicts(segment(typed, of(around(1.2)), pair=around(-1.9)), MODALITIES, PRESENT)
+    assert text.status == "redundant"
+    assert text.sentence.startswith("text: redundant with audio for `heard`: alone 2.00 bits")
+    assert audio.status == "used"
+    assert audio.sentence.endswith("partly redundant with text (-1.90 where both are given)")
+
+
+def test_an_interval_below_zero_is_harm_and_no_interval_is_not_known():
+    none = Figure(0.0, None, None, 4, note="every sample scores alike")
+    text, audio = verdicts(segment(of(around(-1.0)), of(none)), MODALITIES, PRESENT)
+    assert text.status == "harmful"
+    assert audio.status == "unknown"
+    assert "every sample scores alike" in audio.sentence
+
+
+def test_a_modality_that_no_sample_has():
+    lacking = PRESENT.copy()
+    lacking[:, 0] = False
+    text, _ = verdicts(segment(of(around(0.0)), of(around(1.0))), MODALITIES, lacking)
+    assert text.sentence == "text: no sample of this split has it"
+
+
+def test_reliance_is_never_called_bits_of_credit():
+    found = SegmentResult("heard", "true", 9, 9.0, {}, reliance={"text": around(0.0), "audio": around(3.0)})
+    text, audio = verdicts(found, MODALITIES, PRESENT)
+    assert "reliance, not bits of credit" in audio.sentence
+    assert (text.status, audio.status) == ("unused", "used")
+
+
+def test_the_standard_error_of_an_interval():
+    assert standard_error(around(0.0, 1.96)) == pytest.approx(1)
+    assert smallest_detectable(around(0.0, 1.96)) == pytest.approx(2.8)
+    assert smallest_detectable(Figure(1.0, None, None, 1)) is None
