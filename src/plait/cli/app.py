@@ -20,6 +20,7 @@ from plait.cli.demo import demo
 from plait.cli.evaluate import evaluate
 from plait.cli.generate import generate
 from plait.cli.init import init
+from plait.cli.lab import lab
 from plait.cli.schema import schema
 from plait.cli.train import train
 from plait.errors import UserError
@@ -37,6 +38,7 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(evaluate)
 app.command()(generate)
+app.command()(lab)
 app.command()(schema)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from plait.evaluate.answerer import RunAnswerer
 from plait.lab.settings import fusion_config, lab_config
-from plait.lab.truth import Game, Subset, Task, game, subsets, truth
+from plait.lab.truth import Game, Subset, Task, conditional_entropy, game, subsets, truth
 from plait.model import token_losses
 from plait.run import Run
 from plait.train import Progress, fit
@@ -88,7 +88,7 @@ def measure_fusion(
     began = time.monotonic()
     run = fit(fusion_config(kind, task, manifest, seed=seed, overrides=overrides), folder, progress=progress).run
     right, bits = right_and_bits(run, "test")
-    return FusionRow(kind, seed, right, truth(task).information[()] + 1.0 - bits, time.monotonic() - began)
+    return FusionRow(kind, seed, right, conditional_entropy(task, ()) - bits, time.monotonic() - began)
 
 
 def batches_of(run: Run, split: str) -> list[Batch]:
@@ -101,7 +101,7 @@ def batches_of(run: Run, split: str) -> list[Batch]:
 def subset_bits(run: Run, split: str) -> dict[Subset, float]:
     """The cross-entropy of the answer token in bits, when only the modalities of a subset are given: one mean per subset."""
     run.model.eval()
-    totals = {subset: 0.0 for subset in subsets(run.modalities)}
+    totals = dict.fromkeys(subsets(run.modalities), 0.0)
     num_samples = 0
     for batch in batches_of(run, split):
         features = run.model.encode(batch.inputs, len(batch))

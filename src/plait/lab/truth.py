@@ -23,7 +23,7 @@ import numpy as np
 from plait.errors import UserError, did_you_mean
 
 Subset = tuple[str, ...]
-"""Names of modalities, in the order of their task; `()` = no input."""
+"""Names of modalities, in the order of `plait.types.Modality`; `()` = no input."""
 ANSWERS = ("no", "yes")
 
 
@@ -95,16 +95,14 @@ TASKS: dict[str, Task] = {
             lambda first, second: first,
             possible=lambda first, second: first == second,
         ),
-        make_task(
-            "unique", "the bit of the picture; the sound carries another bit", PAIR, lambda first, second: first
-        ),
+        make_task("unique", "the bit of the picture; the sound carries another bit", PAIR, lambda first, second: first),
         make_task("xor", "whether picture and sound carry different bits", PAIR, lambda first, second: first ^ second),
         make_task("and", "whether both carry a 1", PAIR, lambda first, second: first & second),
         noisy_copy(),
         make_task(
             "parity",
             "whether picture, sound and text carry an odd number of 1s",
-            ("image", "audio", "text"),
+            ("text", "image", "audio"),
             lambda *bits: sum(bits) % 2,
         ),
     )
