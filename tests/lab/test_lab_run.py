@@ -15,6 +15,7 @@ from plait.lab.report import largest_error, task_rows, task_table
 from plait.lab.settings import fusion_config, known_fusions, lab_config
 from plait.lab.truth import TASKS, subsets
 from plait.run import Run
+from plait.types import Modality
 
 TINY = ["train.steps=2", "train.batch_size=8", "train.evaluate_every=2"]
 
@@ -90,7 +91,7 @@ def test_nothing_mixes_beside_the_compared_fusion(kind: str, tmp_path: Path) -> 
     fusion = config.fusion
     assert isinstance(fusion, FusionOptions)
     assert config.lm.layers == 1
-    built = fusion.build(width=32, feature_widths={}, num_blocks=1)
+    built = fusion.build(width=32, feature_widths={Modality.IMAGE: 8, Modality.AUDIO: 8}, num_blocks=1)
     assert built.at == (1,)
     told = fusion.model_dump()
     assert told.get("align", "mean") == "mean"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.common import Json, Output, leaving
+from plait.cli.common import Device, Json, Output, Seed, Threads, leaving, settings
 from plait.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ def lab(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an earlier laboratory in that folder away.")] = False,
     as_json: Json = False,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
 ) -> None:
     """Train on tasks of known truth and show how near the measured bits are; exit code 1 = further than --tolerance.
 
@@ -49,12 +52,10 @@ def lab(
     chosen, kinds = known_tasks(listed(tasks)), known_fusions(listed(fusions))
     clear(folder, fresh)
     data = Data(folder, output)
-    measured: list[TaskRow] = [
-        measure_one(task, data, seed, overrides or [], output) for task in chosen for seed in range(seeds)
-    ]
-    compared: list[FusionRow] = [
-        compare_one(kind, data, seed, overrides or [], output) for kind in kinds for seed in range(seeds)
-    ]
+    changes = [*(overrides or []), *settings(device=device, threads=threads)]
+    numbers = range(seed or 0, (seed or 0) + seeds)
+    measured = [measure_one(task, data, number, changes, output) for task in chosen for number in numbers]
+    compared = [compare_one(kind, data, number, changes, output) for kind in kinds for number in numbers]
     largest = largest_error(measured)
     result: dict[str, Any] = {
         "largest_error_bits": largest,
@@ -63,6 +64,7 @@ def lab(
         "fusions": fusion_rows(compared),
         "seconds": round(time.monotonic() - began, 1),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n")
     if measured:
         output.say(f"\n{task_table(measured)}\n\nlargest error of a v: {largest:.3f} bits (tolerance {tolerance:g})")

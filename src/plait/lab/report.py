@@ -83,7 +83,7 @@ def task_table(found: Sequence[TaskRow]) -> str:
         measured = sum(row["measured"] for row in group) / len(group)
         error = max((row["error"] for row in group), key=abs)
         what = f"{NAMES[quantity]}({', '.join(names)})"
-        shown = f"{group[0]['truth'] + 0.0:>8.3f}{measured:>10.3f}{error:>+8.3f}"
+        shown = f"{round(group[0]['truth'], 9) + 0.0:>8.3f}{measured:>10.3f}{error:>+8.3f}"
         lines.append(f"{task if task != before else '':<12}{what:<34}{shown}")
         before = task
     return "\n".join(lines)
