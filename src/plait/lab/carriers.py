@@ -11,9 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 SIDE = 32
+COLOURS = (50.0, 110.0, 230.0), (240.0, 140.0, 30.0)
+"""Red, green and blue of a 0 and of a 1."""
 SAMPLE_RATE = 16_000
 SECONDS = 0.4
-PITCHES = (220.0, 440.0), (900.0, 1800.0)
+PITCHES = (200.0, 350.0), (900.0, 1600.0)
 """Hertz from which the tone of a 0 and of a 1 is drawn."""
 LOUDNESS = 0.1, 0.7
 SNR_DB = 15.0, 30.0
@@ -26,14 +28,17 @@ FILLERS = ("well", "today", "the", "soup", "is", "really", "rather", "quite", "i
 
 
 def paint(bit: int, generator: np.random.Generator) -> np.ndarray:
-    """Stripes, lying for 0 and upright for 1, of random period, phase and colours, with noise over them."""
-    period, phase = generator.uniform(4.0, 9.0), generator.uniform(0.0, 2 * np.pi)
-    wave = 0.5 + 0.5 * np.sin(2 * np.pi * np.arange(SIDE) / period + phase)
-    share = np.broadcast_to(wave if bit else wave[:, None], (SIDE, SIDE))[..., None]
-    dark = generator.uniform(0.0, 110.0, 3)
-    bright = dark + generator.uniform(80.0, 140.0, 3)
-    first, second = (dark, bright) if generator.random() < 0.5 else (bright, dark)
-    pixels = first + (second - first) * share + generator.normal(0.0, 8.0, (SIDE, SIDE, 3))
+    """A disc, blue for 0 and orange for 1, of random place, size and shade, on a random grey with noise over all.
+
+    A colour is what an untrained convolution already tells apart. Lying and upright stripes are not: with them XOR, in which no
+    modality alone gives a hint of what to look for, was not learnt in 400 steps.
+    """
+    radius = generator.uniform(7.0, 11.0)
+    row, column = generator.uniform(radius, SIDE - radius, 2)
+    rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
+    inside = ((rows - row) ** 2 + (columns - column) ** 2 < radius**2)[..., None]
+    colour = np.array(COLOURS[bit]) * generator.uniform(0.7, 1.0) + generator.uniform(-20.0, 20.0, 3)
+    pixels = np.where(inside, colour, generator.uniform(40.0, 215.0)) + generator.normal(0.0, 8.0, (SIDE, SIDE, 3))
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
