@@ -20,11 +20,11 @@ PITCHES = (200.0, 350.0), (900.0, 1600.0)
 LOUDNESS = 0.1, 0.7
 SNR_DB = 15.0, 30.0
 VALUES = (
-    ("cold", "icy", "chilly", "frozen", "freezing"),
-    ("hot", "warm", "boiling", "burning", "heated"),
+    ("cold", "icy", "chilly"),
+    ("hot", "warm", "boiling"),
 )
 """The words that mean 0 and those that mean 1."""
-FILLERS = ("well", "today", "the", "soup", "is", "really", "rather", "quite", "it", "seems", "so", "to", "me")
+FILLERS = ("well", "today", "the", "soup", "is", "really", "rather", "quite", "it", "seems", "so")
 
 
 def paint(bit: int, generator: np.random.Generator) -> np.ndarray:
@@ -55,5 +55,5 @@ def sing(bit: int, generator: np.random.Generator) -> np.ndarray:
 
 def write(bit: int, generator: np.random.Generator) -> str:
     """One of the words of this value among filling words."""
-    before, after = (list(generator.choice(FILLERS, generator.integers(0, 4))) for _ in range(2))
+    before, after = (list(generator.choice(FILLERS, generator.integers(0, 3))) for _ in range(2))
     return " ".join([*before, VALUES[bit][generator.integers(len(VALUES[bit]))], *after])
