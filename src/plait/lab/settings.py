@@ -29,6 +29,7 @@ def lab_tree(task: Task, manifest: Path, *, seed: int) -> dict[str, Any]:
     Where no modality alone gives a hint, `concat` stays at chance for hundreds of steps; `product` finds XOR in 150. A three-way
     parity needs the textbook product of averages (`PARITY`), whose slope does not vanish with the third power of small factors.
     """
+    is_pair = len(task.modalities) == 2
     return {
         "data": {
             "manifest": str(manifest),
@@ -42,14 +43,15 @@ def lab_tree(task: Task, manifest: Path, *, seed: int) -> dict[str, Any]:
             "audio": {"kind": "transformer", "layers": 1, "dropout": 0.0},
             "text": {"kind": "transformer", "layers": 0, "dropout": 0.0},
         },
-        "fusion": PARITY if len(task.modalities) > 2 else PRODUCT,
+        "fusion": PRODUCT if is_pair else PARITY,
         "lm": {"kind": "transformer", "layers": 2},
         "train": {
-            "steps": 400,
+            "steps": 400 if is_pair else 600,
             "batch_size": 64,
             "optimiser": "muon",
             "learning_rate": 4e-3,
             "modality_dropout": 0.3,
+            "modality_dropout_warmup": 0.0 if is_pair else 0.75,  # with it from the start parity is not found
             "dtype": "fp32",
             "attention": "math",
             "matmul": "highest",
