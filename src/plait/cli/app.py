@@ -22,6 +22,7 @@ from plait.cli.explain import explain
 from plait.cli.fusions import fusions
 from plait.cli.generate import generate
 from plait.cli.init import init
+from plait.cli.lab import lab
 from plait.cli.schema import schema
 from plait.cli.train import train
 from plait.errors import UserError
@@ -41,6 +42,7 @@ app.command()(evaluate)
 app.command()(explain)
 app.command()(generate)
 app.command()(fusions)
+app.command()(lab)
 app.command()(schema)
 
 

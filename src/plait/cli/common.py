@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,11 +74,20 @@ def settings(*, seed: int | None = None, device: str | None = None, threads: int
 def fit_or_leave(
     config: RunConfig | None, folder: Path, *, progress: Progress | None = None, resume: bool = False
 ) -> Fitted:
-    """Train; a signal ends the command with 128 + its number (Ctrl-C: 130), a loss that is no number with 1."""
-    from plait.train import Interrupted, NonFinite, fit
+    """Train; what ends the training ends the command."""
+    from plait.train import fit
+
+    with leaving():
+        return fit(config, folder, resume=resume, progress=progress)
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Training inside may end the command: a signal with 128 + its number (Ctrl-C: 130), a loss that is no number with 1."""
+    from plait.train import Interrupted, NonFinite
 
     try:
-        return fit(config, folder, resume=resume, progress=progress)
+        yield
     except Interrupted as stopped:
         raise Leave(str(stopped), stopped.exit_code) from None
     except NonFinite as failure:
