@@ -30,8 +30,7 @@ FILLERS = ("well", "today", "the", "soup", "is", "really", "rather", "quite", "i
 def paint(bit: int, generator: np.random.Generator) -> np.ndarray:
     """A disc, blue for 0 and orange for 1, of random place, size and shade, on a random grey with noise over all.
 
-    A colour is what an untrained convolution already tells apart. Lying and upright stripes are not: with them XOR, in which no
-    modality alone gives a hint of what to look for, was not learnt in 400 steps.
+    A colour is what an untrained convolution already tells apart, so that the laboratory tests fusion and not sight.
     """
     radius = generator.uniform(7.0, 11.0)
     row, column = generator.uniform(radius, SIDE - radius, 2)
