@@ -76,11 +76,12 @@ def fusion_config(kind: str, task: Task, manifest: Path, *, seed: int = 0, overr
     """
     tree = lab_tree(task, manifest, seed=seed)
     fields = KINDS["fusion"][kind].model_fields
-    tree["fusion"] = {"kind": kind, "at": "last"}
+    fusion: dict[str, Any] = {"kind": kind, "at": "last"}
     if "align" in fields:
-        tree["fusion"]["align"] = "mean"
+        fusion["align"] = "mean"
     elif "num_heads" in fields:
-        tree["fusion"]["num_heads"] = 1
+        fusion["num_heads"] = 1
+    tree["fusion"] = fusion
     tree["lm"]["layers"] = 1
     tree["train"] |= {"modality_dropout": 0.0, "steps": 250}
     return make_config(apply_overrides(tree, overrides), where="lab")
