@@ -56,6 +56,20 @@ def rotate(values: Float[Tensor, "B H T d"], angles: Angles) -> Float[Tensor, "B
     return torch.cat([first * cosines - second * sines, first * sines + second * cosines], dim=-1)
 
 
+class Linear(nn.Linear):
+    """A linear layer that keeps the size of what it reads: weights of variance 1 / fan-in (LeCun et al. 1998), biases 0.
+
+    PyTorch's own default has a third of that variance. Five such layers in a row leave 6 % of a modality's signal, and then no
+    feed-forward layer behind the fusion finds a parity of three clean bits (LOG.md).
+    """
+
+    def reset_parameters(self) -> None:
+        """The first values."""
+        nn.init.normal_(self.weight, std=self.in_features**-0.5)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 class OutputHead(nn.Linear):
     """A linear layer whose outputs are classes (the words of a vocabulary); optimisers treat it as they treat embeddings."""
 
@@ -82,9 +96,9 @@ class Attention(nn.Module):
             raise ValueError(f"width {query_width} is not a multiple of {num_heads} heads")
         self.num_heads = num_heads
         self.implementation: Implementation = implementation
-        self.query = nn.Linear(query_width, query_width, bias=bias)
-        self.key_value = nn.Linear(key_width, 2 * query_width, bias=bias)
-        self.output = nn.Linear(query_width, query_width, bias=bias) if output else nn.Identity()
+        self.query = Linear(query_width, query_width, bias=bias)
+        self.key_value = Linear(key_width, 2 * query_width, bias=bias)
+        self.output = Linear(query_width, query_width, bias=bias) if output else nn.Identity()
 
     def split(self, values: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T d"]:
         """Heads apart."""
@@ -158,8 +172,8 @@ class FeedForward(nn.Module):
         if gated:
             inner_width = max(8, 2 * inner_width // 3 // 8 * 8)
         self.gated = gated
-        self.expand = nn.Linear(width, 2 * inner_width if gated else inner_width, bias=bias)
-        self.contract = nn.Linear(inner_width, width, bias=bias)
+        self.expand = Linear(width, 2 * inner_width if gated else inner_width, bias=bias)
+        self.contract = Linear(inner_width, width, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, values: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:

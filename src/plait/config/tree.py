@@ -24,14 +24,19 @@ from plait.encoders import (
 )
 from plait.fusion import ConcatConfig, FusionConfig
 from plait.lm import LMConfig, TransformerConfig
+from plait.types import Modality
 
 
 class EncodersConfig(Config):
-    """One encoder per modality; those of modalities that the run does not read are not built."""
+    """One encoder per modality; those of modalities that the run does not read are not built.
+
+    `start_from`: the folders of runs whose encoders these begin with, one per modality.
+    """
 
     text: TextEncoderConfig = TextTransformerConfig()
     image: ImageEncoderConfig = ConvNetConfig()
     audio: AudioEncoderConfig = AudioTransformerConfig()
+    start_from: dict[Modality, str] = Field(default_factory=dict)
 
 
 class RunConfig(Config):

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plait.choices import Config
+from plait.layers import Linear
 
 
 class ScratchConfig(Config):
@@ -34,7 +35,7 @@ class Embedding(nn.Module):
         self.table = nn.Parameter(table, requires_grad=not frozen)
         self.projection = None
         if table.shape[1] != width:
-            self.projection = nn.Linear(table.shape[1], width, bias=False)
+            self.projection = Linear(table.shape[1], width, bias=False)
             nn.init.normal_(self.projection.weight, std=table.shape[1] ** -0.5)
 
     def forward(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from plait.choices import Config
 from plait.encoders.base import Encoder, check_heads, length_mask, sine_positions, zero_masked
-from plait.layers import SelfAttentionBlock
+from plait.layers import Linear, SelfAttentionBlock
 from plait.types import Features, Items
 
 KERNEL = 3
@@ -51,7 +51,7 @@ class Stem(nn.Module):
     def __init__(self, num_mels: int, width: int, *, stride: int) -> None:
         super().__init__()
         num_halvings = stride.bit_length() - 1
-        convolutions = [nn.Linear(KERNEL * (width if index else num_mels), width) for index in range(num_halvings)]
+        convolutions = [Linear(KERNEL * (width if index else num_mels), width) for index in range(num_halvings)]
         for convolution in convolutions:
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
             nn.init.zeros_(convolution.bias)

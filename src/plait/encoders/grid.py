@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.encoders.base import Encoder, grid_positions
+from plait.layers import Linear
 from plait.types import Features, Items
 
 MIN_GRID = 4
@@ -45,10 +46,9 @@ class GridEncoder(Encoder):
         self.width = width
         self.freeze = freeze
         self.trunk = trunk.requires_grad_(not freeze)
-        self.projection = nn.Linear(trunk.num_channels, width, bias=False)
+        self.projection = Linear(trunk.num_channels, width, bias=False)
         self.norm = nn.LayerNorm(width)
         self.place_scale = nn.Parameter(torch.ones(width))
-        nn.init.normal_(self.projection.weight, std=trunk.num_channels**-0.5)
         self._smallest_side = next(side for side in count(1) if trunk.grid_side(side) >= MIN_GRID)
 
     def forward(self, items: Items) -> Features:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from plait.choices import Config
 from plait.encoders.base import Encoder, check_heads
 from plait.encoders.grid import MIN_GRID, place
-from plait.layers import SelfAttentionBlock
+from plait.layers import Linear, SelfAttentionBlock
 from plait.types import Features, Items
 
 
@@ -45,7 +45,7 @@ class ViT(Encoder):
         super().__init__()
         self.width = width
         self.patch = config.patch
-        self.embed = nn.Linear(channels * config.patch**2, width)
+        self.embed = Linear(channels * config.patch**2, width)
         self.embed_norm = nn.LayerNorm(width)
         self.place_scale = nn.Parameter(torch.ones(width))
         self.dropout = nn.Dropout(config.dropout)

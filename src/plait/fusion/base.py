@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from plait.choices import Config
 from plait.errors import UserError
+from plait.layers import Linear
 from plait.types import Condition, Features, Modality
 
 Place = Annotated[int, Field(ge=0)] | Literal["last"]
@@ -94,7 +95,7 @@ class ModalityTokens(nn.Module):
         super().__init__()
         self.modalities = tuple(m for m in Modality if m in feature_widths)
         self.norms = nn.ModuleDict({m.value: nn.LayerNorm(feature_widths[m]) for m in self.modalities})
-        self.projections = nn.ModuleDict({m.value: nn.Linear(feature_widths[m], width) for m in self.modalities})
+        self.projections = nn.ModuleDict({m.value: Linear(feature_widths[m], width) for m in self.modalities})
         learnt = self.modalities if learn_absent else ()
         self.absent = nn.ParameterDict({m.value: nn.Parameter(torch.randn(width)) for m in learnt})
         self.width = width

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
+from plait.layers import Linear
 from plait.types import Modality
 
 ROOT_EPSILON = 1e-3
@@ -54,9 +55,9 @@ class Bilinear(Combination):
         inner = config.inner_width or width
         self.rank, self.normalise = config.rank, config.normalise
         self.norm = nn.LayerNorm(width)
-        self.states_in = nn.Linear(width, config.rank * inner, bias=False)
-        self.aligned_in = nn.Linear(len(feature_widths) * width, config.rank * inner, bias=False)
-        self.out = nn.Linear(inner, width, bias=False)
+        self.states_in = Linear(width, config.rank * inner, bias=False)
+        self.aligned_in = Linear(len(feature_widths) * width, config.rank * inner, bias=False)
+        self.out = Linear(inner, width, bias=False)
         if config.normalise:  # a vector of length 1 comes in: without this the update would be small by sqrt(I)
             nn.init.normal_(self.out.weight)
 

@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from plait.fusion.combination import Combination, CombinationOptions
+from plait.layers import Linear
 from plait.types import Modality
 
 
@@ -35,7 +36,7 @@ class Concat(Combination):
         self, config: ConcatConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
-        self.mix = nn.Linear((len(feature_widths) + 1) * width, width, bias=False)
+        self.mix = Linear((len(feature_widths) + 1) * width, width, bias=False)
 
     def update(self, states: Float[Tensor, "B T D"], aligned: list[Float[Tensor, "B T D"]]) -> Float[Tensor, "B T D"]:
         """One matrix over everything."""

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
+from plait.layers import Linear
 from plait.types import Modality
 
 
@@ -55,7 +56,7 @@ class Experts(Combination):
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         wide, inner = (len(feature_widths) + 1) * width, config.inner_width or width
         self.num_chosen, self.balance = config.num_chosen, config.balance
-        self.gate = nn.Linear(wide, config.num_experts, bias=False)
+        self.gate = Linear(wide, config.num_experts, bias=False)
         self.expand = nn.Parameter(torch.randn(config.num_experts, wide, inner) * wide**-0.5)
         self.contract = nn.Parameter(torch.randn(config.num_experts, inner, width) * inner**-0.5)
         self.imbalance: Tensor | None = None

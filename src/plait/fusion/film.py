@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
+from plait.layers import Linear
 from plait.types import Modality
 
 
@@ -36,7 +37,7 @@ class Film(Combination):
         self, config: FilmConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
-        self.modulation = nn.Linear(len(feature_widths) * width, 2 * width, bias=False)
+        self.modulation = Linear(len(feature_widths) * width, 2 * width, bias=False)
         nn.init.zeros_(self.modulation.weight)
 
     def update(self, states: Float[Tensor, "B T D"], aligned: list[Float[Tensor, "B T D"]]) -> Float[Tensor, "B T D"]:

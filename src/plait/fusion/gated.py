@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
+from plait.layers import Linear
 from plait.types import Modality
 
 
@@ -37,8 +38,8 @@ class Gated(Combination):
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         number = len(feature_widths)
-        self.contents = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(number))
-        self.gates = nn.Linear((number + 1) * width, number * width, bias=False)
+        self.contents = nn.ModuleList(Linear(width, width, bias=False) for _ in range(number))
+        self.gates = Linear((number + 1) * width, number * width, bias=False)
 
     def gate_values(
         self, states: Float[Tensor, "B T D"], aligned: list[Float[Tensor, "B T D"]]

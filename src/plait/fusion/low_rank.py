@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
+from plait.layers import Linear
 from plait.types import Modality
 
 
@@ -43,11 +44,10 @@ class LowRank(Combination):
         inner = config.inner_width or width
         self.rank = config.rank
         self.norm = nn.LayerNorm(width)
-        self.factors = nn.ModuleList(nn.Linear(width, config.rank * inner) for _ in range(len(feature_widths) + 1))
+        self.factors = nn.ModuleList(Linear(width, config.rank * inner) for _ in range(len(feature_widths) + 1))
         for factor in self.factors:
-            nn.init.normal_(factor.weight, std=width**-0.5)  # pyright: ignore[reportArgumentType]
             nn.init.ones_(factor.bias)  # pyright: ignore[reportArgumentType]
-        self.out = nn.Linear(inner, width, bias=False)
+        self.out = Linear(inner, width, bias=False)
         nn.init.normal_(self.out.weight, std=(config.rank * inner) ** -0.5)
 
     def update(self, states: Float[Tensor, "B T D"], aligned: list[Float[Tensor, "B T D"]]) -> Float[Tensor, "B T D"]:

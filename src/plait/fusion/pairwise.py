@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.fusion.attention import AttentionConfig, AttentionFusion, join
-from plait.layers import Attention, FeedForward, SelfAttentionBlock, attention_bias
+from plait.layers import Attention, FeedForward, Linear, SelfAttentionBlock, attention_bias
 from plait.types import Condition, Features, Modality
 
 
@@ -70,7 +70,7 @@ class Pairwise(AttentionFusion):
             }
         )
         num_others = max(1, len(modalities) - 1)
-        self.merges = nn.ModuleDict({m.value: nn.Linear(num_others * width, width) for m in modalities})
+        self.merges = nn.ModuleDict({m.value: Linear(num_others * width, width) for m in modalities})
         self.selves = nn.ModuleDict({m.value: SelfAttentionBlock(width, heads) for m in modalities})
 
     def condition(self, features: Mapping[Modality, Features]) -> Condition:

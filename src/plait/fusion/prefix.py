@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Literal
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from plait.fusion.attention import join
 from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions
+from plait.layers import Linear
 from plait.types import Condition, Features, Modality
 
 
@@ -47,7 +48,7 @@ class Prefix(Fusion):
     def __init__(self, *, width: int, feature_widths: Mapping[Modality, int]) -> None:
         super().__init__()
         self.tokens = ModalityTokens(feature_widths, width)
-        self.project = nn.Linear(width, width)
+        self.project = Linear(width, width)
 
     def condition(self, features: Mapping[Modality, Features]) -> Condition:
         """The prefix and its mask."""

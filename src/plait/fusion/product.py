@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
+from plait.layers import Linear
 from plait.types import Modality
 
 
@@ -38,7 +39,7 @@ class Product(Combination):
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         if not config.plain:
             self.norm = nn.LayerNorm(width)
-            self.scales = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in feature_widths)
+            self.scales = nn.ModuleList(Linear(width, width, bias=False) for _ in feature_widths)
 
     def update(self, states: Float[Tensor, "B T D"], aligned: list[Float[Tensor, "B T D"]]) -> Float[Tensor, "B T D"]:
         """The product of the modalities' factors, over the normed text state."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from plait.errors import UserError
 from plait.fusion.combination import Combination, CombinationOptions
+from plait.layers import Linear
 from plait.types import Modality
 
 MAX_PRODUCTS = 65_536
@@ -57,12 +58,8 @@ class TensorFusion(Combination):
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         number = len(feature_widths)
         self.norm = nn.LayerNorm(width)
-        self.projections = nn.ModuleList(
-            nn.Linear(width, config.projected_width, bias=False) for _ in range(number + 1)
-        )
-        for projection in self.projections:
-            nn.init.normal_(projection.weight, std=width**-0.5)  # pyright: ignore[reportArgumentType]
-        self.out = nn.Linear(config.num_products(number), width, bias=False)
+        self.projections = nn.ModuleList(Linear(width, config.projected_width, bias=False) for _ in range(number + 1))
+        self.out = Linear(config.num_products(number), width, bias=False)
 
     def update(self, states: Float[Tensor, "B T D"], aligned: list[Float[Tensor, "B T D"]]) -> Float[Tensor, "B T D"]:
         """The outer product, factor by factor, then one matrix."""

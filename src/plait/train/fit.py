@@ -45,6 +45,7 @@ from plait.train.optimiser import build_optimiser
 from plait.train.probe import choose
 from plait.train.progress import Progress, Quiet
 from plait.train.resume import merged
+from plait.train.start import start_encoders
 from plait.types import Batch, Sample
 
 LEFT_OUT = "left_out.jsonl"
@@ -109,6 +110,8 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
     )
     for place, share in built.coverage.items():
         progress.say(f"{place}: word vectors for {share:.1%} of {tokenizer.size} tokens")
+    for line in start_encoders(built.model, config, tokenizer):
+        progress.say(line)
     model = built.model.to(config.train.device)
     progress.say(f"model: {model.num_parameters:,} parameters, {tokenizer.size} tokens")
     loaders = loaders_for(config, dataset, tokenizer)
@@ -213,9 +216,15 @@ def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
 
 
 def resolved_paths(config: RunConfig) -> RunConfig:
-    """The configuration with an absolute manifest."""
+    """The configuration with absolute paths of the manifest and of other runs."""
     manifest = str(Path(config.data.manifest).resolve())
-    return config.model_copy(update={"data": config.data.model_copy(update={"manifest": manifest})})
+    start_from = {m: str(Path(p).resolve()) for m, p in config.encoders.start_from.items()}
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"manifest": manifest}),
+            "encoders": config.encoders.model_copy(update={"start_from": start_from}),
+        }
+    )
 
 
 def with_train(config: RunConfig, **values: object) -> RunConfig:

@@ -1,0 +1,100 @@
+"""Encoders that begin with what those of other runs have learnt (`encoders.start_from`).
+
+In: a new model, its tokenizer, and for each modality the folder of a run that reads it.
+Out: the model's encoders with those runs' weights; of a text encoder the rows of the words that both runs know.
+Invariant: nothing is loaded unless the whole encoder fits and sees its inputs prepared the same way; the other run is not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from plait.config import RunConfig, read_config
+from plait.data.text import Tokenizer
+from plait.errors import UserError
+from plait.model import Model
+from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, whole
+from plait.types import Modality
+
+TABLE = "embedding.table"
+"""The word vectors of a text encoder: the only tensor that depends on the vocabulary."""
+
+
+def start_encoders(model: Model, config: RunConfig, tokenizer: Tokenizer) -> list[str]:
+    """Fill the encoders that `config` says, and tell of each in a line."""
+    for modality in config.encoders.start_from:
+        if modality not in model.modalities:
+            raise UserError(
+                f"the run reads no {modality}",
+                where=f"encoders.start_from.{modality}",
+                right=f"It reads {', '.join(model.modalities) or 'no inputs'}",
+            )
+    return [start_encoder(model, config, tokenizer, m, Path(p)) for m, p in config.encoders.start_from.items()]
+
+
+def start_encoder(model: Model, config: RunConfig, tokenizer: Tokenizer, modality: Modality, folder: Path) -> str:
+    """Fill one encoder from the run in `folder`."""
+    where = f"encoders.start_from.{modality}"
+    check_folder(folder)
+    other = read_config(folder / CONFIG)
+    if modality not in (other.data.inputs or ()):
+        raise UserError(f"{folder} reads no {modality}", where=where, right="Name a run with this modality among its inputs")
+    check_prepared_alike(config, other, modality, folder, where)
+    tensors = encoder_tensors(folder, modality)
+    encoder = model.encoder(modality)
+    known = ""
+    if modality is Modality.TEXT and TABLE in tensors:
+        before = Tokenizer.load(folder / TOKENIZER, other.data.tokenizer, other.data.segments or ())
+        own = encoder.state_dict()[TABLE]
+        if own.shape[1] == tensors[TABLE].shape[1]:
+            tensors[TABLE], number = shared_rows(own, tensors[TABLE], tokenizer, before)
+            known = f", {number} of {tokenizer.size} tokens known"
+    wanted = encoder.state_dict()
+    wrong = sorted(set(wanted) ^ set(tensors)) or sorted(n for n in wanted if wanted[n].shape != tensors[n].shape)
+    if wrong:
+        raise UserError(
+            f"the {modality} encoder of {folder} is another one: {', '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}",
+            where=where,
+            right=f"Give encoders.{modality} and width as they are in {folder / CONFIG}",
+        )
+    encoder.load_state_dict(tensors)
+    return f"{modality}: the encoder starts with the weights of {folder}{known}"
+
+
+def check_prepared_alike(config: RunConfig, other: RunConfig, modality: Modality, folder: Path, where: str) -> None:
+    """One message where the two runs prepare this modality's inputs in different ways."""
+    if modality is Modality.TEXT:
+        return
+    ours, theirs = (
+        getattr(c.data, modality.value).model_dump(mode="json", exclude={"augment"}) for c in (config, other)
+    )
+    different = [name for name in ours if ours[name] != theirs[name]]
+    if different:
+        name = different[0]
+        raise UserError(
+            f"{folder} was trained with data.{modality}.{name}={theirs[name]}, this run has {ours[name]}",
+            where=where,
+            right="Prepare the inputs as that run does",
+        )
+
+
+def encoder_tensors(folder: Path, modality: Modality) -> dict[str, Tensor]:
+    """The tensors of a run's encoder by their names in the encoder."""
+    path, start = folder / MODEL, f"encoders.{modality}."
+    if not path.exists():
+        raise UserError(f"{folder} has no trained weights yet", right=f"Go on training: plait train --resume {folder}")
+    with whole(path), safe_open(path, framework="pt") as file:
+        return {name.removeprefix(start): file.get_tensor(name) for name in file.keys() if name.startswith(start)}  # noqa: SIM118
+
+
+def shared_rows(own: Tensor, theirs: Tensor, tokenizer: Tokenizer, before: Tokenizer) -> tuple[Tensor, int]:
+    """Our table with the rows of the tokens that the other vocabulary has as well, and how many those are."""
+    places: Mapping[str, int] = {token: place for place, token in enumerate(before.vocabulary)}
+    rows = torch.tensor([places.get(token, -1) for token in tokenizer.vocabulary])
+    found = rows >= 0
+    return torch.where(found[:, None], theirs[rows.clamp(min=0)], own), int(found.sum())
