@@ -91,10 +91,12 @@ class Model(nn.Module):
         *,
         mask: Bool[Tensor, "B T"] | None = None,
         cache: Cache | None = None,
+        seen: dict[int, Tensor] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """The finished states at the text positions, for the output head; with a `cache`, positions follow those it remembers.
 
-        The blocks run in order; the fusion acts at its places, on the text; a prefix stands before the first position.
+        The blocks run in order; the fusion acts at its places, on the text; a prefix stands before the first position. `seen` is
+        filled with the states that the fusion is given at each place.
         """
         memory = self.lm.empty_cache() if cache is None else cache
         states = self.lm.embed(tokens)
@@ -113,7 +115,10 @@ class Model(nn.Module):
         places = () if fusion is None else fusion.at
         for place in range(len(blocks) + 1):
             if fusion is not None and place in places:
-                text = fusion.fuse(states[:, num_prefix:] if num_prefix else states, condition, place)
+                text = states[:, num_prefix:] if num_prefix else states
+                if seen is not None:
+                    seen[place] = text
+                text = fusion.fuse(text, condition, place)
                 states = torch.cat([states[:, :num_prefix], text], dim=1) if num_prefix else text
             if place < len(blocks):
                 states, memory.blocks[place] = blocks[place](states, memory.blocks[place], steps, remember=remember)

@@ -126,11 +126,10 @@ def _number(score: Score, value: float | None) -> str:
 
 def align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Columns parted by two spaces; numbers to the right; the last and then the widest column of words are cut until it fits."""
-    numeric = {"value", "interval", "n", "constant ", "alone", "marginal", "index"}
     widths = [max(_width(row[k]) for row in rows) for k in range(len(rows[0]))]
     minimum = [4] * len(widths)
     while sum(widths) + 2 * (len(widths) - 1) > width:
-        cuttable = [k for k, name in enumerate(rows[0]) if name not in numeric and widths[k] > minimum[k]]
+        cuttable = [k for k, name in enumerate(rows[0]) if not is_number(name) and widths[k] > minimum[k]]
         if not cuttable:
             break
         last = len(widths) - 1
@@ -140,10 +139,15 @@ def align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     def cell(text: str, k: int) -> str:
         text = _cut(text, widths[k])
         padding = " " * (widths[k] - _width(text))
-        return padding + text if rows[0][k] in numeric else text + padding
+        return padding + text if is_number(rows[0][k]) else text + padding
 
     lines = ["  ".join(cell(text, k) for k, text in enumerate(row)) for row in rows]
     return [lines[0], "-" * min(width, max(map(_width, lines))), *lines[1:]]
+
+
+def is_number(column: str) -> bool:
+    """Whether a column of this name holds numbers."""
+    return column in {"value", "interval", "n", "constant ", "alone", "marginal", "index"} or column.endswith(" ±")
 
 
 def _width(text: str) -> int:

@@ -161,12 +161,12 @@ def evaluate(
     return record
 
 
-def split_of(samples: Sequence[Sample], split: str) -> list[Sample]:
+def split_of(samples: Sequence[Sample], split: str, *, where: str = "evaluate.split") -> list[Sample]:
     """The samples of a split, at least one."""
     chosen = [sample for sample in samples if sample.split == split]
     if not chosen:
         counts = Counter(sample.split for sample in samples)
         there = ", ".join(f"{name}: {count} rows" for name, count in counts.items()) or "no rows at all"
         right = f"There are {there}"
-        raise UserError(f"no row in split {split!r}", where="evaluate.split", right=right)
+        raise UserError(f"no row in split {split!r}", where=where, right=right)
     return chosen

@@ -229,7 +229,7 @@ def _summarise(
 ) -> Summary:
     bootstrap = Bootstrap(config.num_resamples, config.confidence, seed)
     groupings = Groupings.of(samples)
-    patterns, notes = _patterns(samples, config.by)
+    patterns, notes = patterns_of(samples, config.by)
 
     def figures(mask: Bool[np.ndarray, " n"]) -> dict[str, dict[str, Figure]]:
         return {
@@ -281,10 +281,10 @@ def _figure(scored: Scored, groupings: Groupings, mask: Bool[np.ndarray, " n"], 
     return replace(own, constant=Constant(scored.constant_text, other.value, other.low, other.high, other.note))
 
 
-def _patterns(
-    samples: Sequence[Sample], by: Sequence[str] | None
+def patterns_of(
+    samples: Sequence[Sample], by: Sequence[str] | None, *, pairs: bool = True
 ) -> tuple[dict[str, Bool[np.ndarray, " n"]], tuple[str, ...]]:
-    """The samples of each value of each tag, and of each pair of values of two tags, by name; and what was left out."""
+    """The samples of each value of each tag, with `pairs` of each pair of values of two tags, by name; and what was left out."""
     tags = [{**sample.tags, INPUTS: "+".join(sample.present) or "none"} for sample in samples]
     known = list(dict.fromkeys(name for sample in samples for name in sample.tags))
     if by is None:
@@ -307,7 +307,7 @@ def _patterns(
             f"{name}={value}": np.asarray([tag.get(name) == value for tag in tags], dtype=bool) for value in values
         }
     patterns = {pattern: mask for of_tag in masks.values() for pattern, mask in of_tag.items()}
-    for first, second in combinations(masks.values(), 2):
+    for first, second in combinations(masks.values(), 2) if pairs else ():
         for (a, mask_a), (b, mask_b) in ((x, y) for x in first.items() for y in second.items()):
             if (mask_a & mask_b).any():
                 patterns[f"{a},{b}"] = mask_a & mask_b
