@@ -18,10 +18,20 @@ from typing import Any
 
 from plait.config import GenerateConfig, RunConfig, make_config, read_config
 from plait.data.manifest import Dataset, read_manifest
+from plait.data.splits import known_split
 from plait.errors import UserError
 from plait.evaluate import Record, evaluate
 from plait.evaluate.answerer import RunAnswerer
-from plait.explain import Explanation, can_plot, explain, plot
+from plait.explain import (
+    Explanation,
+    SampleExplanation,
+    can_plot,
+    explain,
+    explain_sample,
+    find_sample,
+    plot,
+    plot_sample,
+)
 from plait.generate import Generated, next_tokens, stream
 from plait.run import Run
 from plait.train import Progress, fit, usable_device
@@ -174,6 +184,48 @@ class TrainedModel:
             if can_plot():
                 plot(found, self.run.folder)
         return found
+
+    def explain_sample(
+        self,
+        id: str,
+        *,
+        split: str | None = None,
+        manifest: Path | str | None = None,
+        batch_size: int | None = None,
+        progress: Any = None,
+        write: bool = True,
+    ) -> SampleExplanation:
+        """Where the model looked for one sample and what it needed; into the run's folder, with a picture, unless `write` is False.
+
+        `split`: where the id is looked for; None = everywhere. A row without a target is explained after the model's own answer.
+        """
+        sample = find_sample(
+            self.rows_with(id, manifest), id, None if split is None else known_split(split, where="--split")
+        )
+        found = explain_sample(
+            self.run, sample, batch_size=batch_size or self.run.config.evaluate.batch_size, progress=progress
+        )
+        if write:
+            found.write(self.run.folder)
+            if can_plot():
+                plot_sample(found, self.run.folder)
+        return found
+
+    def rows_with(self, id: str, manifest: Path | str | None) -> list[Sample]:
+        """The samples among which one is looked for: the run's own, then rows without a target as well."""
+        data = self.run.config.data
+        if manifest is None:
+            samples = self.dataset().samples
+            if data.on_error == "stop" or any(sample.id == id for sample in samples):
+                return samples
+        return read_manifest(
+            Path(manifest or data.manifest),
+            inputs=self.run.modalities,
+            split=data.split,
+            allow_outside=data.allow_outside,
+            on_error=data.on_error,
+            require_targets=False,
+        ).samples
 
     def dataset(self, manifest: Path | str | None = None) -> Dataset:
         """The data of the run, or of another manifest with the same segments."""
