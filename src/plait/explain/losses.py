@@ -187,7 +187,9 @@ class Sums:
             if context == "own":
                 found[..., 0] = np.nan
             bits[context] = found
-        credits_at = {c: found / missing[:, None, of_segment] for c, found in self.credits_at.items()}
+        credits_at: dict[Context, np.ndarray] = {
+            c: found / missing[:, None, of_segment] for c, found in self.credits_at.items()
+        }
         return SubsetLosses(bits, losses.num_tokens, present, tokens_at, credits_at)
 
 

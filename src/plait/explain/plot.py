@@ -62,9 +62,18 @@ def draw_positions(axes: Any, segment: SegmentResult) -> None:
         ]
         places, figures = [place for place, _ in shown], [figure for _, figure in shown]
         values = [figure.value or 0.0 for figure in figures]
-        axes.errorbar(places, values, yerr=errors(figures), marker="o", markersize=3, linewidth=1, label=name)
+        axes.errorbar(
+            places,
+            values,
+            yerr=errors(figures),
+            fmt="o-" if len(names) > 3 else "o",
+            markersize=3,
+            linewidth=1,
+            label=name,
+        )
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(names)), names, fontsize=7)
+    axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_xlabel(f"token of {segment.title}")
     axes.set_ylabel("bits")
     axes.legend(fontsize=7)

@@ -73,6 +73,7 @@ class PatternCredit:
     """Each modality's credit (or reliance, where there is no credit) among the samples of one tag's value."""
 
     num_samples: int
+    num_tokens: float
     credits: Mapping[str, Figure]
 
 

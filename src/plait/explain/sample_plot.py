@@ -105,7 +105,7 @@ def draw_cells(axes: Any, view: InputView, values: Sequence[float] | None, title
         axes.imshow(grid, cmap=colours, vmin=low, vmax=bound, alpha=0.55, extent=extent, aspect="auto")
         if numbers and max(view.grid) <= MAX_NUMBERED:
             for (row, column), value in np.ndenumerate(grid):
-                shown = f"{100 * value:.0f}" if title == LOOKED else f"{value:.2f}"
+                shown = f"{100 * value:.0f}" if title == LOOKED else f"{round(value, 2) + 0.0:.2f}"
                 text = axes.text(column + 0.5, row + 0.5, shown, ha="center", va="center", fontsize=6)
                 text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
     axes.set_box_aspect(view.raw.shape[0] / view.raw.shape[1])

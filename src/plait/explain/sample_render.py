@@ -31,7 +31,9 @@ def render_sample(found: SampleExplanation, *, width: int = WIDTH) -> str:
     rows = [["segment", "all hidden of", "bits more"]]
     for segment in found.words:
         costs = [(name, cost[segment]) for name, cost in found.without.items()]
-        rows += [[segment if not k else "", name, f"{cost:+.2f}"] for k, (name, cost) in enumerate(costs)]
+        rows += [
+            [segment if not k else "", name, f"{round(cost, 2) + 0.0:+.2f}"] for k, (name, cost) in enumerate(costs)
+        ]
     lines += ["", *align(rows, width)]
     for title, measure in {"looked at in": "attention", "needed of": "needed"}.items():
         rows = strongest_rows(found, title, measure)

@@ -128,7 +128,11 @@ class Tables:
             return self.mean(shares[:, k], tokens, mask)
 
         return {
-            pattern: PatternCredit(int((rows & mask).sum()), {m: share(k, rows & mask) for k, m in enumerate(names)})
+            pattern: PatternCredit(
+                int((rows & mask).sum()),
+                float(tokens[rows & mask].sum()),
+                {m: share(k, rows & mask) for k, m in enumerate(names)},
+            )
             for pattern, mask in self.patterns.items()
             if (rows & mask).any()
         }

@@ -126,7 +126,7 @@ class Alignments(nn.Module):
 
     def shares(
         self, states: Float[Tensor, "B T D"], tokens: Mapping[Modality, Features]
-    ) -> dict[Modality, Float[Tensor, "B T L"]]:
+    ) -> dict[Modality, Float[Tensor, "B _ _"]]:
         """How each position shares its attention out over each modality's tokens; nothing where all count alike."""
         found = {m: self.alignment(m).shares(states, tokens[m]) for m in self.modalities}
         return {m: shares for m, shares in found.items() if shares is not None}
