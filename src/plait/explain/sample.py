@@ -200,7 +200,7 @@ def elsewhere(asked: AskedSample, attended: Attended | str) -> dict[str, float]:
 
 def notes_of(run: Run, sample: Sample, from_answer: bool) -> tuple[str, ...]:
     """What has to be known before the numbers are read."""
-    notes = []
+    notes = ["training never hides a single piece: a part of what hiding costs may be surprise"]
     if from_answer:
         notes.append("the sample has no target: all of this is about the model's own answer")
     elif len(sample.references) > 1:
