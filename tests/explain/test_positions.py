@@ -14,7 +14,7 @@ from plait.api import TrainedModel
 from plait.evaluate.answerer import RunAnswerer
 from plait.explain import positions as module
 from plait.explain.credit import shapley, usable_information
-from plait.explain.losses import BITS_PER_NAT, subset_losses
+from plait.explain.losses import BITS_PER_NAT, Temperatures, subset_losses
 from plait.explain.positions import Positions
 from plait.model import token_losses
 from plait.run import Run
@@ -79,7 +79,7 @@ def test_credits_at_positions_are_the_longhand_ones(run: Run, samples: list[Samp
 def test_credits_at_positions_add_up(run: Run, samples: list[Sample]):
     """Also with several references, with lacking inputs, and after the model's own words."""
     positions = Positions((1, 2))
-    temperatures = {"true": TEMPERATURES, "own": TEMPERATURES[::-1]}
+    temperatures: Temperatures = {"true": TEMPERATURES, "own": TEMPERATURES[::-1]}
     found = subset_losses(run, samples, temperatures, batch_size=5, positions=positions)
     plain = subset_losses(run, samples, temperatures, batch_size=5)
     assert plain.tokens_at is None

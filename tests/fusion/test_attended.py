@@ -8,10 +8,10 @@ from test_fusion_contract import LENGTHS, SUBSETS, WIDTHS, branched, build, ever
 from torch import Tensor
 
 from plait.fusion import FUSIONS, Fusion
-from plait.fusion.attention import AttentionConfig
+from plait.fusion.attention import AttentionConfig, AttentionFusion
 from plait.fusion.base import Attended
-from plait.fusion.concat import ConcatConfig
-from plait.fusion.cross_attention import CrossAttentionConfig
+from plait.fusion.concat import Concat, ConcatConfig
+from plait.fusion.cross_attention import CrossAttention, CrossAttentionConfig
 from plait.layers import Attention
 from plait.types import Features, Modality
 
@@ -81,6 +81,7 @@ def test_attention_reads_by_its_shares():
     given = features()
     found = attended(fusion, given)
     assert isinstance(found, Attended)
+    assert isinstance(fusion, AttentionFusion)
     values = fusion.condition(given).values["values"][:, 0]
     read = torch.cat(list(found.shares.values()), dim=-1) @ values
     torch.testing.assert_close(
@@ -93,6 +94,7 @@ def test_attend_reads_by_its_shares():
     given = features()
     found = attended(fusion, given)
     assert isinstance(found, Attended)
+    assert isinstance(fusion, Concat)
     condition = fusion.condition(given)
     for modality, read in zip(WIDTHS, fusion.alignments.read(text_states(), condition), strict=True):
         torch.testing.assert_close(found.shares[modality] @ condition.values[f"{modality}.values"][:, 0], read)
@@ -102,6 +104,7 @@ def test_a_closed_gate_has_no_say():
     fusion = build(CrossAttentionConfig(at=(0, 1)), at_random=False)
     given = features()
     states = {0: text_states(), 1: text_states().flip(1)}
+    assert isinstance(fusion, CrossAttention)
     with torch.no_grad():
         fusion.block(1).attention_gate.fill_(0.5)
     both = fusion.attended(given, states)
