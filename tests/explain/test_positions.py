@@ -105,8 +105,10 @@ def test_positions_of_an_explanation_add_up(with_dropout: Path, monkeypatch: pyt
             assert total == pytest.approx((credit.credit.value or 0.0) * segment.num_tokens, abs=1e-9)
 
 
-def test_pooled_positions_are_said(with_dropout: Path):
+def test_pooled_positions_are_said_and_samples_without_tags_are_told_apart_by_their_inputs(with_dropout: Path):
     found = plait.load(with_dropout).explain(write=False)
+    assert "inputs=text+image+audio" in found.segments[0].by
+    assert "inputs=none" in found.segments[0].by
     assert [p.position for p in found.segments[0].positions] == ["1+", "end"]
     assert any("taken together: 1+ of heard, 1+ of answer" in note for note in found.notes)
 
@@ -142,9 +144,3 @@ def test_without_credit_reliance_is_told_by_tag(without_dropout: Path):
     for segment in found.segments:
         assert set(segment.by) == {"colour=blue", "colour=red", "silent=False", "silent=True"}
         assert segment.positions == ()
-
-
-def test_without_tags_samples_are_told_apart_by_their_inputs(with_dropout: Path):
-    found = plait.load(with_dropout).explain(write=False)
-    assert "inputs=text+image+audio" in found.segments[0].by
-    assert "inputs=none" in found.segments[0].by
