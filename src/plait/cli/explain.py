@@ -17,6 +17,13 @@ def explain(
         list[str] | None,
         typer.Option("--fail-if-unused", metavar="NAME", help="Exit code 1 if this modality is not measurably used."),
     ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Instead: scores against noise, blur, occlusion, JPEG, missing inputs.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=0, help="Samples for --curves; 0: all; default: 400.", show_default=False),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Samples at a time; default: the run's own.")
     ] = None,
@@ -33,6 +40,22 @@ def explain(
 
     output = Output(as_json)
     use_threads(threads)
+    if curves or limit is not None:
+        from plait.cli.curves import show_curves
+
+        others = ["--fail-if-unused"] if fail_if_unused else []
+        show_curves(
+            run,
+            split,
+            limit,
+            curves=curves,
+            others=others,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+            output=output,
+        )
+        return
     model = load(run, device=device or "cpu")
     needed = fail_if_unused or []
     for name in needed:
