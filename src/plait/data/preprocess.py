@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ MAX_REMEMBERED_TEXTS = 200_000
 """Texts whose ids are remembered; beyond it each is tokenized whenever it is met (about 10 µs a sentence)."""
 
 
+@runtime_checkable
 class Corruption(Protocol):
     """Damage done on purpose to what was decoded of one modality, to measure what a model bears.
 

@@ -54,7 +54,10 @@ def panel(axes: Any, curve: Curve, found: Curves, *, leftmost: bool) -> dict[str
         handles[label] = draw(here, curve, line, SCORES[name], COLOURS[number % len(COLOURS)])
         here.set_ylim(*scale(found, percent=SCORES[name].percent))
     places = positions(curve)
-    axes.set_xticks(places, ["clean", *(f"{level:g}".replace("-", "−") for level in curve.kind.levels)], fontsize=8)
+    first = "clean" if curve.kind.clean is None else f"{curve.kind.clean:g}"
+    axes.set_xticks(places, [first, *(f"{level:g}".replace("-", "−") for level in curve.kind.levels)], fontsize=8)
+    if places[0] > places[-1]:
+        axes.invert_xaxis()
     axes.set_title(f"{curve.title} (n = {curve.n:,})", fontsize=10)
     axes.set_xlabel(curve.kind.axis, fontsize=9)
     if leftmost:
@@ -80,11 +83,9 @@ def draw(axes: Any, curve: Curve, line: Line, score: Score, colour: str) -> Any:
 
 
 def positions(curve: Curve) -> list[float]:
-    """Where the points stand: one step each, mild to harsh from left to right.
-
-    Levels that double (1, 2, 4, …) would lie on top of each other on an axis of their own; their numbers stand below.
-    """
-    return [float(k) for k in range(len(curve.kind.levels) + 1)]
+    """Where the points stand, clean first, on the axis over which the area is taken; what has no place on it stands beside it."""
+    levels = curve.kind.levels
+    return [levels[0] - (levels[-1] - levels[0]) / 6 if curve.kind.clean is None else curve.kind.clean, *levels]
 
 
 def scale(found: Curves, *, percent: bool) -> tuple[float, float]:

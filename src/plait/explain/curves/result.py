@@ -8,12 +8,13 @@ Invariant: the file is whole or not there; what has no value is null and a note 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from plait.evaluate.statistics import Figure
 from plait.explain.curves.base import Kind
@@ -79,18 +80,17 @@ class Curves:
         return path
 
 
-def area_weights(kind: Kind) -> np.ndarray:
+def area_weights(kind: Kind) -> Float[np.ndarray, " points"]:
     """What each point counts in the area, the clean one first: the trapezoid rule over the axis, divided by its range.
 
     Where the clean point has no place on the axis (an infinite SNR) its weight is 0.
     """
-    off = kind.clean is None
-    points = np.array(kind.levels if kind.clean is None else (kind.clean, *kind.levels))
-    weights = trapezoid(points) if len(points) > 1 else np.ones(1)
-    return np.concatenate([[0.0], weights]) if off else weights
+    if kind.clean is None:
+        return np.append(0.0, trapezoid(np.array(kind.levels)))
+    return trapezoid(np.array([kind.clean, *kind.levels]))
 
 
-def trapezoid(points: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Weights that sum to 1; `points` rise or fall."""
-    gaps = np.abs(np.diff(np.asarray(points, dtype=float)))
+def trapezoid(points: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """Weights that sum to 1; the points rise or fall."""
+    gaps = np.abs(np.diff(points))
     return (np.append(gaps, 0.0) + np.append(0.0, gaps)) / (2 * gaps.sum())

@@ -68,8 +68,11 @@ class Babble(Damage):
         if len(parts) < VOICES:
             left = f"found {len(parts)} recordings of other groups for its babble, not {VOICES}"
             self.source.note(self.kind, left if parts else f"{left}: left as it is", sample)
-        noise = torch.stack(parts).sum(dim=0) if parts else torch.zeros_like(decoded)
-        return mixed(decoded, noise, self.level) if power(noise) else decoded
+        if not parts:
+            return decoded
+        noise = torch.stack(parts).sum(dim=0)
+        # voices can cancel each other out in a clip of one sample
+        return mixed(decoded, noise if power(noise) else parts[0], self.level)
 
     def parts(self, sample: Sample, place: int, length: int) -> list[Float[Tensor, " length"]]:
         """The voices, each of power 1; a recording that cannot be read, or is silent where it was cut, is passed over."""
