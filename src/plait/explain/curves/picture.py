@@ -65,7 +65,7 @@ class Jpeg(Damage):
         "JPEG",
         Modality.IMAGE,
         "quality",
-        (90.0, 50.0, 25.0, 10.0, 5.0),
+        (90.0, 70.0, 50.0, 30.0, 15.0, 5.0),
         None,
         "compressed by libjpeg at this quality at the size that the model sees, colours at half the resolution (4:2:0)",
     )
