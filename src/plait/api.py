@@ -32,6 +32,8 @@ from plait.explain import (
     plot,
     plot_sample,
 )
+from plait.explain.curves import LIMIT, Curves, curves
+from plait.explain.curves import plot as plot_curves
 from plait.generate import Generated, next_tokens, stream
 from plait.run import Run
 from plait.train import Progress, fit, usable_device
@@ -226,6 +228,38 @@ class TrainedModel:
             on_error=data.on_error,
             require_targets=False,
         ).samples
+
+    def curves(
+        self,
+        split: str | None = None,
+        *,
+        limit: int = LIMIT,
+        manifest: Path | str | None = None,
+        batch_size: int | None = None,
+        seed: int | None = None,
+        progress: Any = None,
+        write: bool = True,
+        **options: Any,
+    ) -> Curves:
+        """Scores against growing damage to each modality, on `limit` samples (0: all); written as `explain` writes.
+
+        `options` are those of `GenerateConfig`, as for `evaluate`.
+        """
+        config = self.run.config
+        found = curves(
+            RunAnswerer(self.run, self.options(**options)),
+            self.dataset(manifest).samples,
+            split=split or config.evaluate.split,
+            limit=limit,
+            seed=config.seed if seed is None else seed,
+            batch_size=batch_size or config.evaluate.batch_size,
+            progress=progress,
+        )
+        if write:
+            found.write(self.run.folder)
+            if can_plot():
+                plot_curves(found, self.run.folder)
+        return found
 
     def dataset(self, manifest: Path | str | None = None) -> Dataset:
         """The data of the run, or of another manifest with the same segments."""

@@ -28,6 +28,13 @@ def explain(
     manifest: Annotated[
         Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")
     ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Instead: scores against noise, blur, occlusion, JPEG, missing inputs.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=0, help="Samples for --curves; 0: all; default: 400.", show_default=False),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Samples at a time; default: the run's own.")
     ] = None,
@@ -47,6 +54,24 @@ def explain(
 
     output = Output(as_json)
     use_threads(threads)
+    if curves or limit is not None:
+        from plait.cli.curves import show_curves
+
+        given = {"--fail-if-unused": fail_if_unused, "--sample": sample}
+        others = [option for option, value in given.items() if value]
+        show_curves(
+            run,
+            split,
+            limit,
+            curves=curves,
+            manifest=manifest,
+            others=others,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+            output=output,
+        )
+        return
     needed = fail_if_unused or []
     if sample is not None and needed:
         right = "Leave one of them out: whether a modality is used is asked of a whole split"

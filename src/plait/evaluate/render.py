@@ -29,9 +29,10 @@ _TITLES = {
     "bits_per_character": "bits/character",
     "perplexity": "perplexity",
 }
-_SCORES: dict[str, Score] = {
+SCORES: dict[str, Score] = {
     score.name: score for score in (*build_metrics(METRIC_NAMES, normalisation="folded", references=[]), *LOSS_SCORES)
 }
+"""By name; what is shown does not depend on the references."""
 
 
 def render(summary: Summary, *, width: int = WIDTH, patterns: bool = True) -> str:
@@ -66,8 +67,8 @@ def _split_rows(figures: Figures, notes: list[str]) -> list[list[str]]:
     for segment, metrics in figures.items():
         for name, found in metrics.items():
             constant = found.constant
-            said = "" if constant is None else f"{_value(_SCORES[name], constant.value)} “{constant.text}”"
-            rows.append([segment, _title(name), *_numbers(name, found), said])
+            said = "" if constant is None else f"{_value(SCORES[name], constant.value)} “{constant.text}”"
+            rows.append([segment, title(name), *_numbers(name, found), said])
             if found.note:
                 notes.append(f"{segment} {_TITLES[name]}: {found.note}")
     return rows
@@ -79,8 +80,8 @@ def _pattern_rows(by: Mapping[str, Figures], notes: list[str]) -> list[list[str]
         shown = _short(pattern)
         for segment, metrics in figures.items():
             for name, found in list(metrics.items())[:1]:
-                constant = "" if found.constant is None else _value(_SCORES[name], found.constant.value)
-                rows.append([shown, f"{segment} {_title(name)}", *_numbers(name, found), constant])
+                constant = "" if found.constant is None else _value(SCORES[name], found.constant.value)
+                rows.append([shown, f"{segment} {title(name)}", *_numbers(name, found), constant])
                 shown = ""
                 if found.note:
                     notes.append(
@@ -95,17 +96,18 @@ def _short(pattern: str) -> str:
     return pattern if len(parts) == 1 else ", ".join(part.partition("=")[2] for part in parts)
 
 
-def _title(name: str) -> str:
-    return f"{_TITLES[name]} {'↑' if _SCORES[name].higher_is_better else '↓'}"
+def title(name: str) -> str:
+    """The metric's name with an arrow to where it is better."""
+    return f"{_TITLES[name]} {'↑' if SCORES[name].higher_is_better else '↓'}"
 
 
 def _numbers(name: str, found: Figure) -> list[str]:
-    score, star = _SCORES[name], "*" if found.note else ""
+    score, star = SCORES[name], "*" if found.note else ""
     if found.low is None or found.high is None:
         return [_value(score, found.value), star, f"{found.n:,}"]
     return [
         _value(score, found.value),
-        f"{_number(score, found.low)} – {_number(score, found.high)}{star}",
+        f"{score_number(score, found.low)} – {score_number(score, found.high)}{star}",
         f"{found.n:,}",
     ]
 
@@ -113,10 +115,11 @@ def _numbers(name: str, found: Figure) -> list[str]:
 def _value(score: Score, value: float | None) -> str:
     if value is None:
         return "—"
-    return _number(score, value) + (" %" if score.percent else "")
+    return score_number(score, value) + (" %" if score.percent else "")
 
 
-def _number(score: Score, value: float | None) -> str:
+def score_number(score: Score, value: float | None) -> str:
+    """The value as it is shown, without the per cent sign."""
     if value is None:
         return "—"
     if score.percent:

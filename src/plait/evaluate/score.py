@@ -87,15 +87,31 @@ def evaluate_outputs(
     chosen = metrics_for(config, samples, segments)
     if all(output is None for output in outputs) and config.metrics is None:
         chosen = dict.fromkeys(segments, ())
-    scored = {
-        segment: [
-            *_score_texts(segment, chosen[segment], samples, outputs, config, train_targets, seed),
-            *_score_losses(segment, samples, losses),
-        ]
-        for segment in segments
-    }
+    scored = score_segments(
+        samples, outputs, losses, metrics=chosen, config=config, train_targets=train_targets, seed=seed
+    )
     rows = _rows(samples, outputs, losses, seconds, scored)
     return Record(rows, _summarise(samples, scored, config, seed, run or {}))
+
+
+def score_segments(
+    samples: Sequence[Sample],
+    outputs: Sequence[Output | None],
+    losses: Sequence[Mapping[str, SegmentLoss] | None],
+    *,
+    metrics: Mapping[str, Sequence[str]],
+    config: EvaluateConfig,
+    train_targets: Sequence[Sequence[Reference]] = (),
+    seed: int = 0,
+) -> dict[str, list[Scored]]:
+    """Each segment's scores, sample by sample: the metrics of its text in their order, then those of the loss."""
+    return {
+        segment: [
+            *_score_texts(segment, names, samples, outputs, config, train_targets, seed),
+            *_score_losses(segment, samples, losses),
+        ]
+        for segment, names in metrics.items()
+    }
 
 
 def segments_of(samples: Sequence[Sample]) -> tuple[str, ...]:
