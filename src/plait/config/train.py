@@ -36,7 +36,8 @@ class AlignmentConfig(Config):
     """Beside the language model's loss, a contrastive loss that links the modalities and the target of a sample.
 
     `weight`: what a sample's loss (the mean over all pairs, in nats) adds to the sum of its token losses. `temperature`: where the
-    learned one begins; it never falls below 0.01. `segment`: the segment that stands for the target; null = all of it.
+    learned one begins; it never falls below 0.01. `segment`: the segment that stands for the target; null = all of it. The wrong
+    answers are the other samples of the micro-batch, with what modality dropout leaves them.
     """
 
     weight: Annotated[float, Field(gt=0.0)] = 0.1
