@@ -11,15 +11,18 @@ Out: a trained model that can be asked, evaluated and kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from plait.config import GenerateConfig, RunConfig, make_config, read_config
 from plait.data.manifest import Dataset, read_manifest
 from plait.data.splits import known_split
-from plait.errors import UserError
+from plait.errors import UserError, did_you_mean
 from plait.evaluate import Record, evaluate
 from plait.evaluate.answerer import RunAnswerer
 from plait.explain import (
@@ -35,7 +38,9 @@ from plait.explain import (
 from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
 from plait.generate import Generated, next_tokens, stream
+from plait.links import TARGET
 from plait.run import Run
+from plait.search import Found, Query, check_links, embed, find, open_index, say_words
 from plait.train import Progress, fit, usable_device
 from plait.types import Modality, Sample
 
@@ -158,6 +163,7 @@ class TrainedModel:
             seed=self.run.config.seed,
             run=self.run.config.model_dump(mode="json"),
             folder=self.run.folder if write else None,
+            linked=self.run if self.run.model.links else None,
             progress=progress,
         )
 
@@ -260,6 +266,70 @@ class TrainedModel:
             if can_plot():
                 plot_curves(found, self.run.folder)
         return found
+
+    def embed(
+        self,
+        target: str | None = None,
+        *,
+        text: str | None = None,
+        image: str | Path | Sequence[str | Path] = (),
+        audio: str | Path | None = None,
+    ) -> Float[Tensor, " D"]:
+        """The vector of one side, of length 1: cosines between the sides of a run with links (`train.alignment`) are products."""
+        return self.query(target, text=text, image=image, audio=audio).vector
+
+    def search(
+        self,
+        target: str | None = None,
+        *,
+        manifest: Path | str,
+        text: str | None = None,
+        image: str | Path | Sequence[str | Path] = (),
+        audio: str | Path | None = None,
+        of: str | None = None,
+        top: int = 10,
+        index: Path | str | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> Found:
+        """The items of a manifest most like the words of a target, a text, a picture or a sound; `of`: the side to search.
+
+        Without `of` the words search every modality, and an input every other side. The manifest's vectors are kept in `index`
+        (default: beside the run) and used again while nothing of it changed.
+        """
+        query = self.query(target, text=text, image=image, audio=audio)
+        sides = check_links(self.run).sides
+        if of is not None and of not in sides:
+            raise UserError(f"this model has no {of!r} to search", where="--of", right=did_you_mean(of, sides))
+        size = batch_size or self.run.config.evaluate.batch_size
+        opened = open_index(
+            self.run, Path(manifest), None if index is None else Path(index), batch_size=size, progress=progress
+        )
+        wanted = [of] if of else [side for side in sides if side != query.side]
+        hits = {side: find(opened.galleries[side], query.vector, top) for side in wanted}
+        if not any(hits.values()):
+            right = f"Its rows have: {', '.join(s for s, g in opened.galleries.items() if g.items) or 'nothing'}"
+            raise UserError(f"no row has {' or '.join(wanted)}", where=str(manifest), right=right)
+        return Found(hits, opened, query)
+
+    def query(
+        self,
+        target: str | None = None,
+        *,
+        text: str | None = None,
+        image: str | Path | Sequence[str | Path] = (),
+        audio: str | Path | None = None,
+    ) -> Query:
+        """What is searched for: exactly one of the words of a target, a text, a picture (or several as one), a sound."""
+        check_links(self.run)
+        sample = self.sample(text=text, image=image, audio=audio)
+        if (target is not None) + len(sample.present) != 1:
+            right = "Give the words of a target, or one input: text, image or audio"
+            raise UserError("a search begins with one thing", right=right)
+        if target is not None:
+            vector, unknown = say_words(self.run, target)
+            return Query(TARGET, vector, unknown)
+        return Query(sample.present[0].value, embed(self.run, sample))
 
     def dataset(self, manifest: Path | str | None = None) -> Dataset:
         """The data of the run, or of another manifest with the same segments."""

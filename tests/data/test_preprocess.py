@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 
 from plait.data.cache import DecodedCache, cache_key
+from plait.data.collate import select
 from plait.data.config import DataConfig
 from plait.data.draws import Draw, all_references
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer, WordConfig
 from plait.errors import UserError
+from plait.model import only_used
 from plait.types import IGNORED, Modality, Sample
 
 WORDS = "what is the colour of shape a b c red blue".split()  # noqa: SIM905
@@ -135,6 +137,26 @@ def test_random_changes_are_each_samples_and_each_epochs_own(image: Path, sounds
         plain.inputs[Modality.IMAGE].values,
         preprocessor_of().batch(samples, training=False).inputs[Modality.IMAGE].values,
     )
+
+
+def test_random_changes_of_one_file_are_known_to_be_of_one_file(image: Path, sounds: list[Path]):
+    samples = [sample("1", image=(image,), audio=sounds[0]), sample("2"), sample("3", image=(image,), audio=sounds[1])]
+    samples.append(sample("4", image=(image,), audio=sounds[0]))
+    preprocessor = preprocessor_of(**AUGMENTED)
+    batch = preprocessor.batch(samples, training=True)
+    picture, sound = batch.inputs[Modality.IMAGE], batch.inputs[Modality.AUDIO]
+    assert picture.sources is not None
+    assert picture.sources.tolist() == [0, 0, 0]
+    assert sound.sources is not None
+    assert sound.sources.tolist() == [0, 1, 0]
+    assert select(batch, [1, 2]).inputs[Modality.AUDIO].sources.tolist() == [1]
+    some = only_used(replace(sound, index=sound.index[2:]))
+    assert some is not None
+    assert some.sources.tolist() == [1, 0]
+    assert batch.to("cpu").inputs[Modality.AUDIO].sources.tolist() == [0, 1, 0]
+    assert batch.inputs[Modality.TEXT].sources is None, "a text is never changed"
+    plain = preprocessor.batch(samples, training=False).inputs[Modality.AUDIO]
+    assert (len(plain.values), plain.sources) == (2, None), "without changes one file is one item"
 
 
 def test_training_draws_a_reference_per_epoch_and_use_takes_the_first():

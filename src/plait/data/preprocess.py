@@ -280,6 +280,7 @@ class Preprocessor:
         if modality is Modality.AUDIO:
             self._add_mels(items, keys)
         values = [items.values[key] for key in keys]
+        sources = _numbers([key[0] for key in keys if isinstance(key, tuple)]) if augmented else None
         if modality is Modality.IMAGE:
             config = self.config.image
             if augmented:
@@ -289,7 +290,7 @@ class Preprocessor:
                 ]
             pixels = torch.stack(values) if values else torch.zeros(0, 3, config.size, config.size, dtype=torch.uint8)
             lengths = torch.ones(len(values), dtype=torch.long)
-            return Items(normalise_images(pixels, config), lengths, collate_index(rows))
+            return Items(normalise_images(pixels, config), lengths, collate_index(rows), sources)
         if augmented:
             values = [
                 spec_augment(value, self.config.audio.augment, draw.generator("augment audio", *items.sources[key]))
@@ -299,7 +300,7 @@ class Preprocessor:
         if modality is Modality.TEXT:
             empty, fill = torch.zeros(1, dtype=torch.long), self.tokenizer.pad_id
         lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
-        return Items(collate_sequences(values, empty, fill), lengths, collate_index(rows))
+        return Items(collate_sequences(values, empty, fill), lengths, collate_index(rows), sources)
 
     def _add_mels(self, items: _Items, keys: Sequence[Hashable]) -> None:
         """The log-mels of all clips that are still waves."""
@@ -313,6 +314,12 @@ class Preprocessor:
     def adds_noise(self) -> bool:
         """Whether training adds noise to waves, so that waves are cached and not log-mels."""
         return self.config.audio.augment.noise > 0
+
+
+def _numbers(paths: Sequence[Path]) -> Tensor:
+    """The same number for the same path."""
+    numbers: dict[Path, int] = {}
+    return torch.tensor([numbers.setdefault(path, len(numbers)) for path in paths], dtype=torch.long)
 
 
 def _placed(error: UserError, sample: Sample, modality: Modality, path: Path) -> UserError:

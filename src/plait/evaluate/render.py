@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from plait.evaluate.metrics import LOSS_SCORES, METRIC_NAMES, build_metrics
 from plait.evaluate.metrics.base import Score
-from plait.evaluate.record import Figures, Summary
+from plait.evaluate.record import Figures, Retrieval, Summary
 from plait.evaluate.statistics import ALONE, CROSS, Figure
 
 WIDTH = 80
@@ -44,6 +44,13 @@ def render(summary: Summary, *, width: int = WIDTH, patterns: bool = True) -> st
     lines = [*_heading(summary, width), "", *align(_split_rows(summary.metrics, notes), width)]
     if patterns and summary.by:
         lines += ["", *align(_pattern_rows(summary.by, notes), width)]
+    if summary.retrieval:
+        lines += [
+            "",
+            *_retrieval_heading(summary.retrieval, width),
+            "",
+            *align(_retrieval_rows(summary.retrieval, notes), width),
+        ]
     for segment, reasons in summary.unscored.items():
         notes += [f"{segment}: {count} not scored, {reason}" for reason, count in reasons.items()]
     notes += summary.notes
@@ -88,6 +95,44 @@ def _pattern_rows(by: Mapping[str, Figures], notes: list[str]) -> list[list[str]
                         re.sub(r"\d+ groups", "few groups", found.note) if "only" in found.note else found.note
                     )
     return rows
+
+
+def _retrieval_heading(found: Sequence[Retrieval], width: int) -> list[str]:
+    sizes = {one.gallery: one.num_entries for one in found}
+    among = ", ".join(f"{side} {size:,}" for side, size in sorted(sizes.items(), key=lambda item: item[0] == "target"))
+    text = f"retrieval among the distinct items of the split ({among}); R@k in %; chance: R@1 and median rank of a random order"
+    return [line.removeprefix("  ") for line in wrap(text, width)]
+
+
+def _retrieval_rows(found: Sequence[Retrieval], notes: list[str]) -> list[list[str]]:
+    rows = [["search", "R@1", "interval", "R@5", "R@10", "median", "interval", "by chance"]]
+    for one in found:
+        recalls, rank = [one.figures[f"recall_at_{k}"] for k in (1, 5, 10)], one.figures["median_rank"]
+        first, *others = (("—" if f.value is None else f"{100 * f.value:.1f}") for f in recalls)
+        chance, by_chance = one.chance["recall_at_1"], one.chance["median_rank"]
+        rows.append(
+            [
+                f"{one.query} → {one.gallery}",
+                first,
+                _bounds(recalls[0], lambda value: f"{100 * value:.1f}"),
+                *others,
+                "—" if rank.value is None else _rank(rank.value),
+                _bounds(rank, _rank),
+                "—" if chance is None else f"{100 * chance:.1f} {by_chance:g}",
+            ]
+        )
+        notes += [f"{one.query} → {one.gallery}: {f.note}" for f in (recalls[0], rank) if f.note]
+    return rows
+
+
+def _rank(value: float) -> str:
+    return f"{round(value, 1):g}" if value < 100 else f"{value:.0f}"
+
+
+def _bounds(found: Figure, form: Callable[[float], str]) -> str:
+    if found.low is None or found.high is None:
+        return "*" if found.note else ""
+    return f"{form(found.low)}–{form(found.high)}" + "*" * bool(found.note)
 
 
 def _short(pattern: str) -> str:
@@ -148,9 +193,15 @@ def align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     return [lines[0], "-" * min(width, max(map(_width, lines))), *lines[1:]]
 
 
+NUMERIC = {
+    *("value", "interval", "n", "constant ", "alone", "marginal", "index"),
+    *("R@1", "R@5", "R@10", "median", "by chance"),
+}
+
+
 def is_number(column: str) -> bool:
     """Whether a column of this name holds numbers."""
-    return column in {"value", "interval", "n", "constant ", "alone", "marginal", "index"} or column.endswith(" ±")
+    return column in NUMERIC or column.endswith(" ±")
 
 
 def _width(text: str) -> int:
