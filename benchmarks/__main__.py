@@ -25,7 +25,7 @@ import torch
 from benchmarks.measure import machine
 from benchmarks.table import lines_of
 
-PARTS = ("training", "decoding", "demo", "preprocess")
+PARTS = ("training", "decoding", "demo", "explain", "preprocess")
 
 
 def measure(part: str, repeats: int) -> dict[str, Any]:
@@ -42,6 +42,10 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
         from benchmarks.demo_model import measure_demo
 
         return measure_demo(repeats=max(2, repeats - 2))
+    if part == "explain":
+        from benchmarks.explaining import measure_explain
+
+        return measure_explain(repeats=repeats)
     from benchmarks.preprocess import measure_pictures, measure_sound
 
     with tempfile.TemporaryDirectory() as folder:

@@ -28,6 +28,7 @@ def lines_of(figures: Mapping[str, Any]) -> Iterator[str]:
         "training": training_lines,
         "decoding": decoding_lines,
         "demo": demo_lines,
+        "explain": explain_lines,
         "preprocess": preprocess_lines,
     }.items():
         if name in figures:
@@ -92,6 +93,22 @@ def demo_lines(part: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"  the first epoch decodes files: {1e3 * part['batch_from_files_seconds']:.1f} ms a batch, "
         f"{part['loader_from_files_to_step']:.1%} of a step, once"
+    )
+
+
+def explain_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """The losses under every subset of the inputs."""
+    yield (
+        f"Explaining, the demo's model: losses of {part['samples']} samples under {part['subsets']} subsets of their inputs, "
+        f"{part['batches']} batches"
+    )
+    yield (
+        f"  encoders once {part['shared_seconds']:.2f} s, encoders for every subset {part['separate_seconds']:.2f} s: "
+        f"{part['ratio']:.2f}x; bits at most {part['largest_difference_bits']:.1e} apart"
+    )
+    yield (
+        f"  the encoders alone, once: {part['encoders_seconds']:.2f} s, {part['encoders_share']:.0%} of the shared way; evaluating "
+        f"one subset, all inputs, {part['one_subset_seconds']:.2f} s"
     )
 
 

@@ -11,19 +11,36 @@ Out: a trained model that can be asked, evaluated and kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from plait.config import GenerateConfig, RunConfig, make_config, read_config
 from plait.data.manifest import Dataset, read_manifest
-from plait.errors import UserError
+from plait.data.splits import known_split
+from plait.errors import UserError, did_you_mean
 from plait.evaluate import Record, evaluate
 from plait.evaluate.answerer import RunAnswerer
-from plait.explain import Explanation, can_plot, explain, plot
+from plait.explain import (
+    Explanation,
+    SampleExplanation,
+    can_plot,
+    explain,
+    explain_sample,
+    find_sample,
+    plot,
+    plot_sample,
+)
+from plait.explain.curves import LIMIT, Curves, curves
+from plait.explain.curves import plot as plot_curves
 from plait.generate import Generated, next_tokens, stream
+from plait.links import TARGET
 from plait.run import Run
+from plait.search import Found, Query, check_links, embed, find, open_index, say_words
 from plait.train import Progress, fit, usable_device
 from plait.types import Modality, Sample
 
@@ -146,6 +163,7 @@ class TrainedModel:
             seed=self.run.config.seed,
             run=self.run.config.model_dump(mode="json"),
             folder=self.run.folder if write else None,
+            linked=self.run if self.run.model.links else None,
             progress=progress,
         )
 
@@ -174,6 +192,144 @@ class TrainedModel:
             if can_plot():
                 plot(found, self.run.folder)
         return found
+
+    def explain_sample(
+        self,
+        id: str,
+        *,
+        split: str | None = None,
+        manifest: Path | str | None = None,
+        batch_size: int | None = None,
+        progress: Any = None,
+        write: bool = True,
+    ) -> SampleExplanation:
+        """Where the model looked for one sample and what it needed; into the run's folder, with a picture, unless `write` is False.
+
+        `split`: where the id is looked for; None = everywhere. A row without a target is explained after the model's own answer.
+        """
+        sample = find_sample(
+            self.rows_with(id, manifest), id, None if split is None else known_split(split, where="--split")
+        )
+        found = explain_sample(
+            self.run, sample, batch_size=batch_size or self.run.config.evaluate.batch_size, progress=progress
+        )
+        if write:
+            found.write(self.run.folder)
+            if can_plot():
+                plot_sample(found, self.run.folder)
+        return found
+
+    def rows_with(self, id: str, manifest: Path | str | None) -> list[Sample]:
+        """The samples among which one is looked for: the run's own, then rows without a target as well."""
+        data = self.run.config.data
+        if manifest is None:
+            samples = self.dataset().samples
+            if data.on_error == "stop" or any(sample.id == id for sample in samples):
+                return samples
+        return read_manifest(
+            Path(manifest or data.manifest),
+            inputs=self.run.modalities,
+            split=data.split,
+            allow_outside=data.allow_outside,
+            on_error=data.on_error,
+            require_targets=False,
+        ).samples
+
+    def curves(
+        self,
+        split: str | None = None,
+        *,
+        limit: int = LIMIT,
+        manifest: Path | str | None = None,
+        batch_size: int | None = None,
+        seed: int | None = None,
+        progress: Any = None,
+        write: bool = True,
+        **options: Any,
+    ) -> Curves:
+        """Scores against growing damage to each modality, on `limit` samples (0: all); written as `explain` writes.
+
+        `options` are those of `GenerateConfig`, as for `evaluate`.
+        """
+        config = self.run.config
+        found = curves(
+            RunAnswerer(self.run, self.options(**options)),
+            self.dataset(manifest).samples,
+            split=split or config.evaluate.split,
+            limit=limit,
+            seed=config.seed if seed is None else seed,
+            batch_size=batch_size or config.evaluate.batch_size,
+            progress=progress,
+        )
+        if write:
+            found.write(self.run.folder)
+            if can_plot():
+                plot_curves(found, self.run.folder)
+        return found
+
+    def embed(
+        self,
+        target: str | None = None,
+        *,
+        text: str | None = None,
+        image: str | Path | Sequence[str | Path] = (),
+        audio: str | Path | None = None,
+    ) -> Float[Tensor, " D"]:
+        """The vector of one side, of length 1: cosines between the sides of a run with links (`train.alignment`) are products."""
+        return self.query(target, text=text, image=image, audio=audio).vector
+
+    def search(
+        self,
+        target: str | None = None,
+        *,
+        manifest: Path | str,
+        text: str | None = None,
+        image: str | Path | Sequence[str | Path] = (),
+        audio: str | Path | None = None,
+        of: str | None = None,
+        top: int = 10,
+        index: Path | str | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> Found:
+        """The items of a manifest most like the words of a target, a text, a picture or a sound; `of`: the side to search.
+
+        Without `of` the words search every modality, and an input every other side. The manifest's vectors are kept in `index`
+        (default: beside the run) and used again while nothing of it changed.
+        """
+        query = self.query(target, text=text, image=image, audio=audio)
+        sides = check_links(self.run).sides
+        if of is not None and of not in sides:
+            raise UserError(f"this model has no {of!r} to search", where="--of", right=did_you_mean(of, sides))
+        size = batch_size or self.run.config.evaluate.batch_size
+        opened = open_index(
+            self.run, Path(manifest), None if index is None else Path(index), batch_size=size, progress=progress
+        )
+        wanted = [of] if of else [side for side in sides if side != query.side]
+        hits = {side: find(opened.galleries[side], query.vector, top) for side in wanted}
+        if not any(hits.values()):
+            right = f"Its rows have: {', '.join(s for s, g in opened.galleries.items() if g.items) or 'nothing'}"
+            raise UserError(f"no row has {' or '.join(wanted)}", where=str(manifest), right=right)
+        return Found(hits, opened, query)
+
+    def query(
+        self,
+        target: str | None = None,
+        *,
+        text: str | None = None,
+        image: str | Path | Sequence[str | Path] = (),
+        audio: str | Path | None = None,
+    ) -> Query:
+        """What is searched for: exactly one of the words of a target, a text, a picture (or several as one), a sound."""
+        check_links(self.run)
+        sample = self.sample(text=text, image=image, audio=audio)
+        if (target is not None) + len(sample.present) != 1:
+            right = "Give the words of a target, or one input: text, image or audio"
+            raise UserError("a search begins with one thing", right=right)
+        if target is not None:
+            vector, unknown = say_words(self.run, target)
+            return Query(TARGET, vector, unknown)
+        return Query(sample.present[0].value, embed(self.run, sample))
 
     def dataset(self, manifest: Path | str | None = None) -> Dataset:
         """The data of the run, or of another manifest with the same segments."""

@@ -24,6 +24,7 @@ from plait.encoders import Encoder
 from plait.errors import UserError, did_you_mean
 from plait.fusion import FUSIONS
 from plait.fusion.cost import Cost, cost
+from plait.links import Links
 from plait.model import Model
 from plait.seeds import derive_seed
 from plait.types import Modality
@@ -78,8 +79,9 @@ def build_model(
             widths = {m: encoder.width for m, encoder in encoders.items()}
             fusion = config.fusion.build(width=config.width, feature_widths=widths, num_blocks=lm.num_blocks)
         ctc = build_ctc(config, tokenizer, encoders)
+        links = build_links(config, tokenizer, encoders)  # last: without it all other parts begin with the same weights
         weights = segment_weights(config, tokenizer)
-        model = Model(encoders=encoders, fusion=fusion, lm=lm, ctc=ctc, segment_weights=weights)
+        model = Model(encoders=encoders, fusion=fusion, lm=lm, ctc=ctc, links=links, segment_weights=weights)
         return Built(model, coverage)
 
 
@@ -112,6 +114,27 @@ def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modalit
         pad_id=tokenizer.pad_id,
         end_id=tokenizer.end_id,
         weight=asked.weight,
+    )
+
+
+def build_links(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modality, Encoder]) -> Links | None:
+    """The links between modalities and target, where the run asks for them."""
+    asked = config.train.alignment
+    if asked is None:
+        return None
+    if asked.segment is not None and asked.segment not in tokenizer.segments:
+        right = did_you_mean(asked.segment, tokenizer.segments)
+        raise UserError(f"no segment {asked.segment!r}", where="train.alignment.segment", right=right)
+    if not encoders:
+        right = "Leave it out, or add an input to data.inputs"
+        raise UserError("there is no input to link with the target", where="train.alignment", right=right)
+    return Links(
+        {m: encoder.width for m, encoder in encoders.items()},
+        width=config.width,
+        segment=None if asked.segment is None else tokenizer.segments.index(asked.segment),
+        end_id=tokenizer.end_id,
+        weight=asked.weight,
+        temperature=asked.temperature,
     )
 
 

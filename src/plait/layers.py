@@ -125,6 +125,18 @@ class Attention(nn.Module):
         read = attend(queries, keys, values, bias=bias, implementation=self.implementation)
         return self.output(read.transpose(1, 2).flatten(2))
 
+    def shares(
+        self,
+        states: Float[Tensor, "B T D"],
+        keys: Float[Tensor, "B H S d"],
+        *,
+        bias: Float[Tensor, "#B #H #T S"] | None = None,
+    ) -> Float[Tensor, "B T S"]:
+        """How each state shares its attention out over the keys, the mean over the heads: what `forward` weighs values by."""
+        queries = self.split(self.query(states))
+        scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)
+        return (scores if bias is None else scores + bias.to(scores.dtype)).softmax(dim=-1).mean(dim=1)
+
 
 def attend(
     queries: Float[Tensor, "B H T d"],

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from plait.ctc import CTC
 from plait.encoders import Encoder
 from plait.fusion import Fusion
+from plait.links import Links
 from plait.lm import Cache, LanguageModel
 from plait.types import IGNORED, Batch, Condition, Features, Items, Modality
 
@@ -47,6 +48,7 @@ class Model(nn.Module):
         fusion: Fusion | None,
         lm: LanguageModel,
         ctc: CTC | None = None,
+        links: Links | None = None,
         segment_weights: Sequence[float] = (),
     ) -> None:
         super().__init__()
@@ -55,6 +57,7 @@ class Model(nn.Module):
         self.fusion = fusion
         self.lm = lm
         self.ctc = ctc
+        self.links = links
         self.segment_weights = tuple(segment_weights)
 
     def encoder(self, modality: Modality) -> Encoder:
@@ -91,10 +94,12 @@ class Model(nn.Module):
         *,
         mask: Bool[Tensor, "B T"] | None = None,
         cache: Cache | None = None,
+        seen: dict[int, Tensor] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """The finished states at the text positions, for the output head; with a `cache`, positions follow those it remembers.
 
-        The blocks run in order; the fusion acts at its places, on the text; a prefix stands before the first position.
+        The blocks run in order; the fusion acts at its places, on the text; a prefix stands before the first position. `seen` is
+        filled with the states that the fusion is given at each place.
         """
         memory = self.lm.empty_cache() if cache is None else cache
         states = self.lm.embed(tokens)
@@ -113,7 +118,10 @@ class Model(nn.Module):
         places = () if fusion is None else fusion.at
         for place in range(len(blocks) + 1):
             if fusion is not None and place in places:
-                text = fusion.fuse(states[:, num_prefix:] if num_prefix else states, condition, place)
+                text = states[:, num_prefix:] if num_prefix else states
+                if seen is not None:
+                    seen[place] = text
+                text = fusion.fuse(text, condition, place)
                 states = torch.cat([states[:, :num_prefix], text], dim=1) if num_prefix else text
             if place < len(blocks):
                 states, memory.blocks[place] = blocks[place](states, memory.blocks[place], steps, remember=remember)
@@ -144,6 +152,8 @@ class Model(nn.Module):
         weights = self.token_weights(batch)[scored]
         total = (losses * weights).sum()
         auxiliary = self.ctc.loss(features[Modality.AUDIO], batch) if self.ctc else total.new_zeros(())
+        if self.links:
+            auxiliary = auxiliary + self.links.loss(features, batch, self.lm.embedding)
         added = None if self.fusion is None else self.fusion.auxiliary()
         if added is not None:
             auxiliary = auxiliary + added * weights.sum()
@@ -186,7 +196,8 @@ def only_used(items: Items) -> Items | None:
     position = torch.full((len(items.values),), -1, dtype=torch.long, device=used.device)
     position[used] = torch.arange(len(used), device=used.device)
     index = torch.where(items.index >= 0, position[items.index.clamp(min=0)], -1)
-    return Items(items.values[used], items.lengths[used], index)
+    sources = None if items.sources is None else items.sources[used]
+    return Items(items.values[used], items.lengths[used], index, sources)
 
 
 def gather(features: Features, index: Int[Tensor, "B K"]) -> Features:

@@ -94,15 +94,18 @@ class Items:
     `values`: text ids `(R, S)` long; pixels `(R, C, Y, X)` float, normalised; log-mel `(R, F, M)` float.
     `lengths`: valid tokens of a text, valid frames of a log-mel, 1 for a picture; `(R,)`.
     `index`: the item that sample b has at place k, −1 for none; `(B, K)`. Several samples may share one item.
+    `sources`: items with the same number are random changes of the same file; None = every item is a file or text of its own.
     """
 
     values: Shaped[Tensor, "R ..."]
     lengths: Int[Tensor, " R"]
     index: Int[Tensor, "B K"]
+    sources: Int[Tensor, " R"] | None = None
 
     def to(self, device: torch.device | str) -> Items:
         """The same items on another device."""
-        return Items(self.values.to(device), self.lengths.to(device), self.index.to(device))
+        sources = None if self.sources is None else self.sources.to(device)
+        return Items(self.values.to(device), self.lengths.to(device), self.index.to(device), sources)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 
 from plait.data.cache import DecodedCache, cache_key
+from plait.data.collate import select
 from plait.data.config import DataConfig
 from plait.data.draws import Draw, all_references
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer, WordConfig
 from plait.errors import UserError
+from plait.model import only_used
 from plait.types import IGNORED, Modality, Sample
 
 WORDS = "what is the colour of shape a b c red blue".split()  # noqa: SIM905
@@ -135,6 +137,26 @@ def test_random_changes_are_each_samples_and_each_epochs_own(image: Path, sounds
         plain.inputs[Modality.IMAGE].values,
         preprocessor_of().batch(samples, training=False).inputs[Modality.IMAGE].values,
     )
+
+
+def test_random_changes_of_one_file_are_known_to_be_of_one_file(image: Path, sounds: list[Path]):
+    samples = [sample("1", image=(image,), audio=sounds[0]), sample("2"), sample("3", image=(image,), audio=sounds[1])]
+    samples.append(sample("4", image=(image,), audio=sounds[0]))
+    preprocessor = preprocessor_of(**AUGMENTED)
+    batch = preprocessor.batch(samples, training=True)
+    picture, sound = batch.inputs[Modality.IMAGE], batch.inputs[Modality.AUDIO]
+    assert picture.sources is not None
+    assert picture.sources.tolist() == [0, 0, 0]
+    assert sound.sources is not None
+    assert sound.sources.tolist() == [0, 1, 0]
+    assert select(batch, [1, 2]).inputs[Modality.AUDIO].sources.tolist() == [1]
+    some = only_used(replace(sound, index=sound.index[2:]))
+    assert some is not None
+    assert some.sources.tolist() == [1, 0]
+    assert batch.to("cpu").inputs[Modality.AUDIO].sources.tolist() == [0, 1, 0]
+    assert batch.inputs[Modality.TEXT].sources is None, "a text is never changed"
+    plain = preprocessor.batch(samples, training=False).inputs[Modality.AUDIO]
+    assert (len(plain.values), plain.sources) == (2, None), "without changes one file is one item"
 
 
 def test_training_draws_a_reference_per_epoch_and_use_takes_the_first():
@@ -270,3 +292,60 @@ def test_a_sample_with_fewer_inputs_loses_only_them(image: Path, sounds: list[Pa
     batch = preprocessor_of().batch([whole, whole.only({Modality.IMAGE}), replace(whole, id="2")], training=False)
     assert batch.inputs[Modality.AUDIO].index.tolist() == [[0], [-1], [0]]
     assert batch.inputs[Modality.IMAGE].index.tolist() == [[0], [0], [0]]
+
+
+class Turned:
+    """A corruption whose effect can be seen: the wave backwards, or the picture's negative."""
+
+    def __init__(self, modality: Modality) -> None:
+        self.modality = modality
+        self.asked: list[tuple[str, int]] = []
+
+    def damaged(self, decoded: torch.Tensor, sample: Sample, place: int) -> torch.Tensor:
+        self.asked.append((sample.id, place))
+        return 255 - decoded if self.modality is Modality.IMAGE else decoded.flip(0)
+
+
+@pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.AUDIO])
+@pytest.mark.parametrize("cache_mb", [0, 64])
+def test_a_corruption_reaches_its_modality_and_never_the_cache(
+    image: Path, sounds: list[Path], modality: Modality, cache_mb: int
+):
+    samples = [sample(str(number), image=(image, image), audio=sounds[0], text="a") for number in range(2)]
+    preprocessor = preprocessor_of(cache_mb=cache_mb)
+    clean = preprocessor_of().batch(samples, training=False)
+    corruption = Turned(modality)
+    for damage in (corruption, None, corruption, None):  # whatever the cache holds by then
+        preprocessor.corruption = damage
+        batch = preprocessor.batch(samples, training=False)
+        for other in INPUTS:
+            one, same = batch.inputs[other], clean.inputs[other]
+            if damage is None or other is not modality:
+                assert torch.equal(one.values, same.values)
+                assert torch.equal(one.index, same.index)
+            else:
+                assert not torch.equal(one.values[:1], same.values)
+    places = [0, 1] if modality is Modality.IMAGE else [0]
+    assert corruption.asked == 2 * [(id, place) for id in ("0", "1") for place in places]
+
+
+def test_damage_is_each_samples_own_though_they_share_a_file(image: Path, sounds: list[Path]):
+    samples = [sample(str(number), image=(image,), audio=sounds[0]) for number in range(3)]
+    preprocessor = preprocessor_of()
+    preprocessor.corruption = Turned(Modality.AUDIO)
+    batch = preprocessor.batch(samples, training=False)
+    assert len(batch.inputs[Modality.AUDIO].values) == 3
+    assert len(batch.inputs[Modality.IMAGE].values) == 1, "what is not damaged is still shared"
+
+
+def test_decoded_once_for_all_levels(sounds: list[Path], monkeypatch: pytest.MonkeyPatch):
+    import plait.data.preprocess as module
+
+    read: list[Path] = []
+    load = module.load_audio
+    monkeypatch.setattr(module, "load_audio", lambda path, config: (read.append(path), load(path, config))[1])
+    preprocessor = preprocessor_of()
+    preprocessor.corruption = Turned(Modality.AUDIO)
+    for _ in range(3):
+        preprocessor.batch([sample(audio=path) for path in sounds], training=False)
+    assert read == sounds

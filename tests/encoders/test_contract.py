@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -140,6 +141,9 @@ def test_num_tokens_is_the_real_count(case: Case) -> None:
     counts = [encoder.num_tokens(*case.size(items, index)) for index in range(len(items.lengths))]
     assert features.mask.sum(1).tolist() == counts
     assert features.values.shape == (len(counts), max(counts), encoder.width)
+    grids = [encoder.grid(*case.size(items, index)) for index in range(len(items.lengths))]
+    assert [math.prod(grid) for grid in grids] == counts
+    assert {len(grid) for grid in grids} == {2 if case.is_picture else 1}
     assert features.mask.dtype == torch.bool
 
 

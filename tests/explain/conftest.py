@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from plait.cli.app import run as command
 from plait.run import Run
 from tiny_data import make_manifest, tiny_tree
 
@@ -59,3 +60,16 @@ def one_modality(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(with_dropout: Path) -> Run:
     """The run with modality dropout, loaded."""
     return Run.load(with_dropout)
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Any:
+    """`shell("explain", folder)` → exit code, standard output, standard error."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = command([str(word) for word in words])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call

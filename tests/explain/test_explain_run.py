@@ -11,25 +11,9 @@ from typing import Any
 import pytest
 
 import plait
-from plait.cli.app import run as command
 from plait.evaluate.statistics import Figure
 from plait.explain import Explanation
 from plait.types import Modality
-
-Found = tuple[int, str, str]
-
-
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> Any:
-    """`shell("explain", folder)` → exit code, standard output, standard error."""
-
-    def call(*words: object) -> Found:
-        capsys.readouterr()
-        code = command([str(word) for word in words])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def own_copy(folder: Path, into: Path) -> Path:

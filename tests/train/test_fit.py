@@ -171,6 +171,18 @@ def test_resume_is_exact_with_loader_workers_and_micro_batches(config, tmp_path,
     assert_same_run(tmp_path / "straight", tmp_path / "crashed")
 
 
+def test_resume_is_exact_with_links_between_the_sides(config, tmp_path):
+    settings = {"micro_batch_size": 5, "steps": 8, "alignment": {"weight": 0.5, "segment": "first"}}
+    fit(config(**settings), tmp_path / "straight")
+    with pytest.raises(Killed):
+        fit(config(**settings), tmp_path / "crashed", progress=At(5, crash))
+    fit(config(**settings), tmp_path / "crashed", resume=True)
+    assert_same_run(tmp_path / "straight", tmp_path / "crashed")
+    weights = load_file(tmp_path / "crashed" / "model.safetensors")
+    assert float(weights["links.log_scale"]) != pytest.approx(-math.log(0.07), abs=1e-6)
+    assert Run.load(tmp_path / "crashed").model.links is not None
+
+
 CHILD = """
 import os, random, signal, sys, threading
 import torch

@@ -24,6 +24,7 @@ from plait.cli.generate import generate
 from plait.cli.init import init
 from plait.cli.lab import lab
 from plait.cli.schema import schema
+from plait.cli.search import search
 from plait.cli.train import train
 from plait.errors import UserError
 
@@ -41,6 +42,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(generate)
+app.command()(search)
 app.command()(fusions)
 app.command()(lab)
 app.command()(schema)

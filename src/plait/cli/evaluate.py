@@ -35,10 +35,12 @@ def evaluate(
     output = Output(as_json)
     use_threads(threads)
     model = load(run, device=device or "cpu")
+    used = named_modalities(inputs)
     with counter("evaluating", to_stderr=True) as count:
-        record = model.evaluate(split, inputs=named_modalities(inputs), manifest=manifest, progress=count)
+        record = model.evaluate(split, inputs=used, manifest=manifest, progress=count)
     output.say(render(record.summary))
-    if inputs is not None and not model.run.config.train.sees_subsets:
+    lacking = used is not None and set(used) < set(model.run.modalities)
+    if lacking and not model.run.config.train.sees_subsets:
         output.say(
             "This model was trained without modality dropout (train.modality_dropout): what it loses without an input shows\n"
             "that it relies on it, not how much the input tells."

@@ -1,13 +1,17 @@
-"""`plait explain`: a run and a split → how many bits each modality brings, and which are not used."""
+"""`plait explain`: a run and a split → how many bits each modality brings, and which are not used; or one sample, drawn."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, use_threads
+
+if TYPE_CHECKING:
+    from plait.api import TrainedModel
 
 
 def explain(
@@ -17,6 +21,20 @@ def explain(
         list[str] | None,
         typer.Option("--fail-if-unused", metavar="NAME", help="Exit code 1 if this modality is not measurably used."),
     ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option("--sample", metavar="ID", help="One sample instead: what it was read from, over the inputs."),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")
+    ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Instead: scores against noise, blur, occlusion, JPEG, missing inputs.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=0, help="Samples for --curves; 0: all; default: 400.", show_default=False),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Samples at a time; default: the run's own.")
     ] = None,
@@ -25,7 +43,10 @@ def explain(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Measure what each modality brings: bits of credit with 95 % intervals, interactions, reliance, and a verdict."""
+    """Measure what each modality brings: bits of credit with 95 % intervals, interactions, reliance, and a verdict.
+
+    With --sample ID: for one sample, where the model looked and which cells, moments and words it needed.
+    """
     from plait.api import load
     from plait.cli.progress import counter
     from plait.errors import UserError, did_you_mean
@@ -33,14 +54,38 @@ def explain(
 
     output = Output(as_json)
     use_threads(threads)
-    model = load(run, device=device or "cpu")
+    if curves or limit is not None:
+        from plait.cli.curves import show_curves
+
+        given = {"--fail-if-unused": fail_if_unused, "--sample": sample}
+        others = [option for option, value in given.items() if value]
+        show_curves(
+            run,
+            split,
+            limit,
+            curves=curves,
+            manifest=manifest,
+            others=others,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+            output=output,
+        )
+        return
     needed = fail_if_unused or []
+    if sample is not None and needed:
+        right = "Leave one of them out: whether a modality is used is asked of a whole split"
+        raise UserError("--sample does not go with --fail-if-unused", right=right)
+    model = load(run, device=device or "cpu")
     for name in needed:
         if name not in model.run.modalities:
             right = did_you_mean(name, model.run.modalities)
             raise UserError(f"this model reads no modality {name!r}", where="--fail-if-unused", right=right)
+    if sample is not None:
+        explain_one(model, sample, split, manifest, batch_size, output)
+        return
     with counter("explaining", to_stderr=True) as count:
-        found = model.explain(split, batch_size=batch_size, seed=seed, progress=count)
+        found = model.explain(split, manifest=manifest, batch_size=batch_size, seed=seed, progress=count)
     output.say(render(found))
     if not can_plot():
         output.say(INSTALL)
@@ -50,3 +95,27 @@ def explain(
         print(f"plait: {name} is not measurably used", file=sys.stderr)
     if unused:
         raise typer.Exit(1)
+
+
+def explain_one(
+    model: TrainedModel,
+    id: str,
+    split: str | None,
+    manifest: Path | None,
+    batch_size: int | None,
+    output: Output,
+) -> None:
+    """One sample: words on screen, numbers and a picture in the run's folder."""
+    from plait.cli.progress import counter
+    from plait.explain import INSTALL, can_plot, render_sample
+    from plait.explain.result import FOLDER
+    from plait.explain.sample_result import file_name
+
+    with counter("hiding", to_stderr=True) as count:
+        found = model.explain_sample(id, split=split, manifest=manifest, batch_size=batch_size, progress=count)
+    output.say(render_sample(found))
+    ending = "png" if can_plot() else "json"
+    output.say(f"{model.run.folder / FOLDER / file_name(id)}.{ending}")
+    if not can_plot():
+        output.say(INSTALL)
+    output.result({"run": str(model.run.folder), **found.to_json()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,6 +87,8 @@ def generate(
     given = named_choices(choices or [], model.run.segments)
     used = named_modalities(inputs)
     model.refuse_unread(used or ())
+    if used is not None and set(used) < set(model.run.modalities) and not model.run.config.train.sees_subsets:
+        print(f"plait: {STRANGE}", file=sys.stderr)
     if manifest is not None:
         assert out is not None
         output.result(answer_manifest(model, manifest, out, given, options, output, used))
@@ -101,6 +104,8 @@ def generate(
         output.say(in_words(generated))
         output.result({**as_row(generated), "inputs": list(sample.present)})
 
+
+STRANGE = "this model was trained without modality dropout (train.modality_dropout): without an input it is lost"
 
 ALONE = {
     "--manifest": ("--text", "--image", "--audio", "--begin", "--top", "--stream"),

@@ -32,6 +32,19 @@ class CTCConfig(Config):
     weight: Annotated[float, Field(gt=0.0)] = 0.3
 
 
+class AlignmentConfig(Config):
+    """Beside the language model's loss, a contrastive loss that links the modalities and the target of a sample.
+
+    `weight`: what a sample's loss (the mean over all pairs, in nats) adds to the sum of its token losses. `temperature`: where the
+    learned one begins; it never falls below 0.01. `segment`: the segment that stands for the target; null = all of it. The wrong
+    answers are the other samples of the micro-batch, with what modality dropout leaves them.
+    """
+
+    weight: Annotated[float, Field(gt=0.0)] = 0.1
+    temperature: Annotated[float, Field(ge=0.01, le=10.0)] = 0.07
+    segment: str | None = None
+
+
 class TrainConfig(Config):
     """How a run is trained.
 
@@ -59,6 +72,7 @@ class TrainConfig(Config):
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     segment_weights: dict[str, Annotated[float, Field(gt=0.0)]] = Field(default_factory=dict)
     ctc: CTCConfig | None = None
+    alignment: AlignmentConfig | None = None
     modality_dropout: Share | dict[Modality, Share] = 0.0
     modality_subsets: Share = 0.0
     modality_dropout_warmup: Annotated[float, Field(ge=0.0)] = 0.0

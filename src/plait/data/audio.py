@@ -1,7 +1,7 @@
 """A sound file becomes a wave, and waves become log-mel spectrograms, the features that Whisper reads.
 
 In: a file (wav, flac, ogg, mp3: known by its content), or waves `(samples,)` at 16 kHz.
-Out: `load_audio` → float wave `(samples,)`, 16 kHz, one channel; `log_mels` → one `(F, M)` per wave; `add_noise`,
+Out: `load_audio` → float wave `(samples,)`, 16 kHz, one channel; `log_mels` → one `(F, M)` per wave; `mixed`, `add_noise`,
 `augment_wave`, `spec_augment`.
 Invariant: the features of a wave do not depend, to the last bit, on the waves beside it: each one is padded,
 transformed and scaled alone, in blocks that stay in the cache, which is also faster than one transform over them all.
@@ -223,12 +223,18 @@ def _reflected(wave: Tensor, width: int) -> Tensor:
     return wave[torch.minimum(index, period - index) if num > 1 else index]
 
 
-def add_noise(wave: Float[Tensor, " samples"], snr_db: float, generator: torch.Generator) -> Float[Tensor, " samples"]:
-    """The wave with white noise, the ratio of their measured powers being `snr_db`; silence stays silence."""
-    noise = torch.randn(wave.shape, generator=generator)
+def mixed(
+    wave: Float[Tensor, " samples"], noise: Float[Tensor, " samples"], snr_db: float
+) -> Float[Tensor, " samples"]:
+    """The wave plus the noise (not silent), scaled so that the ratio of their measured powers is `snr_db`; nothing is clipped."""
     power = wave.double().square().mean()
     scale = (power / noise.double().square().mean() / 10 ** (snr_db / 10)).sqrt()
     return wave + noise * scale.float()
+
+
+def add_noise(wave: Float[Tensor, " samples"], snr_db: float, generator: torch.Generator) -> Float[Tensor, " samples"]:
+    """The wave with white noise, the ratio of their measured powers being `snr_db`; silence stays silence."""
+    return mixed(wave, torch.randn(wave.shape, generator=generator), snr_db)
 
 
 def augment_wave(

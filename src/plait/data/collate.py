@@ -130,4 +130,5 @@ def _select_items(items: Items, rows: Int[Tensor, " rows"]) -> Items:
     values, lengths = items.values[used], items.lengths[used]
     if values.dim() < 4 and len(used):  # a sequence: text or sound
         values = values[:, : int(lengths.max())]
-    return Items(values, lengths, renumbered[index])
+    sources = None if items.sources is None else items.sources[used]
+    return Items(values, lengths, renumbered[index], sources)

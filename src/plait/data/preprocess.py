@@ -2,7 +2,7 @@
 
 In: samples; the run's tokenizer, segments and modalities; for training the seed and the epoch of all random draws.
 Out: `Prepared`: the batch, which of the samples are in it, which were left out and why.
-Invariant: what a sample becomes depends on the sample, the configuration and (seed, epoch) only: not on the samples
+Invariant: what a sample becomes depends on the sample, the configuration, the corruption and (seed, epoch) only: not on the samples
 beside it, nor on the process, nor on what the cache holds.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,6 +29,20 @@ from plait.types import Batch, Items, Modality, Sample
 
 MAX_REMEMBERED_TEXTS = 200_000
 """Texts whose ids are remembered; beyond it each is tokenized whenever it is met (about 10 µs a sentence)."""
+
+
+@runtime_checkable
+class Corruption(Protocol):
+    """Damage done on purpose to what was decoded of one modality, to measure what a model bears.
+
+    `damaged` gives a new tensor of the same shape and type: a wave `(samples,)` or pixels `(3, size, size)`, bytes. It depends on
+    the sample and the place of the item in it, so a file that two samples share is damaged for each in its own way.
+    """
+
+    @property
+    def modality(self) -> Modality: ...
+
+    def damaged(self, decoded: Tensor, sample: Sample, place: int) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -61,14 +76,24 @@ class _Items:
 
 
 class Preprocessor:
-    """Makes batches. `left_out` (by id) and `cut` (ids of samples whose text was cut) hold what `batch` met so far."""
+    """Makes batches. `left_out` (by id) and `cut` (ids of samples whose text was cut) hold what `batch` met so far.
+
+    `corruption` may be set between batches: the cache holds clean values only, so they are decoded once for all of them.
+    """
 
     def __init__(
-        self, config: DataConfig, tokenizer: Tokenizer, segments: Sequence[str], modalities: Sequence[Modality]
+        self,
+        config: DataConfig,
+        tokenizer: Tokenizer,
+        segments: Sequence[str],
+        modalities: Sequence[Modality],
+        *,
+        corruption: Corruption | None = None,
     ) -> None:
         if Modality.VIDEO in modalities:
             raise UserError("video is not read yet", where="data.inputs", right="Take text, image and audio.")
         self.config, self.tokenizer = config, tokenizer
+        self.corruption = corruption
         self.segments = tuple(segments)
         self.modalities = tuple(m for m in Modality if m in modalities)
         self.cache = DecodedCache(config.cache_mb * 2**20)
@@ -179,12 +204,13 @@ class Preprocessor:
         keys: list[Hashable] = []
         for place, path in enumerate(path for path in paths if path is not None):
             # What is changed at random is each sample's own; otherwise one file is one item, whoever has it.
-            key = (path, sample.id, place) if self._is_augmented(modality, draw) else path
+            own = self._is_augmented(modality, draw) or self._is_corrupted(modality)
+            key = (path, sample.id, place) if own else path
             if key not in items.sources:
                 items.sources[key] = (sample, place)
                 try:
                     if modality is Modality.IMAGE:
-                        items.values[key] = self._pixels(path)
+                        items.values[key] = self._damaged(modality, self._pixels(path), sample, place)
                     else:
                         self._sound(path, key, draw, items)
                 except UserError as error:
@@ -209,16 +235,29 @@ class Preprocessor:
         key = cache_key(path, self._image_preparation)
         return self._cached(key, lambda: load_image(path, self.config.image))
 
+    def _is_corrupted(self, modality: Modality) -> bool:
+        return self.corruption is not None and self.corruption.modality is modality
+
+    def _damaged(self, modality: Modality, decoded: Tensor, sample: Sample, place: int) -> Tensor:
+        """What was decoded, with the damage that was asked for; it never goes into the cache."""
+        if self.corruption is None or self.corruption.modality is not modality:
+            return decoded
+        return self.corruption.damaged(decoded, sample, place)
+
+    def wave(self, path: Path) -> Tensor:
+        """A clip as it was recorded, decoded once; not to be changed in place."""
+        key = cache_key(path, "wave " + self._audio_preparation)
+        return self._cached(key, lambda: load_audio(path, self.config.audio))
+
     def _sound(self, path: Path, key: Hashable, draw: Draw, items: _Items) -> None:
-        """A clip's log-mel if it is at hand, otherwise its wave, to become one; with noise, a new one every epoch."""
-        if draw.training and self.adds_noise:
-            wave = self._cached(
-                cache_key(path, "wave " + self._audio_preparation), lambda: load_audio(path, self.config.audio)
-            )
-            items.waves[key] = (
-                augment_wave(wave, self.config.audio.augment, draw.generator("noise", *items.sources[key])),
-                None,
-            )
+        """A clip's log-mel if it is at hand, otherwise its wave, to become one; with noise or damage, from the wave each time."""
+        noisy = draw.training and self.adds_noise
+        if noisy or self._is_corrupted(Modality.AUDIO):
+            wave = self._damaged(Modality.AUDIO, self.wave(path), *items.sources[key])
+            if noisy:
+                generator = draw.generator("noise", *items.sources[key])
+                wave = augment_wave(wave, self.config.audio.augment, generator)
+            items.waves[key] = (wave, None)
             return
         place = cache_key(path, "log-mel " + self._audio_preparation)
         mel = self.cache.get(place)
@@ -241,6 +280,7 @@ class Preprocessor:
         if modality is Modality.AUDIO:
             self._add_mels(items, keys)
         values = [items.values[key] for key in keys]
+        sources = _numbers([key[0] for key in keys if isinstance(key, tuple)]) if augmented else None
         if modality is Modality.IMAGE:
             config = self.config.image
             if augmented:
@@ -250,7 +290,7 @@ class Preprocessor:
                 ]
             pixels = torch.stack(values) if values else torch.zeros(0, 3, config.size, config.size, dtype=torch.uint8)
             lengths = torch.ones(len(values), dtype=torch.long)
-            return Items(normalise_images(pixels, config), lengths, collate_index(rows))
+            return Items(normalise_images(pixels, config), lengths, collate_index(rows), sources)
         if augmented:
             values = [
                 spec_augment(value, self.config.audio.augment, draw.generator("augment audio", *items.sources[key]))
@@ -260,7 +300,7 @@ class Preprocessor:
         if modality is Modality.TEXT:
             empty, fill = torch.zeros(1, dtype=torch.long), self.tokenizer.pad_id
         lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
-        return Items(collate_sequences(values, empty, fill), lengths, collate_index(rows))
+        return Items(collate_sequences(values, empty, fill), lengths, collate_index(rows), sources)
 
     def _add_mels(self, items: _Items, keys: Sequence[Hashable]) -> None:
         """The log-mels of all clips that are still waves."""
@@ -274,6 +314,12 @@ class Preprocessor:
     def adds_noise(self) -> bool:
         """Whether training adds noise to waves, so that waves are cached and not log-mels."""
         return self.config.audio.augment.noise > 0
+
+
+def _numbers(paths: Sequence[Path]) -> Tensor:
+    """The same number for the same path."""
+    numbers: dict[Path, int] = {}
+    return torch.tensor([numbers.setdefault(path, len(numbers)) for path in paths], dtype=torch.long)
 
 
 def _placed(error: UserError, sample: Sample, modality: Modality, path: Path) -> UserError:

@@ -32,6 +32,10 @@ class Encoder(nn.Module, ABC):
     def num_tokens(self, *size: int) -> int:
         """How many tokens an item gives: a picture of `(rows, columns)`, a sound of `(frames,)`, a text of `(tokens,)`."""
 
+    def grid(self, *size: int) -> tuple[int, ...]:
+        """How the tokens of an item lie in it: `(rows, columns)` of places, row by row, where it is so; otherwise one row."""
+        return (self.num_tokens(*size),)
+
 
 def length_mask(lengths: Int[Tensor, " R"], size: int) -> Bool[Tensor, "R size"]:
     """True at the first `lengths[r]` of `size` places of item r."""

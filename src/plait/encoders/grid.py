@@ -8,6 +8,7 @@ because whatever reads the tokens reads them as a set.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from itertools import count
@@ -59,10 +60,13 @@ class GridEncoder(Encoder):
         tokens = self.norm(self.projection(grid.flatten(2).transpose(1, 2)))
         return place(tokens, rows=grid.shape[2], columns=grid.shape[3], scale=self.place_scale)
 
+    def grid(self, *size: int) -> tuple[int, ...]:
+        """Rows and columns of the grid of a picture of `(rows, columns)` pixels."""
+        return tuple(self.trunk.grid_side(side) for side in enlarged_size(size, self._smallest_side))
+
     def num_tokens(self, *size: int) -> int:
-        """Places of the grid of a picture of `(rows, columns)` pixels."""
-        rows, columns = enlarged_size(size, self._smallest_side)
-        return self.trunk.grid_side(rows) * self.trunk.grid_side(columns)
+        """Places of that grid."""
+        return math.prod(self.grid(*size))
 
 
 def enlarged_size(size: tuple[int, ...], smallest_side: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ Invariant: the grid has at least 4 × 4 patches; a picture is scaled (bilinear) 
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -67,10 +68,13 @@ class ViT(Encoder):
             values = block(values, features.mask)
         return Features(self.norm(values), features.mask)
 
+    def grid(self, *size: int) -> tuple[int, ...]:
+        """Rows and columns of patches of a picture of `(rows, columns)` pixels."""
+        return tuple(self._num_patches(side) for side in size)
+
     def num_tokens(self, *size: int) -> int:
-        """Patches of a picture of `(rows, columns)` pixels."""
-        rows, columns = (self._num_patches(side) for side in size)
-        return rows * columns
+        """All of them."""
+        return math.prod(self.grid(*size))
 
     def whole_patches(self, pixels: Float[Tensor, "R C Y X"]) -> Float[Tensor, "R C rows columns"]:
         """The pictures scaled to a whole number of patches, at least 4 × 4."""

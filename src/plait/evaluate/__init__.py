@@ -2,7 +2,7 @@
 
 from plait.config.evaluate import EvaluateConfig
 from plait.evaluate.metrics import LOSS_NAMES, METRIC_NAMES, SegmentLoss
-from plait.evaluate.record import Record, Row, SegmentRow, Summary, read_record, record_path, write_record
+from plait.evaluate.record import Record, Retrieval, Row, SegmentRow, Summary, read_record, record_path, write_record
 from plait.evaluate.render import render
 from plait.evaluate.run import Answerer, evaluate
 from plait.evaluate.score import Output, evaluate_outputs
@@ -18,6 +18,7 @@ __all__ = [
     "Figure",
     "Output",
     "Record",
+    "Retrieval",
     "Row",
     "SegmentLoss",
     "SegmentRow",

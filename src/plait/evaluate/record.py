@@ -6,7 +6,8 @@ Invariant: each file is written under another name, synced and renamed, so a cra
 be scored is null with a reason in words, never 0 and never NaN.
 
 Columns: `id`, `split`, `inputs`, `tags`, `groups`, `seconds`; for each segment `SEGMENT.references`, `.output`, `.bits`,
-`.num_tokens`, `.log_probability`, `.unscored` (metric → reason) and one column per metric, `SEGMENT.METRIC`.
+`.num_tokens`, `.log_probability`, `.unscored` (metric → reason) and one column per metric, `SEGMENT.METRIC`; of a run with links
+`rank.SIDE.SIDE`, the rank of the right entry when the one side searches for the other.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ class SegmentRow:
 
 @dataclass(frozen=True)
 class Row:
-    """One evaluated sample. `inputs` are those that the model was given; `seconds` its share of its batch's generation."""
+    """One evaluated sample. `inputs` are those that the model was given; `seconds` its share of its batch's generation.
+
+    `ranks`: `QUERY.GALLERY` → the rank of the best right entry, None where the sample lacks one of the two.
+    """
 
     id: str
     split: str
@@ -58,6 +62,23 @@ class Row:
     groups: Mapping[str, str]
     segments: Mapping[str, SegmentRow]
     seconds: float | None = None
+    ranks: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How well one side finds another among `num_entries` distinct items: the figures, and beside each what chance gives."""
+
+    query: str
+    gallery: str
+    num_entries: int
+    figures: Mapping[str, Figure]
+    chance: Mapping[str, float | None]
+
+    @property
+    def pair(self) -> str:
+        """`QUERY.GALLERY`."""
+        return f"{self.query}.{self.gallery}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +87,7 @@ class Summary:
 
     `metrics`: segment → metric → figure. `by`: the same for the samples of one tag (`pattern=spoken`) or of two
     (`pattern=spoken,sentence=unheard`). `definitions`: what each metric counts. `unscored`: segment → reason → number of samples.
-    `inputs`: the modalities to which the evaluation was restricted, None for all.
+    `inputs`: the modalities to which the evaluation was restricted, None for all. `retrieval`: of a run with links, each direction.
     """
 
     split: str
@@ -81,6 +102,7 @@ class Summary:
     unscored: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
+    retrieval: tuple[Retrieval, ...] = ()
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -99,15 +121,19 @@ class Summary:
         fields["by"] = {pattern: _figures(figures) for pattern, figures in fields["by"].items()}
         fields["inputs"] = None if fields["inputs"] is None else tuple(fields["inputs"])
         fields["notes"] = tuple(fields["notes"])
+        fields["retrieval"] = tuple(
+            Retrieval(**{**one, "figures": {name: _one_figure(value) for name, value in one["figures"].items()}})
+            for one in fields.get("retrieval", ())
+        )
         return cls(**fields)
 
 
 def _figures(data: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Figure]]:
-    def one(value: Mapping[str, Any]) -> Figure:
-        constant = value["constant"] and Constant(**value["constant"])
-        return Figure(**{**value, "constant": constant})
+    return {segment: {name: _one_figure(v) for name, v in metrics.items()} for segment, metrics in data.items()}
 
-    return {segment: {name: one(value) for name, value in metrics.items()} for segment, metrics in data.items()}
+
+def _one_figure(value: Mapping[str, Any]) -> Figure:
+    return Figure(**{**value, "constant": value["constant"] and Constant(**value["constant"])})
 
 
 @dataclass(frozen=True)
@@ -164,8 +190,8 @@ def read_record(path: Path | str) -> Record:
             right="Evaluate the run again",
         )
     summary = Summary.from_json(data)
-    names = _columns(summary)
-    return Record(tuple(_read_row(values, names) for values in table.to_pylist()), summary)
+    names, pairs = _columns(summary), [one.pair for one in summary.retrieval]
+    return Record(tuple(_read_row(values, names, pairs) for values in table.to_pylist()), summary)
 
 
 def _columns(summary: Summary) -> dict[str, tuple[str, ...]]:
@@ -201,10 +227,12 @@ def _table(record: Record) -> Any:
         columns[f"{segment}.unscored"] = column([list(p.unscored.items()) for p in parts], words)
         for name in names:
             columns[f"{segment}.{name}"] = column([p.scores.get(name) for p in parts], pa.float64())
+    for one in record.summary.retrieval:
+        columns[f"rank.{one.pair}"] = column([row.ranks.get(one.pair) for row in rows], pa.float64())
     return pa.table(columns)
 
 
-def _read_row(values: Mapping[str, Any], names: Mapping[str, tuple[str, ...]]) -> Row:
+def _read_row(values: Mapping[str, Any], names: Mapping[str, tuple[str, ...]], pairs: Sequence[str]) -> Row:
     segments = {
         segment: SegmentRow(
             references=tuple(values[f"{segment}.references"]),
@@ -225,6 +253,7 @@ def _read_row(values: Mapping[str, Any], names: Mapping[str, tuple[str, ...]]) -
         groups=dict(values["groups"]),
         segments=segments,
         seconds=values["seconds"],
+        ranks={pair: values[f"rank.{pair}"] for pair in pairs},
     )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from plait.evaluate.metrics import LOSS_SCORES, METRIC_NAMES, build_metrics
 from plait.evaluate.metrics.base import Score
-from plait.evaluate.record import Figures, Summary
+from plait.evaluate.record import Figures, Retrieval, Summary
 from plait.evaluate.statistics import ALONE, CROSS, Figure
 
 WIDTH = 80
@@ -29,9 +29,10 @@ _TITLES = {
     "bits_per_character": "bits/character",
     "perplexity": "perplexity",
 }
-_SCORES: dict[str, Score] = {
+SCORES: dict[str, Score] = {
     score.name: score for score in (*build_metrics(METRIC_NAMES, normalisation="folded", references=[]), *LOSS_SCORES)
 }
+"""By name; what is shown does not depend on the references."""
 
 
 def render(summary: Summary, *, width: int = WIDTH, patterns: bool = True) -> str:
@@ -43,6 +44,13 @@ def render(summary: Summary, *, width: int = WIDTH, patterns: bool = True) -> st
     lines = [*_heading(summary, width), "", *align(_split_rows(summary.metrics, notes), width)]
     if patterns and summary.by:
         lines += ["", *align(_pattern_rows(summary.by, notes), width)]
+    if summary.retrieval:
+        lines += [
+            "",
+            *_retrieval_heading(summary.retrieval, width),
+            "",
+            *align(_retrieval_rows(summary.retrieval, notes), width),
+        ]
     for segment, reasons in summary.unscored.items():
         notes += [f"{segment}: {count} not scored, {reason}" for reason, count in reasons.items()]
     notes += summary.notes
@@ -66,8 +74,8 @@ def _split_rows(figures: Figures, notes: list[str]) -> list[list[str]]:
     for segment, metrics in figures.items():
         for name, found in metrics.items():
             constant = found.constant
-            said = "" if constant is None else f"{_value(_SCORES[name], constant.value)} “{constant.text}”"
-            rows.append([segment, _title(name), *_numbers(name, found), said])
+            said = "" if constant is None else f"{_value(SCORES[name], constant.value)} “{constant.text}”"
+            rows.append([segment, title(name), *_numbers(name, found), said])
             if found.note:
                 notes.append(f"{segment} {_TITLES[name]}: {found.note}")
     return rows
@@ -79,8 +87,8 @@ def _pattern_rows(by: Mapping[str, Figures], notes: list[str]) -> list[list[str]
         shown = _short(pattern)
         for segment, metrics in figures.items():
             for name, found in list(metrics.items())[:1]:
-                constant = "" if found.constant is None else _value(_SCORES[name], found.constant.value)
-                rows.append([shown, f"{segment} {_title(name)}", *_numbers(name, found), constant])
+                constant = "" if found.constant is None else _value(SCORES[name], found.constant.value)
+                rows.append([shown, f"{segment} {title(name)}", *_numbers(name, found), constant])
                 shown = ""
                 if found.note:
                     notes.append(
@@ -89,23 +97,62 @@ def _pattern_rows(by: Mapping[str, Figures], notes: list[str]) -> list[list[str]
     return rows
 
 
+def _retrieval_heading(found: Sequence[Retrieval], width: int) -> list[str]:
+    sizes = {one.gallery: one.num_entries for one in found}
+    among = ", ".join(f"{side} {size:,}" for side, size in sorted(sizes.items(), key=lambda item: item[0] == "target"))
+    text = f"retrieval among the distinct items of the split ({among}); R@k in %; chance: R@1 and median rank of a random order"
+    return [line.removeprefix("  ") for line in wrap(text, width)]
+
+
+def _retrieval_rows(found: Sequence[Retrieval], notes: list[str]) -> list[list[str]]:
+    rows = [["search", "R@1", "interval", "R@5", "R@10", "median", "interval", "by chance"]]
+    for one in found:
+        recalls, rank = [one.figures[f"recall_at_{k}"] for k in (1, 5, 10)], one.figures["median_rank"]
+        first, *others = (("—" if f.value is None else f"{100 * f.value:.1f}") for f in recalls)
+        chance, by_chance = one.chance["recall_at_1"], one.chance["median_rank"]
+        rows.append(
+            [
+                f"{one.query} → {one.gallery}",
+                first,
+                _bounds(recalls[0], lambda value: f"{100 * value:.1f}"),
+                *others,
+                "—" if rank.value is None else _rank(rank.value),
+                _bounds(rank, _rank),
+                "—" if chance is None else f"{100 * chance:.1f} {by_chance:g}",
+            ]
+        )
+        notes += [f"{one.query} → {one.gallery}: {f.note}" for f in (recalls[0], rank) if f.note]
+    return rows
+
+
+def _rank(value: float) -> str:
+    return f"{round(value, 1):g}" if value < 100 else f"{value:.0f}"
+
+
+def _bounds(found: Figure, form: Callable[[float], str]) -> str:
+    if found.low is None or found.high is None:
+        return "*" if found.note else ""
+    return f"{form(found.low)}–{form(found.high)}" + "*" * bool(found.note)
+
+
 def _short(pattern: str) -> str:
     """`spoken, unheard` for a pair of tags: their names stand in the rows of the single ones."""
     parts = re.split(r",(?=[^,=]+=)", pattern)
     return pattern if len(parts) == 1 else ", ".join(part.partition("=")[2] for part in parts)
 
 
-def _title(name: str) -> str:
-    return f"{_TITLES[name]} {'↑' if _SCORES[name].higher_is_better else '↓'}"
+def title(name: str) -> str:
+    """The metric's name with an arrow to where it is better."""
+    return f"{_TITLES[name]} {'↑' if SCORES[name].higher_is_better else '↓'}"
 
 
 def _numbers(name: str, found: Figure) -> list[str]:
-    score, star = _SCORES[name], "*" if found.note else ""
+    score, star = SCORES[name], "*" if found.note else ""
     if found.low is None or found.high is None:
         return [_value(score, found.value), star, f"{found.n:,}"]
     return [
         _value(score, found.value),
-        f"{_number(score, found.low)} – {_number(score, found.high)}{star}",
+        f"{score_number(score, found.low)} – {score_number(score, found.high)}{star}",
         f"{found.n:,}",
     ]
 
@@ -113,10 +160,11 @@ def _numbers(name: str, found: Figure) -> list[str]:
 def _value(score: Score, value: float | None) -> str:
     if value is None:
         return "—"
-    return _number(score, value) + (" %" if score.percent else "")
+    return score_number(score, value) + (" %" if score.percent else "")
 
 
-def _number(score: Score, value: float | None) -> str:
+def score_number(score: Score, value: float | None) -> str:
+    """The value as it is shown, without the per cent sign."""
     if value is None:
         return "—"
     if score.percent:
@@ -126,11 +174,10 @@ def _number(score: Score, value: float | None) -> str:
 
 def align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Columns parted by two spaces; numbers to the right; the last and then the widest column of words are cut until it fits."""
-    numeric = {"value", "interval", "n", "constant ", "alone", "marginal", "index"}
     widths = [max(_width(row[k]) for row in rows) for k in range(len(rows[0]))]
     minimum = [4] * len(widths)
     while sum(widths) + 2 * (len(widths) - 1) > width:
-        cuttable = [k for k, name in enumerate(rows[0]) if name not in numeric and widths[k] > minimum[k]]
+        cuttable = [k for k, name in enumerate(rows[0]) if not is_number(name) and widths[k] > minimum[k]]
         if not cuttable:
             break
         last = len(widths) - 1
@@ -140,10 +187,21 @@ def align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     def cell(text: str, k: int) -> str:
         text = _cut(text, widths[k])
         padding = " " * (widths[k] - _width(text))
-        return padding + text if rows[0][k] in numeric else text + padding
+        return padding + text if is_number(rows[0][k]) else text + padding
 
     lines = ["  ".join(cell(text, k) for k, text in enumerate(row)) for row in rows]
     return [lines[0], "-" * min(width, max(map(_width, lines))), *lines[1:]]
+
+
+NUMERIC = {
+    *("value", "interval", "n", "constant ", "alone", "marginal", "index"),
+    *("R@1", "R@5", "R@10", "median", "by chance"),
+}
+
+
+def is_number(column: str) -> bool:
+    """Whether a column of this name holds numbers."""
+    return column in NUMERIC or column.endswith(" ±")
 
 
 def _width(text: str) -> int:

@@ -20,7 +20,10 @@ from plait.errors import UserError
 from plait.evaluate.choice import metrics_for
 from plait.evaluate.metrics import SegmentLoss
 from plait.evaluate.record import Record, record_path, write_record
+from plait.evaluate.retrieval import retrieval, with_retrieval
 from plait.evaluate.score import Output, evaluate_outputs, segments_of
+from plait.evaluate.statistics import Bootstrap
+from plait.run import Run
 from plait.types import Batch, Reference, Sample
 
 Losses = Mapping[str, tuple[float, float]]
@@ -127,12 +130,13 @@ def evaluate(
     seed: int = 0,
     run: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    linked: Run | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Record:
     """Evaluate a model on the samples of `config.split` among `samples`; with `folder` the record is written into it.
 
     Nothing is generated where no metric looks at texts (next words without inputs). `train_targets`: those of the samples of the
-    split `train`, unless given.
+    split `train`, unless given. `linked`: the run that was trained with links, whose sides then search for each other.
     """
     config = config.model_copy(update={"split": known_split(config.split, where="evaluate.split")})
     chosen = split_of(samples, config.split)
@@ -156,17 +160,21 @@ def evaluate(
         seed=seed,
         run=run,
     )
+    if linked is not None:
+        bootstrap = Bootstrap(config.num_resamples, config.confidence, seed)
+        found = retrieval(linked, chosen, bootstrap=bootstrap, batch_size=config.batch_size, progress=progress)
+        record = with_retrieval(record, found)
     if folder is not None:
         write_record(record, record_path(folder, config.split, config.inputs))
     return record
 
 
-def split_of(samples: Sequence[Sample], split: str) -> list[Sample]:
+def split_of(samples: Sequence[Sample], split: str, *, where: str = "evaluate.split") -> list[Sample]:
     """The samples of a split, at least one."""
     chosen = [sample for sample in samples if sample.split == split]
     if not chosen:
         counts = Counter(sample.split for sample in samples)
         there = ", ".join(f"{name}: {count} rows" for name, count in counts.items()) or "no rows at all"
         right = f"There are {there}"
-        raise UserError(f"no row in split {split!r}", where="evaluate.split", right=right)
+        raise UserError(f"no row in split {split!r}", where=where, right=right)
     return chosen

@@ -87,15 +87,31 @@ def evaluate_outputs(
     chosen = metrics_for(config, samples, segments)
     if all(output is None for output in outputs) and config.metrics is None:
         chosen = dict.fromkeys(segments, ())
-    scored = {
-        segment: [
-            *_score_texts(segment, chosen[segment], samples, outputs, config, train_targets, seed),
-            *_score_losses(segment, samples, losses),
-        ]
-        for segment in segments
-    }
+    scored = score_segments(
+        samples, outputs, losses, metrics=chosen, config=config, train_targets=train_targets, seed=seed
+    )
     rows = _rows(samples, outputs, losses, seconds, scored)
     return Record(rows, _summarise(samples, scored, config, seed, run or {}))
+
+
+def score_segments(
+    samples: Sequence[Sample],
+    outputs: Sequence[Output | None],
+    losses: Sequence[Mapping[str, SegmentLoss] | None],
+    *,
+    metrics: Mapping[str, Sequence[str]],
+    config: EvaluateConfig,
+    train_targets: Sequence[Sequence[Reference]] = (),
+    seed: int = 0,
+) -> dict[str, list[Scored]]:
+    """Each segment's scores, sample by sample: the metrics of its text in their order, then those of the loss."""
+    return {
+        segment: [
+            *_score_texts(segment, names, samples, outputs, config, train_targets, seed),
+            *_score_losses(segment, samples, losses),
+        ]
+        for segment, names in metrics.items()
+    }
 
 
 def segments_of(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -229,7 +245,7 @@ def _summarise(
 ) -> Summary:
     bootstrap = Bootstrap(config.num_resamples, config.confidence, seed)
     groupings = Groupings.of(samples)
-    patterns, notes = _patterns(samples, config.by)
+    patterns, notes = patterns_of(samples, config.by)
 
     def figures(mask: Bool[np.ndarray, " n"]) -> dict[str, dict[str, Figure]]:
         return {
@@ -281,10 +297,10 @@ def _figure(scored: Scored, groupings: Groupings, mask: Bool[np.ndarray, " n"], 
     return replace(own, constant=Constant(scored.constant_text, other.value, other.low, other.high, other.note))
 
 
-def _patterns(
-    samples: Sequence[Sample], by: Sequence[str] | None
+def patterns_of(
+    samples: Sequence[Sample], by: Sequence[str] | None, *, pairs: bool = True
 ) -> tuple[dict[str, Bool[np.ndarray, " n"]], tuple[str, ...]]:
-    """The samples of each value of each tag, and of each pair of values of two tags, by name; and what was left out."""
+    """The samples of each value of each tag, with `pairs` of each pair of values of two tags, by name; and what was left out."""
     tags = [{**sample.tags, INPUTS: "+".join(sample.present) or "none"} for sample in samples]
     known = list(dict.fromkeys(name for sample in samples for name in sample.tags))
     if by is None:
@@ -307,7 +323,7 @@ def _patterns(
             f"{name}={value}": np.asarray([tag.get(name) == value for tag in tags], dtype=bool) for value in values
         }
     patterns = {pattern: mask for of_tag in masks.values() for pattern, mask in of_tag.items()}
-    for first, second in combinations(masks.values(), 2):
+    for first, second in combinations(masks.values(), 2) if pairs else ():
         for (a, mask_a), (b, mask_b) in ((x, y) for x in first.items() for y in second.items()):
             if (mask_a & mask_b).any():
                 patterns[f"{a},{b}"] = mask_a & mask_b

@@ -1,7 +1,8 @@
 """What a model loses on each target under every subset of its modalities.
 
 In: a run, samples, and the temperatures at which losses are wanted.
-Out: `SubsetLosses`: bits per sample, subset, temperature and segment; and the temperatures that fit a split best.
+Out: `SubsetLosses`: bits per sample, subset, temperature and segment, each modality's credit per position of the target; and
+the temperatures that fit a split best.
 Invariant: each encoder runs once per batch, whatever the number of subsets; a sample under the subset S is the sample under S
 without what it lacks, number for number, so a modality that a sample lacks changes nothing in it.
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -26,6 +27,8 @@ from plait.data.collate import SegmentTokens, collate_targets
 from plait.data.draws import all_references
 from plait.data.loader import Loader
 from plait.data.preprocess import Preprocessor
+from plait.explain.credit import shapley
+from plait.explain.positions import Positions
 from plait.generate import END, Draft, Writer, write
 from plait.model import Model
 from plait.run import Run
@@ -51,12 +54,16 @@ class SubsetLosses:
 
     `bits`: context → `(n, subsets, K, G)`, K temperatures, G segments; NaN where the sample has no such target, could not be
     read, or was not asked for (`own` has no first segment). `num_tokens` `(n, G)`: tokens of the target, its end included.
-    `present` `(n, M)`: the modalities that each sample has.
+    `present` `(n, M)`: the modalities that each sample has. Where positions were asked for: `tokens_at` `(n, P)`, the tokens at
+    each, and `credits_at`: context → `(n, M, P)`, each modality's credit at the first temperature in bits of the sample. Credits
+    and not losses: they are a sum over the subsets, so memory does not grow with 2^M.
     """
 
     bits: Mapping[Context, Float[np.ndarray, "n subsets K G"]]
     num_tokens: Float[np.ndarray, "n G"]
     present: Bool[np.ndarray, "n M"]
+    tokens_at: Float[np.ndarray, "n P"] | None = None
+    credits_at: Mapping[Context, Float[np.ndarray, "n M P"]] = field(default_factory=dict)
 
     @property
     def held(self) -> Int[np.ndarray, " n"]:
@@ -77,11 +84,13 @@ def subset_losses(
     *,
     batch_size: int,
     only_complete: bool = False,
+    positions: Positions | None = None,
     progress: Progress = lambda _: None,
 ) -> SubsetLosses:
     """The losses of the samples at `temperatures` (per subset K of them), for each of the contexts that have any.
 
-    `only_complete`: each sample with all that it has and no other subset; the other columns stay NaN.
+    `only_complete`: each sample with all that it has and no other subset; the other columns stay NaN. `positions`: credits for
+    each of them as well.
     """
     modalities, num_segments = run.modalities, len(run.segments)
     num_subsets = 1 << len(modalities)
@@ -91,65 +100,109 @@ def subset_losses(
     loader = Loader(
         expanded, preprocessor, batch_size=batch_size, seed=0, training=False, workers=run.config.data.workers
     )
-    sums: dict[Context, np.ndarray] = {
-        c: np.zeros((len(samples), num_subsets, t.shape[1], num_segments)) for c, t in temperatures.items()
-    }
-    num_tokens, counts = (np.zeros((len(samples), num_segments)) for _ in range(2))
+    wanted = positions or Positions.whole(num_segments)
+    sums = Sums.empty(len(samples), len(modalities), {c: t.shape[1] for c, t in temperatures.items()}, wanted)
     present = np.zeros((len(samples), len(modalities)), dtype=bool)
     for numbers, batch in loader.indexed_batches():
         where = np.asarray([places[number] for number in numbers])
-        scored = (batch.targets != IGNORED).numpy()
-        tokens = np.stack([(scored & (batch.segments.numpy() == g)).sum(axis=1) for g in range(num_segments)], axis=1)
-        np.add.at(num_tokens, where, tokens)
-        np.add.at(counts, where, tokens > 0)
+        sums.count(where, batch)
         has = np.stack([(batch.inputs[m].index >= 0).any(dim=1).numpy() for m in modalities], axis=1)
         present[where] = has
         held = (has * (1 << np.arange(len(modalities)))).sum(axis=1)
         batch = batch.to(device)
         features = run.model.encode(batch.inputs, len(batch))
+        first: dict[Context, np.ndarray] = {
+            c: np.zeros((len(batch), num_subsets, wanted.offsets[-1])) for c in temperatures
+        }
         for subset in range(num_subsets):
             rows = np.flatnonzero(held == subset if only_complete else held & subset == subset)
             if len(rows):
-                asked = Asked(run, batch, features, subset, torch.as_tensor(rows, device=device))
-                for context, wanted in temperatures.items():
-                    bits = asked.bits(context, wanted[subset])
-                    np.add.at(sums[context][:, subset], where[rows], bits.cpu().numpy())
+                asked = Asked(run, batch, features, subset, torch.as_tensor(rows, device=device), wanted)
+                for context, tried in temperatures.items():
+                    bits = asked.bits(context, tried[subset]).cpu().numpy()
+                    np.add.at(sums.bits[context][:, subset], where[rows], wanted.by_segment(bits))
+                    first[context][rows, subset] = bits[:, 0]
+        if positions is not None and not only_complete:
+            sums.share(where, held, first)
         progress(len(batch))
-    return _averaged(sums, num_tokens, counts, present, only_complete)
+    losses = sums.averaged(present, only_complete)
+    return losses if positions is not None else replace(losses, tokens_at=None, credits_at={})
 
 
-def _averaged(
-    sums: Mapping[Context, np.ndarray],
-    num_tokens: np.ndarray,
-    counts: np.ndarray,
-    present: np.ndarray,
-    only_complete: bool,
-) -> SubsetLosses:
-    """Means over references; under each subset what was measured under the part of it that the sample has."""
-    mean = np.divide(num_tokens, counts, out=np.zeros_like(num_tokens), where=counts > 0)
-    losses = SubsetLosses({}, mean, present)
-    bits: dict[Context, np.ndarray] = {}
-    for context, total in sums.items():
-        num_subsets, missing = total.shape[1], np.where(counts > 0, counts, np.nan)
-        held = losses.held[:, None] & np.arange(num_subsets)
-        found = np.take_along_axis(total, held[:, :, None, None], axis=1) / missing[:, None, None, :]
-        if only_complete:
-            found[:, :-1] = np.nan
-        if context == "own":
-            found[..., 0] = np.nan
-        bits[context] = found
-    return SubsetLosses(bits, mean, present)
+@dataclass(frozen=True)
+class Sums:
+    """What is added up batch by batch, per sample over its references."""
+
+    positions: Positions
+    bits: Mapping[Context, Float[np.ndarray, "n subsets K G"]]
+    credits_at: Mapping[Context, Float[np.ndarray, "n M P"]]
+    tokens_at: Float[np.ndarray, "n P"]
+    counts: Float[np.ndarray, "n G"]
+
+    @classmethod
+    def empty(cls, n: int, num_modalities: int, num_temperatures: Mapping[Context, int], positions: Positions) -> Sums:
+        """Nothing yet."""
+        num_segments, num_positions = len(positions.num_apart), positions.offsets[-1]
+        return cls(
+            positions,
+            {c: np.zeros((n, 1 << num_modalities, k, num_segments)) for c, k in num_temperatures.items()},
+            {c: np.zeros((n, num_modalities, num_positions)) for c in num_temperatures},
+            np.zeros((n, num_positions)),
+            np.zeros((n, num_segments)),
+        )
+
+    def count(self, where: Int[np.ndarray, " B"], batch: Batch) -> None:
+        """The tokens of a batch's targets."""
+        scored = torch.where(batch.targets != IGNORED, batch.segments, -1)
+        numbers = self.positions.of(scored).numpy()
+        tokens = np.stack([(numbers == p).sum(axis=1) for p in range(self.positions.offsets[-1])], axis=1)
+        np.add.at(self.tokens_at, where, tokens)
+        np.add.at(self.counts, where, self.positions.by_segment(tokens) > 0)
+
+    def share(
+        self,
+        where: Int[np.ndarray, " B"],
+        held: Int[np.ndarray, " B"],
+        bits: Mapping[Context, Float[np.ndarray, "B subsets P"]],
+    ) -> None:
+        """Each modality's credit at each position: a weighted sum over the subsets, in which the loss without inputs cancels."""
+        for context, table in bits.items():
+            num_subsets = table.shape[1]
+            under = np.take_along_axis(table, (held[:, None] & np.arange(num_subsets))[:, :, None], axis=1)
+            np.add.at(self.credits_at[context], where, np.einsum("bsp,sm->bmp", -under, shapley(np.eye(num_subsets))))
+
+    def averaged(self, present: Bool[np.ndarray, "n M"], only_complete: bool) -> SubsetLosses:
+        """Means over references; under each subset what was measured under the part of it that the sample has."""
+        of_segment = np.repeat(np.arange(self.counts.shape[1]), np.diff(self.positions.offsets))
+        counts_at = self.counts[:, of_segment]
+        tokens_at = np.divide(self.tokens_at, counts_at, out=np.zeros_like(self.tokens_at), where=counts_at > 0)
+        losses = SubsetLosses({}, self.positions.by_segment(tokens_at), present)
+        missing = np.where(self.counts > 0, self.counts, np.nan)
+        bits: dict[Context, np.ndarray] = {}
+        for context, total in self.bits.items():
+            held = losses.held[:, None] & np.arange(total.shape[1])
+            found = np.take_along_axis(total, held[:, :, None, None], axis=1) / missing[:, None, None, :]
+            if only_complete:
+                found[:, :-1] = np.nan
+            if context == "own":
+                found[..., 0] = np.nan
+            bits[context] = found
+        credits_at: dict[Context, np.ndarray] = {
+            c: found / missing[:, None, of_segment] for c, found in self.credits_at.items()
+        }
+        return SubsetLosses(bits, losses.num_tokens, present, tokens_at, credits_at)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Some rows of a batch with one subset of their inputs: what the model loses on them."""
+    """Some rows of a batch with one subset of their inputs: what the model loses on them, at each of `positions`."""
 
     run: Run
     batch: Batch
     features: Mapping[Modality, Features]
     subset: int
     rows: Int[Tensor, " rows"]
+    positions: Positions
 
     @cached_property
     def condition(self) -> Condition:
@@ -159,19 +212,19 @@ class Asked:
             {m: select(f, self.rows) if m in given else absent(f, self.rows) for m, f in self.features.items()}
         )
 
-    def bits(self, context: Context, temperatures: Float[np.ndarray, " K"]) -> Float[Tensor, "rows K G"]:
-        """Summed bits of each segment at each temperature; after its own words segment 0 has none."""
-        num_segments, condition = len(self.run.segments), self.condition
+    def bits(self, context: Context, temperatures: Float[np.ndarray, " K"]) -> Float[Tensor, "rows K P"]:
+        """Summed bits of each position at each temperature; after its own words segment 0 has none."""
+        condition, of, number = self.condition, self.positions.of, self.positions.offsets[-1]
         tokens, targets, segments = (t[self.rows] for t in (self.batch.tokens, self.batch.targets, self.batch.segments))
         if context == "true":
             hidden = self.run.model.hidden(tokens, condition)
-            return segment_bits(self.run.model, hidden, targets, segments, temperatures, num_segments)
+            return segment_bits(self.run.model, hidden, targets, of(segments), temperatures, number)
         written = self.written(condition)
-        total = torch.zeros(len(self.rows), len(temperatures), num_segments, dtype=torch.float64, device=tokens.device)
-        for place in range(1, num_segments):
+        total = torch.zeros(len(self.rows), len(temperatures), number, dtype=torch.float64, device=tokens.device)
+        for place in range(1, len(self.run.segments)):
             new = self.after(written, targets, segments, place)
             hidden = self.run.model.hidden(new.tokens, condition)
-            total += segment_bits(self.run.model, hidden, new.targets, new.segments, temperatures, num_segments)
+            total += segment_bits(self.run.model, hidden, new.targets, of(new.segments), temperatures, number)
         return total
 
     def written(self, condition: Condition) -> list[list[list[int]]]:
@@ -227,7 +280,7 @@ def segment_bits(
     temperatures: Float[np.ndarray, " K"],
     num_segments: int,
 ) -> Float[Tensor, "B K G"]:
-    """−log2 p of the targets summed within each segment, with the logits divided by each temperature."""
+    """−log2 p of the targets summed within each segment (or position), with the logits divided by each temperature."""
     scored = targets != IGNORED
     logits, right = model.lm.logits(hidden[scored]).float(), targets[scored]
     row = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[scored]

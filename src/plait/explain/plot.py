@@ -1,4 +1,4 @@
-"""The explanation as a picture: bars with intervals, one panel per segment.
+"""The explanation as a picture: for each segment bars with intervals, and below them the credits token by token.
 
 In: an `Explanation`.
 Out: `RUN/explain/SPLIT.png`; nothing where matplotlib is not installed.
@@ -8,7 +8,9 @@ Invariant: the file is whole or not there; no display is needed.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from plait.evaluate.statistics import Figure
 from plait.explain.result import FOLDER, Explanation, SegmentResult
@@ -28,24 +30,60 @@ def plot(found: Explanation, run: Path) -> Path:
     from matplotlib.figure import Figure as Canvas
 
     panels = [segment for segment in found.segments if bars(segment)]
-    canvas = Canvas(figsize=(3.2 * max(1, len(panels)), 3.2), layout="constrained")
+    rows = 2 if any(segment.positions for segment in panels) else 1
+    canvas = Canvas(figsize=(3.8 * max(1, len(panels)), 3.2 * rows), layout="constrained")
     FigureCanvasAgg(canvas)
     for place, segment in enumerate(panels):
-        axes = canvas.add_subplot(1, len(panels), place + 1)
-        for name, figure in bars(segment).items():
-            value = figure.value or 0.0
-            low, high = figure.low, figure.high
-            error = None if low is None or high is None else [[max(0.0, value - low)], [max(0.0, high - value)]]
-            axes.bar(name, value, yerr=error, capsize=4, color="#4878a8")
+        axes = canvas.add_subplot(rows, len(panels), place + 1)
+        for number, (name, figure) in enumerate(bars(segment).items()):
+            axes.bar(name, figure.value or 0.0, yerr=errors([figure]), capsize=4, color=f"C{number}")
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_title(segment.title)
         if place == 0:
             axes.set_ylabel("bits per token" if found.kind == "credit" else "reliance (bits per token)")
+        if segment.positions:
+            draw_positions(canvas.add_subplot(rows, len(panels), len(panels) + place + 1), segment)
     path = run / FOLDER / f"{found.split}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         canvas.savefig(part, format="png", dpi=150)
     return path
+
+
+def draw_positions(axes: Any, segment: SegmentResult) -> None:
+    """Each modality's credit at each token of the segment, as points with intervals; the end of the segment stands last."""
+    names = [one.position for one in segment.positions]
+    modalities = list(segment.credits)
+    for number, name in enumerate(modalities):
+        shown = [
+            (place + 0.14 * (number - (len(modalities) - 1) / 2), one.credits[name])
+            for place, one in enumerate(segment.positions)
+            if one.credits[name].value is not None
+        ]
+        places, figures = [place for place, _ in shown], [figure for _, figure in shown]
+        values = [figure.value or 0.0 for figure in figures]
+        axes.errorbar(
+            places,
+            values,
+            yerr=errors(figures),
+            fmt="o-" if len(names) > 3 else "o",
+            markersize=3,
+            linewidth=1,
+            label=name,
+        )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(range(len(names)), names, fontsize=7)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_xlabel(f"token of {segment.title}")
+    axes.set_ylabel("bits")
+    axes.legend(fontsize=7)
+
+
+def errors(figures: Sequence[Figure]) -> list[list[float]]:
+    """How far the bounds lie below and above the values; 0 where there is no interval."""
+    below = [0.0 if f.low is None else max(0.0, (f.value or 0.0) - f.low) for f in figures]
+    above = [0.0 if f.high is None else max(0.0, f.high - (f.value or 0.0)) for f in figures]
+    return [below, above]
 
 
 def bars(segment: SegmentResult) -> dict[str, Figure]:

@@ -1,7 +1,8 @@
 """An explanation as text that fits 80 columns.
 
 In: an `Explanation`.
-Out: aligned plain text: what each modality brings, interactions, losses, reliance; then the verdicts and the notes.
+Out: aligned plain text: what each modality brings, also by the samples' tags, interactions, losses, reliance; then the verdicts
+and the notes.
 Invariant: no line of a table is wider than `width`; a star marks what a note explains.
 """
 
@@ -22,6 +23,7 @@ def render(found: Explanation, *, width: int = WIDTH) -> str:
     notes: list[str] = []
     tables = [
         credit_rows(found, notes),
+        pattern_rows(found, notes),
         interaction_rows(found, notes),
         loss_rows(found, notes),
         reliance_rows(found, notes),
@@ -72,6 +74,31 @@ def credit_rows(found: Explanation, notes: list[str]) -> list[list[str]]:
         if segment.together is not None and len(segment.credits) > 1:
             rows.append([title, "all together", *numbers(segment.together, f"{segment.title} all", notes), "", ""])
     return rows
+
+
+def pattern_rows(found: Explanation, notes: list[str]) -> list[list[str]]:
+    """The credits (or reliance) of each tag's values, one column per modality."""
+    rows = [["segment", "samples", *(f"{m} ±" for m in found.modalities), "n"]]
+    for segment in found.segments:
+        title = segment.title
+        for pattern, one in segment.by.items():
+            cells = [half_width(one.credits[m], f"{segment.title} {pattern} {m}", notes) for m in found.modalities]
+            rows.append([title, pattern, *cells, f"{one.num_samples:,}"])
+            title = ""
+    if len(rows) > 1:
+        what = "credit" if found.kind == "credit" else "reliance"
+        notes.append(f"by samples: {what} ± half of its interval")
+    return rows
+
+
+def half_width(found: Figure, what: str, notes: list[str]) -> str:
+    """`0.81 ±0.03`."""
+    if found.value is None:
+        return "—"
+    if found.low is None or found.high is None:
+        notes += [f"{what}: {found.note}"] if found.note else []
+        return f"{number(found.value)}*" if found.note else number(found.value)
+    return f"{number(found.value)} ±{number((found.high - found.low) / 2)}"
 
 
 def interaction_rows(found: Explanation, notes: list[str]) -> list[list[str]]:

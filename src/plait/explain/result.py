@@ -55,6 +55,29 @@ class Interaction:
 
 
 @dataclass(frozen=True)
+class PositionCredit:
+    """Each modality's credit at one position of the target, over the samples that have a token there.
+
+    `position`: 1 for the segment's first token, `9+` for the ninth and all later ones together, `end`. Over the positions, credit ×
+    `num_tokens` adds up to the segment's.
+    """
+
+    position: str
+    num_samples: int
+    num_tokens: float
+    credits: Mapping[str, Figure]
+
+
+@dataclass(frozen=True)
+class PatternCredit:
+    """Each modality's credit (or reliance, where there is no credit) among the samples of one tag's value."""
+
+    num_samples: int
+    num_tokens: float
+    credits: Mapping[str, Figure]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What was found about one modality and one segment, as a word and as a sentence.
 
@@ -73,6 +96,7 @@ class SegmentResult:
 
     `losses`: subset → bits per token (`no_input` for none). `constant`: the best constant answer, whatever the input.
     `together`: v(all). `reliance`: how much the loss grows when a modality's inputs are shuffled across samples.
+    `positions`: the credits token by token. `by`: the credits by the samples' tags (`pattern=spoken`).
     A model trained without modality dropout has only the loss with all inputs, and reliance.
     """
 
@@ -86,6 +110,8 @@ class SegmentResult:
     credits: Mapping[str, ModalityCredit] = field(default_factory=dict)
     interactions: tuple[Interaction, ...] = ()
     reliance: Mapping[str, Figure] = field(default_factory=dict)
+    positions: tuple[PositionCredit, ...] = ()
+    by: Mapping[str, PatternCredit] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
 
     @property

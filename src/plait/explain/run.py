@@ -8,20 +8,17 @@ temperature per subset has been fitted on the tuning split; of any other model o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from plait.data.preprocess import Preprocessor
 from plait.data.splits import known_split
 from plait.errors import UserError
-from plait.evaluate.metrics.base import divide
 from plait.evaluate.run import split_of
-from plait.evaluate.statistics import Bootstrap, Figure, Groupings, figure
-from plait.explain import credit
-from plait.explain.baseline import ConstantAnswer
+from plait.evaluate.score import patterns_of
+from plait.evaluate.statistics import Bootstrap, Groupings
 from plait.explain.losses import (
     GRID,
     Context,
@@ -32,8 +29,10 @@ from plait.explain.losses import (
     subset_losses,
     subset_name,
 )
+from plait.explain.positions import MAX_APART, MIN_SAMPLES, Positions
 from plait.explain.reliance import shuffled
-from plait.explain.result import Explanation, Interaction, ModalityCredit, SegmentResult
+from plait.explain.result import Explanation, SegmentResult
+from plait.explain.tables import Tables
 from plait.explain.verdict import verdicts
 from plait.run import Run
 from plait.types import Sample
@@ -60,7 +59,7 @@ def explain(
             "this model reads no inputs, so there is nothing to explain", right="Give a run with data.inputs"
         )
     split = known_split(split, where="--split")
-    chosen, tuning = split_of(samples, split), [s for s in samples if s.split == "tune"]
+    chosen, tuning = split_of(samples, split, where="--split"), [s for s in samples if s.split == "tune"]
     dropped = chances(run)
     has_credit = any(dropped.values())
     passes = [*([tuning] if has_credit else []), *[chosen] * (1 + len(modalities))]
@@ -72,10 +71,26 @@ def explain(
     if has_credit:
         notes += [f"{m} {NEVER_DROPPED}" for m, chance in dropped.items() if not chance]
         temperatures = fitted(run, tuning, contexts, batch_size, count, notes)
+    positions = positions_of(run, chosen) if has_credit else None
     losses = subset_losses(
-        run, chosen, temperatures, batch_size=batch_size, only_complete=not has_credit, progress=count
+        run,
+        chosen,
+        temperatures,
+        batch_size=batch_size,
+        only_complete=not has_credit,
+        positions=positions,
+        progress=count,
     )
-    tables = Tables(run, chosen, losses, Groupings.of(chosen), Bootstrap(run.config.evaluate.num_resamples, 0.95, seed))
+    patterns, untold = patterns_of(chosen, run.config.evaluate.by, pairs=False)
+    tables = Tables(
+        run,
+        chosen,
+        losses,
+        Groupings.of(chosen),
+        Bootstrap(run.config.evaluate.num_resamples, 0.95, seed),
+        patterns,
+        positions or Positions.whole(len(run.segments)),
+    )
     reliance = {}
     for modality in modalities:
         strange, equal = shuffled(chosen, modality, seed=seed)
@@ -108,8 +123,23 @@ def explain(
             if has_credit
         },
         tuple(replace(s, verdicts=verdicts(s, modalities, losses.present)) for s in segments),
-        (*kind_notes(run, has_credit), *notes, *left_out(losses)),
+        (*kind_notes(run, has_credit), *notes, *untold, *pooled(segments), *left_out(losses)),
     )
+
+
+def positions_of(run: Run, samples: Sequence[Sample]) -> Positions:
+    """The positions that enough of the samples have; a sample with several references counts with its longest."""
+    encode = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities).encode
+    texts = [[[r[name] for r in s.references if name in r] for s in samples] for name in run.segments]
+    return Positions.choose([[max(len(encode(text)) for text in of) for of in all_of if of] for all_of in texts])
+
+
+def pooled(segments: Sequence[SegmentResult]) -> list[str]:
+    """Which positions are not looked at apart."""
+    told = {s.segment: one.position for s in segments for one in s.positions if one.position.endswith("+")}
+    shown = ", ".join(f"{position} of {name}" for name, position in told.items())
+    why = f"later than {MAX_APART}, or fewer than {MIN_SAMPLES} samples have them"
+    return [f"target positions that are taken together: {shown} ({why})"] if told else []
 
 
 def chances(run: Run) -> dict[str, float]:
@@ -168,120 +198,3 @@ class Counter:
         self.done += more
         if self.tell is not None:
             self.tell(self.done, self.total)
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The losses of a split, and how figures are made of them."""
-
-    run: Run
-    samples: Sequence[Sample]
-    losses: SubsetLosses
-    groupings: Groupings
-    bootstrap: Bootstrap
-
-    def mean(
-        self, values: Float[np.ndarray, " n"], per: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
-    ) -> Figure:
-        """Σ values / Σ per over the given samples, with the interval that resamples their groups."""
-        keep = np.flatnonzero(rows)
-        if not len(keep):
-            return Figure(None, None, None, 0, note="no sample of this split has it")
-        return figure(
-            np.stack([values[keep], per[keep]], axis=1),
-            lambda sums: divide(sums[:, 0], sums[:, 1]),
-            self.groupings.among(keep),
-            bootstrap=self.bootstrap,
-            undefined="no target tokens",
-        )
-
-    def segment(
-        self,
-        number: int,
-        context: Context,
-        reliance: Mapping[str, Float[np.ndarray, "n G"]],
-        train: Sequence[Sample],
-        has_credit: bool,
-    ) -> SegmentResult:
-        """All that is known of one segment in one context."""
-        modalities = self.run.modalities
-        bits = self.losses.bits[context][..., number]  # (n, subsets, K): fitted temperature, 1
-        tokens = self.losses.num_tokens[:, number]
-        rows = np.isfinite(bits[:, -1, 0]) & (tokens > 0)
-        result = SegmentResult(self.run.segments[number], context, int(rows.sum()), float(tokens[rows].sum()), {})
-        if not rows.any():
-            return result
-        shown = range(bits.shape[1]) if has_credit else [bits.shape[1] - 1]
-        result = replace(
-            result,
-            losses={subset_name(s, modalities): self.mean(bits[:, s, 0], tokens, rows) for s in shown},
-        )
-        if context == "true":
-            grown = {name: bits_shuffled[:, number] - bits[:, -1, 1] for name, bits_shuffled in reliance.items()}
-            result = replace(
-                result,
-                constant=self.constant(number, train, tokens, rows),
-                reliance={
-                    m.value: self.mean(grown[m.value], tokens, rows & self.losses.present[:, k])
-                    for k, m in enumerate(modalities)
-                },
-            )
-        return replace(result, **self.credits(bits[..., 0], tokens, rows)) if has_credit else result
-
-    def credits(
-        self, bits: Float[np.ndarray, "n subsets"], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
-    ) -> dict[str, object]:
-        """v(all), each modality's credit, and all interactions."""
-        modalities, present = self.run.modalities, self.losses.present
-        values = credit.usable_information(bits)
-        shares = credit.shapley(values)
-        return {
-            "together": self.mean(values[:, -1], tokens, rows),
-            "credits": {
-                m.value: ModalityCredit(
-                    self.mean(shares[:, k], tokens, rows),
-                    self.mean(credit.alone(values, k), tokens, rows),
-                    self.mean(credit.marginal(values, k), tokens, rows),
-                    self.mean(shares[:, k], tokens, rows & present[:, k]),
-                    self.mean(shares[:, k], np.ones(len(shares)), rows),
-                )
-                for k, m in enumerate(modalities)
-            },
-            "interactions": tuple(
-                self.interaction(values, members, tokens, rows) for members in credit.all_orders(len(modalities))
-            ),
-        }
-
-    def interaction(
-        self,
-        values: Float[np.ndarray, "n subsets"],
-        members: tuple[int, ...],
-        tokens: Float[np.ndarray, " n"],
-        rows: Bool[np.ndarray, " n"],
-    ) -> Interaction:
-        """One interaction, over the samples that have all its members."""
-        names = tuple(self.run.modalities[k].value for k in members)
-        both = rows & credit.together(self.losses.present, members)
-        if not both.any():
-            return Interaction(names, None, None, "not identifiable: they never occur together in a sample")
-        index = self.mean(credit.interaction_index(values, members), tokens, both)
-        pair = None
-        if len(members) == 2:
-            pair = self.mean(credit.pair_interaction(values, *members), tokens, both)
-        return Interaction(names, pair, index)
-
-    def constant(
-        self, number: int, train: Sequence[Sample], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
-    ) -> Figure | None:
-        """The best constant answer on the same samples; None without training targets."""
-        name, tokenizer = self.run.segments[number], self.run.tokenizer
-        encode = Preprocessor(self.run.config.data, tokenizer, self.run.segments, self.run.modalities).encode
-        texts = [encode(r[name]) for s in train for r in s.references if name in r]
-        if not texts:
-            return None
-        answer = ConstantAnswer(texts, vocabulary_size=tokenizer.size)
-        bits = np.zeros(len(self.samples))
-        for row in np.flatnonzero(rows).tolist():
-            found = [answer.bits(encode(r[name])) for r in self.samples[row].references if name in r]
-            bits[row] = sum(found) / len(found)
-        return self.mean(bits, tokens, rows)

@@ -31,6 +31,9 @@ class Mean(nn.Module):
         mean = (tokens.values * weights).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True)
         return {"vector": mean}
 
+    def shares(self, states: Float[Tensor, "B T D"], tokens: Features) -> None:
+        """None: every real token counts alike, which tells nothing."""
+
     def read(self, states: Float[Tensor, "B T D"], prepared: Mapping[str, Tensor]) -> Float[Tensor, "B 1 D"]:
         """The same vector for every position."""
         return prepared["vector"]
@@ -50,6 +53,12 @@ class Pool(nn.Module):
         question = self.question.to(tokens.values.dtype).expand(len(tokens.values), 1, -1)
         return {"vector": self.attention(question, *self.attention.keys(tokens.values), bias=bias)}
 
+    def shares(self, states: Float[Tensor, "B T D"], tokens: Features) -> Float[Tensor, "B 1 L"]:
+        """How the learned query shares its attention out, the same for every position."""
+        question = self.question.to(tokens.values.dtype).expand(len(tokens.values), 1, -1)
+        keys, _ = self.attention.keys(tokens.values)
+        return self.attention.shares(question, keys, bias=attention_bias(tokens.mask[:, None, None, :]))
+
     def read(self, states: Float[Tensor, "B T D"], prepared: Mapping[str, Tensor]) -> Float[Tensor, "B 1 D"]:
         """The same vector for every position."""
         return prepared["vector"]
@@ -67,6 +76,11 @@ class Attend(nn.Module):
         """Keys and values, once per sample."""
         keys, values = self.attention.keys(tokens.values)
         return {"keys": keys, "values": values, "bias": attention_bias(tokens.mask[:, None, None, :])}
+
+    def shares(self, states: Float[Tensor, "B T D"], tokens: Features) -> Float[Tensor, "B T L"]:
+        """How each position shares its attention out."""
+        keys, _ = self.attention.keys(tokens.values)
+        return self.attention.shares(self.norm(states), keys, bias=attention_bias(tokens.mask[:, None, None, :]))
 
     def read(self, states: Float[Tensor, "B T D"], prepared: Mapping[str, Tensor]) -> Float[Tensor, "B T D"]:
         """What each position reads."""
@@ -109,6 +123,13 @@ class Alignments(nn.Module):
     def read(self, states: Float[Tensor, "B T D"], condition: Condition) -> list[Float[Tensor, "B T D"]]:
         """c_m(t) of every modality, in the order of `Modality`."""
         return [self.read_one(modality, states, condition) for modality in self.modalities]
+
+    def shares(
+        self, states: Float[Tensor, "B T D"], tokens: Mapping[Modality, Features]
+    ) -> dict[Modality, Float[Tensor, "B _ _"]]:
+        """How each position shares its attention out over each modality's tokens; nothing where all count alike."""
+        found = {m: self.alignment(m).shares(states, tokens[m]) for m in self.modalities}
+        return {m: shares for m, shares in found.items() if shares is not None}
 
     def read_one(
         self, modality: Modality, states: Float[Tensor, "B T D"], condition: Condition

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
 from plait.layers import Attention, attention_bias
 from plait.types import Condition, Features, Modality
 
@@ -62,6 +62,14 @@ class AttentionFusion(Fusion):
         """Keys and values of these tokens."""
         keys, values = self.attention.keys(tokens.values)
         return Condition({"keys": keys, "values": values, "bias": attention_bias(tokens.mask[:, None, None, :])})
+
+    def attended(
+        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+    ) -> Attended | str:
+        """Where each position looked among the tokens of all modalities."""
+        had = self.condition(features).values
+        shares = self.attention.shares(self.norm(states[self.at[0]]), had["keys"], bias=had["bias"])
+        return Attended.parted(shares, self.tokens(features))
 
     def fuse(self, states: Float[Tensor, "B T D"], condition: Condition, place: int) -> Float[Tensor, "B T D"]:
         """What each position reads, added to it."""

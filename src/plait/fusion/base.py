@@ -9,6 +9,7 @@ softmax and no product is ever empty, and nothing depends on values behind a mas
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -63,6 +64,28 @@ class OwnAlignmentOptions(FusionOptions):
         return data
 
 
+@dataclass(frozen=True)
+class Attended:
+    """Where the text positions looked: shares of attention, the mean over heads (and places, and layers).
+
+    `shares`: modality → `(B, T, L)`, or `(B, 1, L)` where every position looks alike. `joint`: the tokens of all modalities
+    compete, so that all shares of a position sum to one together with `elsewhere` `(B, T)`, what went to tokens of no input
+    (shared ones, latents); otherwise each modality's sum to one. Of a modality that a sample lacks, the first token is the
+    absent one.
+    """
+
+    shares: Mapping[Modality, Float[Tensor, "B T L"]]
+    joint: bool
+    elsewhere: Float[Tensor, "B T"] | None = None
+
+    @classmethod
+    def parted(cls, shares: Float[Tensor, "B T S"], tokens: Mapping[Modality, Features]) -> Attended:
+        """Shares over the joined tokens of all modalities, and perhaps more behind them, told apart."""
+        lengths = [part.values.shape[1] for part in tokens.values()]
+        parts = shares.split([*lengths, shares.shape[-1] - sum(lengths)], dim=-1)
+        return cls(dict(zip(tokens, parts, strict=False)), True, parts[-1].sum(dim=-1))
+
+
 class Fusion(nn.Module):
     """The base of every fusion: it owns all its parameters and knows no language model.
 
@@ -75,6 +98,12 @@ class Fusion(nn.Module):
     def condition(self, features: Mapping[Modality, Features]) -> Condition:
         """What is computed once per sample."""
         raise NotImplementedError
+
+    def attended(
+        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+    ) -> Attended | str:
+        """Where the text positions looked, given the states at each place; or in words why this fusion cannot tell."""
+        return "it does not tell where it looks"
 
     def auxiliary(self) -> Tensor | None:
         """What training adds to the mean loss of a token, of the last call; None for most kinds."""

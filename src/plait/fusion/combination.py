@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.fusion.align import AlignKind, Alignments
-from plait.fusion.base import Fusion, FusionOptions, ModalityTokens, Place, resolve_place
+from plait.fusion.base import Attended, Fusion, FusionOptions, ModalityTokens, Place, resolve_place
 from plait.types import Condition, Features, Modality
 
 
@@ -53,6 +53,13 @@ class Combination(Fusion):
         if self.plain:
             return self.textbook(states, aligned)
         return states + self.update(states, aligned)
+
+    def attended(
+        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+    ) -> Attended | str:
+        """Where each position looked within each modality."""
+        shares = self.alignments.shares(states[self.at[0]], self.tokens(features))
+        return Attended(shares, False) if shares else "align: mean reads every token alike"
 
     def update(self, states: Float[Tensor, "B T D"], aligned: list[Float[Tensor, "B T D"]]) -> Float[Tensor, "B T D"]:
         """What is added to the text state."""

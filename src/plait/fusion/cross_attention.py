@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from plait.errors import UserError
 from plait.fusion.attention import join
-from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
 from plait.layers import Attention, FeedForward, attention_bias
 from plait.types import Condition, Features, Modality
 
@@ -91,6 +91,20 @@ class CrossAttention(Fusion):
         for place in self.at:
             values[f"keys.{place}"], values[f"values.{place}"] = self.block(place).attention.keys(tokens.values)
         return Condition(values)
+
+    def attended(
+        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+    ) -> Attended | str:
+        """Where each position looked, the mean over the places weighed by how far their gates are open."""
+        had = self.condition(features).values
+        gates = torch.stack([torch.tanh(self.block(place).attention_gate).abs() for place in self.at])
+        weights = gates / gates.sum() if bool(gates.sum() > 0) else torch.full_like(gates, 1 / len(gates))
+        total = torch.zeros(())
+        for weight, place in zip(weights, self.at, strict=True):
+            block = self.block(place)
+            normed = block.attention_norm(states[place])
+            total = total + weight * block.attention.shares(normed, had[f"keys.{place}"], bias=had["bias"])
+        return Attended.parted(total, self.tokens(features))
 
     def fuse(self, states: Float[Tensor, "B T D"], condition: Condition, place: int) -> Float[Tensor, "B T D"]:
         """The gated block of this place."""

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
 from plait.layers import Attention, attention_bias
 from plait.types import Condition, Features, Modality
 
@@ -71,6 +71,20 @@ class Late(Fusion):
             values[f"bias.{modality}"] = attention_bias(tokens.mask[:, None, None, :])
             has.append(features[modality].mask.any(dim=1))
         return Condition(values, branches=torch.stack(has, dim=1).float())
+
+    def attended(
+        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+    ) -> Attended | str:
+        """Where each position of each branch looked within its modality."""
+        had = self.condition(features).values
+        by_branch = states[self.at[0]].unflatten(0, (-1, len(self.tokens.modalities) + 1))
+        shares = {
+            m: self.attention(m).shares(
+                self.norms[m.value](by_branch[:, number]), had[f"keys.{m}"], bias=had[f"bias.{m}"]
+            )
+            for number, m in enumerate(self.tokens.modalities, 1)
+        }
+        return Attended(shares, False)
 
     def fuse(self, states: Float[Tensor, "Bn T D"], condition: Condition, place: int) -> Float[Tensor, "Bn T D"]:
         """Every branch reads its own modality."""

@@ -15,7 +15,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from plait.fusion.attention import join
-from plait.fusion.base import Fusion, ModalityTokens, OwnAlignmentOptions
+from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions
 from plait.layers import Linear
 from plait.types import Condition, Features, Modality
 
@@ -54,6 +54,12 @@ class Prefix(Fusion):
         """The prefix and its mask."""
         tokens = join(self.tokens(features))
         return Condition(prefix=Features(self.project(F.gelu(tokens.values)), tokens.mask))
+
+    def attended(
+        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+    ) -> Attended | str:
+        """A prefix has no attention of its own."""
+        return "a prefix has no attention of its own: the language model reads it like words"
 
     def fuse(self, states: Float[Tensor, "B T D"], condition: Condition, place: int) -> Float[Tensor, "B T D"]:
         """Never called: there is no place."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.fusion.attention import join
-from plait.fusion.base import ModalityTokens
+from plait.fusion.base import Attended, ModalityTokens
 from plait.fusion.prefix import Prefix, PrefixConfig
 from plait.layers import Attention, FeedForward, attention_bias
 from plait.types import Condition, Features, Modality
@@ -50,12 +50,16 @@ class LatentBlock(nn.Module):
 
     def forward(self, latents: Float[Tensor, "B N D"], tokens: Features) -> Float[Tensor, "B N D"]:
         """The latents after the layer."""
+        normed, keys, values, bias = self.read(latents, tokens)
+        latents = latents + self.attention(normed, keys, values, bias=bias)
+        return latents + self.feed_forward(self.feed_forward_norm(latents))
+
+    def read(self, latents: Float[Tensor, "B N D"], tokens: Features) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The normed latents, and the keys, values and bias of what they read: the tokens, and behind them themselves."""
         normed = self.latent_norm(latents)
         read = torch.cat([self.token_norm(tokens.values), normed], dim=1)
         mask = torch.cat([tokens.mask, tokens.mask.new_ones(latents.shape[:2])], dim=1)
-        bias = attention_bias(mask[:, None, None, :], latents.dtype)
-        latents = latents + self.attention(normed, *self.attention.keys(read), bias=bias)
-        return latents + self.feed_forward(self.feed_forward_norm(latents))
+        return normed, *self.attention.keys(read), attention_bias(mask[:, None, None, :], latents.dtype)
 
 
 class Resampler(Prefix):
@@ -66,6 +70,21 @@ class Resampler(Prefix):
         self.tokens = ModalityTokens(feature_widths, width)
         self.latents = nn.Parameter(torch.randn(config.num_latents, width))
         self.blocks = nn.ModuleList(LatentBlock(width, config.num_heads) for _ in range(config.layers))
+
+    def attended(
+        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+    ) -> Attended | str:
+        """Where the latents looked, the mean over latents and layers: the same for every position of the text."""
+        tokens = self.tokens(features)
+        joined = join(tokens)
+        latents = self.latents.to(joined.values.dtype).expand(len(joined.values), -1, -1)
+        total = torch.zeros(())
+        for block in self.blocks:
+            assert isinstance(block, LatentBlock)
+            normed, keys, _, bias = block.read(latents, joined)
+            total = total + block.attention.shares(normed, keys, bias=bias).mean(dim=1, keepdim=True) / len(self.blocks)
+            latents = block(latents, joined)
+        return Attended.parted(total, tokens)
 
     def condition(self, features: Mapping[Modality, Features]) -> Condition:
         """The prefix: the latents after they have read all tokens."""

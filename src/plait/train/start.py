@@ -43,7 +43,9 @@ def start_encoder(model: Model, config: RunConfig, tokenizer: Tokenizer, modalit
     check_folder(folder)
     other = read_config(folder / CONFIG)
     if modality not in (other.data.inputs or ()):
-        raise UserError(f"{folder} reads no {modality}", where=where, right="Name a run with this modality among its inputs")
+        raise UserError(
+            f"{folder} reads no {modality}", where=where, right="Name a run with this modality among its inputs"
+        )
     check_prepared_alike(config, other, modality, folder, where)
     tensors = encoder_tensors(folder, modality)
     encoder = model.encoder(modality)

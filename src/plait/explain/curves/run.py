@@ -1,0 +1,260 @@
+"""From a run and a split to its curves: the same samples answered again under every level of every kind of damage.
+
+In: a run that can be asked, and the samples of its data.
+Out: `Curves`.
+Invariant: every point of a curve is of the same samples, those that have the modality; the first one is what `plait evaluate`
+says of them, and all are resampled together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from plait.config.evaluate import EvaluateConfig
+from plait.data.splits import known_split
+from plait.errors import UserError
+from plait.evaluate.answerer import RunAnswerer
+from plait.evaluate.choice import metrics_for
+from plait.evaluate.run import Driven, drive, split_of
+from plait.evaluate.score import Scored, score_segments
+from plait.evaluate.statistics import Bootstrap, Figure, Groupings, figure
+from plait.explain.curves.base import Damage, Kind, Source
+from plait.explain.curves.missing import lost, missing_kind
+from plait.explain.curves.picture import Blur, Jpeg, Occlusion
+from plait.explain.curves.result import Curve, Curves, Line, area_weights
+from plait.explain.curves.sound import Babble, WhiteNoise
+from plait.explain.run import Counter, chances
+from plait.seeds import numpy_generator
+from plait.types import Modality, Sample
+
+LIMIT = 400
+"""Samples that are measured unless another number is asked for: every one is answered some thirty times."""
+
+DAMAGES: tuple[type[Damage], ...] = (WhiteNoise, Babble, Blur, Occlusion, Jpeg)
+
+NEVER_DROPPED = (
+    "was never dropped in training (train.modality_dropout): without it the model is lost, so its curve shows that the model "
+    "relies on it, not how well one could do without it"
+)
+AREA = (
+    "area: the mean of the curve over its axis, by the trapezoid rule, so on the score's own scale; the clean point is part of it "
+    "where it has a place on the axis (blur, occlusion, missing)"
+)
+
+
+def curves(
+    answerer: RunAnswerer,
+    samples: Sequence[Sample],
+    *,
+    split: str,
+    limit: int = LIMIT,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> Curves:
+    """The curves of `limit` samples of `split`, drawn once (0: of all)."""
+    run = answerer.run
+    if not run.modalities:
+        raise UserError("this model reads no inputs, so nothing can be damaged", right="Give a run with data.inputs")
+    if limit < 0:
+        raise UserError(f"a limit of {limit} samples", where="--limit", right="A number of samples, or 0 for all.")
+    split = known_split(split, where="--split")
+    rows = split_of(samples, split)
+    config = run.config.evaluate
+    # of the whole split, as an evaluation chooses them
+    config = config.model_copy(update={"split": split, "metrics": metrics_for(config, rows, run.segments)})
+    if config.inputs is not None:
+        rows = [sample.only(frozenset(config.inputs)) for sample in rows]
+    chosen = drawn([sample for sample in rows if sample.references], limit, seed)
+    if not chosen:
+        raise UserError(f"no target in split {split!r}", where="--split", right="Measure a split that has targets")
+    preprocessor = answerer.preprocessor
+    source = Source(seed, [s for s in rows if s.has(Modality.AUDIO)], preprocessor.wave)
+    bench = Bench(answerer, config, Bootstrap(config.num_resamples, config.confidence, seed), batch_size, source)
+    having = {m: np.array([k for k, s in enumerate(chosen) if s.has(m)], dtype=int) for m in run.modalities}
+    kinds = [d for d in DAMAGES if d.kind.modality in having and len(having[d.kind.modality])]
+    count = Counter(total(chosen, having, kinds), progress)
+    clean = bench.answer(chosen, None, count)
+    found = [bench.damaged(d, *part(chosen, clean, having[d.kind.modality]), count=count) for d in kinds]
+    found += [bench.missing(m, *part(chosen, clean, those), count=count) for m, those in having.items() if len(those)]
+    scored = bench.score(chosen, clean)
+    return Curves(
+        split,
+        len(chosen),
+        len(rows),
+        seed,
+        config.confidence,
+        {segment: {s.score.name: bench.figure(chosen, s) for s in scores} for segment, scores in scored.items()},
+        tuple(found),
+        {segment: {s.score.name: s.score.definition for s in scores} for segment, scores in scored.items()},
+        tuple(notes(run_notes(answerer, having, split), found, source)),
+    )
+
+
+def drawn(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
+    """So many of the samples, in their own order; all of them for 0. A smaller limit draws a part of what a larger one does."""
+    order = numpy_generator(seed, "curve", "samples").permutation(len(samples))
+    return [samples[k] for k in sorted(order[: limit or len(samples)].tolist())]
+
+
+def total(chosen: Sequence[Sample], having: dict[Modality, np.ndarray], kinds: Sequence[type[Damage]]) -> int:
+    """How many times a sample is answered or its loss taken, over all points."""
+
+    def num(rows: Sequence[int] | np.ndarray) -> int:
+        return sum(max(1, len(chosen[row].references)) for row in rows)
+
+    damaged = sum(len(kind.kind.levels) * num(having[kind.kind.modality]) for kind in kinds)
+    return num(range(len(chosen))) + damaged + sum(map(num, having.values()))
+
+
+def part(samples: Sequence[Sample], driven: Driven, rows: np.ndarray) -> tuple[list[Sample], Driven]:
+    """Some of the samples with what was said to them."""
+    return [samples[row] for row in rows], Driven(
+        [driven.outputs[row] for row in rows],
+        [driven.losses[row] for row in rows],
+        [driven.seconds[row] for row in rows],
+    )
+
+
+def merged(first: Driven, second: Driven, take_second: np.ndarray) -> Driven:
+    """The answers of the second where that is said, of the first elsewhere."""
+    return Driven(
+        [b if take else a for a, b, take in zip(first.outputs, second.outputs, take_second, strict=True)],
+        [b if take else a for a, b, take in zip(first.losses, second.losses, take_second, strict=True)],
+        [b if take else a for a, b, take in zip(first.seconds, second.seconds, take_second, strict=True)],
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run that is asked again and again, and how its answers are scored."""
+
+    answerer: RunAnswerer
+    config: EvaluateConfig
+    bootstrap: Bootstrap
+    batch_size: int
+    source: Source
+
+    def answer(self, samples: Sequence[Sample], damage: Damage | None, count: Counter) -> Driven:
+        """What an evaluation takes of each sample: its answers and its losses, under this damage."""
+        before = 0
+
+        def tell(done: int, _: int) -> None:
+            nonlocal before
+            count(done - before)
+            before = done
+
+        self.answerer.preprocessor.corruption = damage
+        try:
+            return drive(
+                self.answerer,
+                samples,
+                batch_size=self.batch_size,
+                generate=any((self.config.metrics or {}).values()),
+                progress=tell,
+            )
+        finally:
+            self.answerer.preprocessor.corruption = None
+
+    def damaged(self, kind: type[Damage], samples: Sequence[Sample], clean: Driven, *, count: Counter) -> Curve:
+        """The curve of one kind of damage."""
+        points = [self.answer(samples, kind(level, self.source), count) for level in kind.kind.levels]
+        return self.curve(kind.kind, samples, [clean, *points])
+
+    def missing(self, modality: Modality, samples: Sequence[Sample], clean: Driven, *, count: Counter) -> Curve:
+        """The curve over the share of samples that lose a modality: each sample is answered once with and once without it."""
+        kind = missing_kind(modality)
+        left = [m for m in Modality if m is not modality]
+        without = self.answer([sample.only(left) for sample in samples], None, count)
+        gone = [lost(samples, modality, rate, seed=self.source.seed) for rate in kind.levels]
+        return self.curve(kind, samples, [clean, *(merged(clean, without, rows) for rows in gone)])
+
+    def score(self, samples: Sequence[Sample], driven: Driven) -> dict[str, list[Scored]]:
+        """Segment → its scores, of the segments that have any."""
+        scored = score_segments(
+            samples, driven.outputs, driven.losses, metrics=self.config.metrics or {}, config=self.config
+        )
+        return {segment: scores for segment, scores in scored.items() if scores}
+
+    def curve(self, kind: Kind, samples: Sequence[Sample], points: Sequence[Driven]) -> Curve:
+        """All points scored, the clean one first."""
+        scored = [self.score(samples, driven) for driven in points]
+        groupings = Groupings.of(samples)
+        lines = {
+            segment: {
+                first.score.name: self.line(kind, groupings, [point[segment][k] for point in scored])
+                for k, first in enumerate(scores)
+            }
+            for segment, scores in scored[0].items()
+        }
+        return Curve(kind, len(samples), lines)
+
+    def line(self, kind: Kind, groupings: Groupings, points: Sequence[Scored]) -> Line:
+        """One metric along one curve, over the samples that can be scored at every point."""
+        score, size = points[0].score, points[0].statistics.shape[1]
+        statistics = np.concatenate([point.statistics for point in points], axis=1)
+        keep = np.flatnonzero(~np.isnan(statistics).any(axis=1))
+
+        def found(columns: Sequence[int], weights: Sequence[float], limits: tuple[float, float]) -> Figure:
+            """Σ weight × the score at a point."""
+            taken = np.concatenate([statistics[keep, c * size : (c + 1) * size] for c in columns], axis=1)
+
+            def combined(sums: np.ndarray) -> np.ndarray:
+                each = [w * score.corpus(sums[:, c * size : (c + 1) * size]) for c, w in enumerate(weights)]
+                return np.sum(each, axis=0)
+
+            alone = len(columns) == 1
+            return figure(
+                taken,
+                combined,
+                groupings.among(keep),
+                bootstrap=self.bootstrap,
+                undefined=score.undefined,
+                proportion=score.proportion and alone,
+                limits=limits,
+            )
+
+        anything = (-np.inf, np.inf)
+        places = range(1, len(points))
+        counted = [k for k, weight in enumerate(area_weights(kind)) if weight]
+        return Line(
+            found([0], [1.0], score.limits),
+            tuple(found([k], [1.0], score.limits) for k in places),
+            tuple(found([k, 0], [1.0, -1.0], anything) for k in places),
+            found(counted, area_weights(kind)[counted].tolist(), score.limits),
+        )
+
+    def figure(self, samples: Sequence[Sample], scored: Scored) -> Figure:
+        """One score of all samples."""
+        keep = np.flatnonzero(~np.isnan(scored.statistics).any(axis=1))
+        return figure(
+            scored.statistics[keep],
+            scored.score.corpus,
+            Groupings.of(samples).among(keep),
+            bootstrap=self.bootstrap,
+            undefined=scored.score.undefined,
+            proportion=scored.score.proportion,
+            limits=scored.score.limits,
+        )
+
+
+def run_notes(answerer: RunAnswerer, having: dict[Modality, np.ndarray], split: str) -> list[str]:
+    """What has to be known of the run and the split before the curves are read."""
+    dropped = chances(answerer.run)
+    found = [
+        f"{m}: no sample of split {split!r} has it, so it has no curve" for m, rows in having.items() if not len(rows)
+    ]
+    return found + [f"{m} {NEVER_DROPPED}" for m, rows in having.items() if len(rows) and not dropped[m.value]]
+
+
+def notes(before: Sequence[str], found: Sequence[Curve], source: Source) -> list[str]:
+    """Definitions, and what could not be done."""
+    kinds = {curve.kind.name: curve.kind.definition for curve in found}
+    untouched = []
+    for (kind, why), ids in source.untouched.items():
+        names = ", ".join(sorted(ids)[:3]) + (", …" if len(ids) > 3 else "")
+        untouched.append(f"{kind}: {len(ids)} sample{'' if len(ids) == 1 else 's'} ({names}): {why}")
+    return [*before, *(f"{name}: {definition}" for name, definition in kinds.items()), AREA, *untouched]

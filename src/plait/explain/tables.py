@@ -1,0 +1,184 @@
+"""From the losses of a split to figures: means with intervals of what was lost, of credits, interactions and reliance.
+
+In: losses per sample, and the samples that they are of.
+Out: a `SegmentResult` for each segment and context.
+Invariant: every figure is Σ values / Σ tokens over samples, and its interval resamples their groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from plait.data.preprocess import Preprocessor
+from plait.evaluate.metrics.base import divide
+from plait.evaluate.statistics import Bootstrap, Figure, Groupings, figure
+from plait.explain import credit
+from plait.explain.baseline import ConstantAnswer
+from plait.explain.losses import Context, SubsetLosses, subset_name
+from plait.explain.positions import Positions
+from plait.explain.result import Interaction, ModalityCredit, PatternCredit, PositionCredit, SegmentResult
+from plait.run import Run
+from plait.types import Sample
+
+NONE_HAS_IT = "no sample among them has it"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The losses of a split, and how figures are made of them."""
+
+    run: Run
+    samples: Sequence[Sample]
+    losses: SubsetLosses
+    groupings: Groupings
+    bootstrap: Bootstrap
+    patterns: Mapping[str, Bool[np.ndarray, " n"]]
+    positions: Positions
+
+    def mean(
+        self, values: Float[np.ndarray, " n"], per: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
+    ) -> Figure:
+        """Σ values / Σ per over the given samples, with the interval that resamples their groups."""
+        keep = np.flatnonzero(rows)
+        if not len(keep):
+            return Figure(None, None, None, 0, note="no sample of this split has it")
+        return figure(
+            np.stack([values[keep], per[keep]], axis=1),
+            lambda sums: divide(sums[:, 0], sums[:, 1]),
+            self.groupings.among(keep),
+            bootstrap=self.bootstrap,
+            undefined="no target tokens",
+        )
+
+    def segment(
+        self,
+        number: int,
+        context: Context,
+        reliance: Mapping[str, Float[np.ndarray, "n G"]],
+        train: Sequence[Sample],
+        has_credit: bool,
+    ) -> SegmentResult:
+        """All that is known of one segment in one context."""
+        modalities = self.run.modalities
+        bits = self.losses.bits[context][..., number]  # (n, subsets, K): fitted temperature, 1
+        tokens = self.losses.num_tokens[:, number]
+        rows = np.isfinite(bits[:, -1, 0]) & (tokens > 0)
+        result = SegmentResult(self.run.segments[number], context, int(rows.sum()), float(tokens[rows].sum()), {})
+        if not rows.any():
+            return result
+        shown = range(bits.shape[1]) if has_credit else [bits.shape[1] - 1]
+        result = replace(
+            result,
+            losses={subset_name(s, modalities): self.mean(bits[:, s, 0], tokens, rows) for s in shown},
+        )
+        if context == "true":
+            grown = {name: bits_shuffled[:, number] - bits[:, -1, 1] for name, bits_shuffled in reliance.items()}
+            result = replace(
+                result,
+                constant=self.constant(number, train, tokens, rows),
+                reliance={
+                    m.value: self.mean(grown[m.value], tokens, rows & self.losses.present[:, k])
+                    for k, m in enumerate(modalities)
+                },
+                by=self.by(np.stack([grown[m.value] for m in modalities], axis=1), tokens, rows),
+            )
+        if not has_credit:
+            return result
+        result = replace(result, **self.credits(bits[..., 0], tokens, rows))
+        return replace(result, positions=tuple(self.at_positions(number, context, rows)))
+
+    def credits(
+        self, bits: Float[np.ndarray, "n subsets"], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
+    ) -> dict[str, object]:
+        """v(all), each modality's credit, and all interactions."""
+        modalities, present = self.run.modalities, self.losses.present
+        values = credit.usable_information(bits)
+        shares = credit.shapley(values)
+        return {
+            "together": self.mean(values[:, -1], tokens, rows),
+            "credits": {
+                m.value: ModalityCredit(
+                    self.mean(shares[:, k], tokens, rows),
+                    self.mean(credit.alone(values, k), tokens, rows),
+                    self.mean(credit.marginal(values, k), tokens, rows),
+                    self.mean(shares[:, k], tokens, rows & present[:, k]),
+                    self.mean(shares[:, k], np.ones(len(shares)), rows),
+                )
+                for k, m in enumerate(modalities)
+            },
+            "by": self.by(shares, tokens, rows),
+            "interactions": tuple(
+                self.interaction(values, members, tokens, rows) for members in credit.all_orders(len(modalities))
+            ),
+        }
+
+    def by(
+        self, shares: Float[np.ndarray, "n M"], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
+    ) -> dict[str, PatternCredit]:
+        """Each modality's share among the samples of each pattern that has any."""
+        names = [m.value for m in self.run.modalities]
+
+        def share(k: int, mask: Bool[np.ndarray, " n"]) -> Figure:
+            if not (self.losses.present[:, k] & mask).any():
+                return Figure(None, None, None, 0, note=NONE_HAS_IT)
+            return self.mean(shares[:, k], tokens, mask)
+
+        return {
+            pattern: PatternCredit(
+                int((rows & mask).sum()),
+                float(tokens[rows & mask].sum()),
+                {m: share(k, rows & mask) for k, m in enumerate(names)},
+            )
+            for pattern, mask in self.patterns.items()
+            if (rows & mask).any()
+        }
+
+    def at_positions(self, segment: int, context: Context, rows: Bool[np.ndarray, " n"]) -> Iterator[PositionCredit]:
+        """Each modality's credit at each position of the segment, over the samples that have a token there."""
+        tokens_at, credits_at = self.losses.tokens_at, self.losses.credits_at[context]
+        assert tokens_at is not None
+        names = [m.value for m in self.run.modalities]
+        for position, name in zip(self.positions.range_of(segment), self.positions.names(segment), strict=True):
+            tokens = tokens_at[:, position]
+            have = rows & (tokens > 0)
+            if have.any():
+                shares = {m: self.mean(credits_at[:, k, position], tokens, have) for k, m in enumerate(names)}
+                yield PositionCredit(name, int(have.sum()), float(tokens[have].sum()), shares)
+
+    def interaction(
+        self,
+        values: Float[np.ndarray, "n subsets"],
+        members: tuple[int, ...],
+        tokens: Float[np.ndarray, " n"],
+        rows: Bool[np.ndarray, " n"],
+    ) -> Interaction:
+        """One interaction, over the samples that have all its members."""
+        names = tuple(self.run.modalities[k].value for k in members)
+        both = rows & credit.together(self.losses.present, members)
+        if not both.any():
+            return Interaction(names, None, None, "not identifiable: they never occur together in a sample")
+        index = self.mean(credit.interaction_index(values, members), tokens, both)
+        pair = None
+        if len(members) == 2:
+            pair = self.mean(credit.pair_interaction(values, *members), tokens, both)
+        return Interaction(names, pair, index)
+
+    def constant(
+        self, number: int, train: Sequence[Sample], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
+    ) -> Figure | None:
+        """The best constant answer on the same samples; None without training targets."""
+        name, tokenizer = self.run.segments[number], self.run.tokenizer
+        encode = Preprocessor(self.run.config.data, tokenizer, self.run.segments, self.run.modalities).encode
+        texts = [encode(r[name]) for s in train for r in s.references if name in r]
+        if not texts:
+            return None
+        answer = ConstantAnswer(texts, vocabulary_size=tokenizer.size)
+        bits = np.zeros(len(self.samples))
+        for row in np.flatnonzero(rows).tolist():
+            found = [answer.bits(encode(r[name])) for r in self.samples[row].references if name in r]
+            bits[row] = sum(found) / len(found)
+        return self.mean(bits, tokens, rows)
