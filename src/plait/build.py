@@ -81,8 +81,25 @@ def build_model(
         ctc = build_ctc(config, tokenizer, encoders)
         links = build_links(config, tokenizer, encoders)  # last: without it all other parts begin with the same weights
         weights = segment_weights(config, tokenizer)
-        model = Model(encoders=encoders, fusion=fusion, lm=lm, ctc=ctc, links=links, segment_weights=weights)
+        model = Model(
+            encoders=encoders,
+            fusion=fusion,
+            lm=lm,
+            ctc=ctc,
+            links=links,
+            segment_weights=weights,
+            frozen=frozen(config, encoders),
+        )
         return Built(model, coverage)
+
+
+def frozen(config: RunConfig, encoders: Mapping[Modality, Encoder]) -> tuple[Modality, ...]:
+    """The modalities whose encoders do not train, if the run reads them."""
+    for modality in config.encoders.freeze:
+        if modality not in encoders:
+            right = f"It reads {', '.join(encoders) or 'no inputs'}"
+            raise UserError(f"the run reads no {modality}", where="encoders.freeze", right=right)
+    return config.encoders.freeze
 
 
 def segment_weights(config: RunConfig, tokenizer: Tokenizer) -> tuple[float, ...]:

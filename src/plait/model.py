@@ -7,7 +7,7 @@ Invariant: what a sample gets does not depend on the other samples of its batch,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -38,7 +38,8 @@ class LossSums(NamedTuple):
 class Model(nn.Module):
     """See the module. A model without encoders has no fusion and is a plain language model.
 
-    `segment_weights`: what a token of each segment counts in the training loss; empty = all alike.
+    `segment_weights`: what a token of each segment counts in the training loss; empty = all alike. `frozen`: the modalities
+    whose encoders stay as they are.
     """
 
     def __init__(
@@ -50,15 +51,26 @@ class Model(nn.Module):
         ctc: CTC | None = None,
         links: Links | None = None,
         segment_weights: Sequence[float] = (),
+        frozen: Collection[Modality] = (),
     ) -> None:
         super().__init__()
         self.modalities = tuple(m for m in Modality if m in encoders)
         self.encoders = nn.ModuleDict({m.value: encoders[m] for m in self.modalities})
+        self.frozen = tuple(m for m in self.modalities if m in frozen)
+        for modality in self.frozen:
+            self.encoder(modality).requires_grad_(False)
         self.fusion = fusion
         self.lm = lm
         self.ctc = ctc
         self.links = links
         self.segment_weights = tuple(segment_weights)
+
+    def train(self, mode: bool = True) -> Model:
+        """As `nn.Module.train`, but what is frozen stays without dropout."""
+        super().train(mode)
+        for modality in self.frozen:
+            self.encoder(modality).eval()
+        return self
 
     def encoder(self, modality: Modality) -> Encoder:
         """The encoder of one modality."""

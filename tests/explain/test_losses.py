@@ -118,9 +118,16 @@ def test_own_words_are_those_that_are_written_from_the_same_inputs(run: Run, sam
 
 def test_complete_inputs_only(run: Run, samples: list[Sample]):
     everything = subset_losses(run, samples, {"true": ONES}, batch_size=4)
-    complete = subset_losses(run, samples, {"true": ONES}, batch_size=4, only_complete=True)
+    complete = subset_losses(run, samples, {"true": ONES}, batch_size=4, under=[7])
     np.testing.assert_allclose(complete.bits["true"][:, -1], everything.bits["true"][:, -1], rtol=1e-6)
     assert np.isnan(complete.bits["true"][:, :-1]).all()
+
+
+def test_only_the_subsets_that_are_asked_for(run: Run, samples: list[Sample]):
+    everything = subset_losses(run, samples, {"true": ONES}, batch_size=4)
+    some = subset_losses(run, samples, {"true": ONES}, batch_size=4, under=[2, 7])
+    np.testing.assert_allclose(some.bits["true"][:, [2, 7]], everything.bits["true"][:, [2, 7]], rtol=1e-6)
+    assert np.isnan(some.bits["true"][:, [0, 1, 3, 4, 5, 6]]).all()
 
 
 @torch.no_grad()

@@ -20,8 +20,10 @@ def around(value: float, half: float = 0.1) -> Figure:
     return Figure(value, value - half, value + half, 100)
 
 
-def of(credit: Figure, alone: Figure | None = None, marginal: Figure | None = None) -> ModalityCredit:
-    return ModalityCredit(credit, alone or credit, marginal or credit, credit, credit)
+def of(
+    credit: Figure, alone: Figure | None = None, marginal: Figure | None = None, own: Figure | None = None
+) -> ModalityCredit:
+    return ModalityCredit(credit, alone or credit, marginal or credit, credit, credit, own or credit)
 
 
 def segment(text: ModalityCredit, audio: ModalityCredit, pair: Figure | None = None, **parts: Any) -> SegmentResult:
@@ -39,6 +41,15 @@ def test_used_and_not_measurably_used():
     assert "not measurably used for `heard`" in text.sentence
     assert "could have seen 0.050 bits" in text.sentence
     assert text.smallest_detectable == pytest.approx(2.8 / 1.96 * 0.035)
+
+
+@pytest.mark.parametrize("marginal", [0.0, 1.0])
+def test_a_credit_that_any_input_would_earn_is_none(marginal: float):
+    """Where the loss without input is too large, every input saves something: that of another sample as well."""
+    strange = of(around(1.0), alone=around(1.0), marginal=around(marginal), own=around(0.01, 0.035))
+    text, audio = verdicts(segment(strange, of(around(1.0))), MODALITIES, PRESENT)
+    assert (text.status, audio.status) == ("unused", "used")
+    assert "of what its own input saves against another sample's" in text.sentence
 
 
 def test_redundant_with_another():

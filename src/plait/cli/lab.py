@@ -13,6 +13,7 @@ from plait.cli.common import Device, Json, Output, Seed, Threads, leaving, setti
 from plait.errors import UserError
 
 if TYPE_CHECKING:
+    from plait.lab.chance import FalseAlarms
     from plait.lab.measure import FusionRow, TaskRow
 
 RESULT = "lab.json"
@@ -27,9 +28,15 @@ def lab(
         typer.Option("--fusions", help="Kinds compared on XOR where nothing behind them mixes; none; default: all."),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Models trained on each task, and of each fusion.")] = 1,
+    shuffled: Annotated[
+        int,
+        typer.Option(
+            "--shuffled", min=0, help="Repetitions with shuffled answers, where nothing should be called used."
+        ),
+    ] = 0,
     folder: Annotated[Path, typer.Option("--folder", help="Where the data and the runs go.")] = Path("runs/lab"),
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0.0, help="Bits that a v(S) may be from the truth.")
+        float, typer.Option("--tolerance", min=0.0, help="Bits that a figure may be from the truth.")
     ] = 0.06,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Overrides of all runs: train.steps=600", show_default=False)
@@ -40,11 +47,11 @@ def lab(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Train on tasks of known truth and show how near the measured bits are; exit code 1 = further than --tolerance.
+    """Train on tasks of known truth and show how near `plait explain` comes; exit code 1 = further than --tolerance.
 
-    About half a minute for each task, fusion and seed, on one core.
+    About half a minute for each task, fusion and seed, and some seconds for each repetition of --shuffled, on one core.
     """
-    from plait.lab.report import fusion_rows, fusion_table, largest_error, task_rows, task_table
+    from plait.lab.report import alarm_line, fusion_rows, fusion_table, largest_error, task_rows, task_table
     from plait.lab.settings import known_fusions
     from plait.lab.truth import known_tasks
 
@@ -56,22 +63,26 @@ def lab(
     numbers = range(seed or 0, (seed or 0) + seeds)
     measured = [measure_one(task, data, number, changes, output) for task in chosen for number in numbers]
     compared = [compare_one(kind, data, number, changes, output) for kind in kinds for number in numbers]
+    alarms = try_shuffled(data, shuffled, seed or 0) if shuffled else None
     largest = largest_error(measured)
     result: dict[str, Any] = {
         "largest_error_bits": largest,
         "tolerance_bits": tolerance,
         "rows": task_rows(measured),
         "fusions": fusion_rows(compared),
+        "false_alarms": alarms and alarms.to_json(),
         "seconds": round(time.monotonic() - began, 1),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n")
     if measured:
-        output.say(f"\n{task_table(measured)}\n\nlargest error of a v: {largest:.3f} bits (tolerance {tolerance:g})")
+        output.say(f"\n{task_table(measured)}\n\nlargest error: {largest:.3f} bits (tolerance {tolerance:g})")
     if compared:
         output.say(f"\nXOR where only the fusion mixes\n{fusion_table(compared)}")
+    if alarms:
+        output.say(f"\n{alarm_line(alarms)}")
     output.result(result)
-    if largest > tolerance:
+    if largest > tolerance or (alarms and alarms.interval[0] > 0.05):
         raise typer.Exit(1)
 
 
@@ -89,6 +100,18 @@ class Data:
 
         with counter(f"data of {name}") as count:
             return make_task_data(TASKS[name], self.folder / "data" / name, progress=count)
+
+
+def try_shuffled(data: Data, number: int, seed: int) -> FalseAlarms:
+    """The false alarms on shuffled answers of a small task of words and pictures."""
+    from plait.cli.progress import counter
+    from plait.lab.chance import false_alarms
+    from plait.lab.make import LabSize, make_task_data
+    from plait.lab.truth import TASKS
+
+    manifest = make_task_data(TASKS["noisy_copy"], data.folder / "data" / "shuffled", size=LabSize(256, 200, 300))
+    with counter("shuffled answers") as count, leaving():
+        return false_alarms(manifest, number, seed=seed, progress=count)
 
 
 def listed(words: str | None) -> list[str] | None:

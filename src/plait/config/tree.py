@@ -30,13 +30,15 @@ from plait.types import Modality
 class EncodersConfig(Config):
     """One encoder per modality; those of modalities that the run does not read are not built.
 
-    `start_from`: the folders of runs whose encoders these begin with, one per modality.
+    `start_from`: the folders of runs whose encoders these begin with, by modality. `freeze`: the modalities whose encoders stay
+    as they begin; the rest of the model learns to read them.
     """
 
     text: TextEncoderConfig = TextTransformerConfig()
     image: ImageEncoderConfig = ConvNetConfig()
     audio: AudioEncoderConfig = AudioTransformerConfig()
     start_from: dict[Modality, str] = Field(default_factory=dict)
+    freeze: tuple[Modality, ...] = ()
 
 
 class RunConfig(Config):

@@ -83,14 +83,14 @@ def subset_losses(
     temperatures: Temperatures,
     *,
     batch_size: int,
-    only_complete: bool = False,
+    under: Sequence[int] | None = None,
     positions: Positions | None = None,
     progress: Progress = lambda _: None,
 ) -> SubsetLosses:
     """The losses of the samples at `temperatures` (per subset K of them), for each of the contexts that have any.
 
-    `only_complete`: each sample with all that it has and no other subset; the other columns stay NaN. `positions`: credits for
-    each of them as well.
+    `under`: only these subsets (of each what a sample has of it); the other columns stay NaN. `positions`: credits for each of
+    them as well, which needs all subsets.
     """
     modalities, num_segments = run.modalities, len(run.segments)
     num_subsets = 1 << len(modalities)
@@ -101,6 +101,7 @@ def subset_losses(
         expanded, preprocessor, batch_size=batch_size, seed=0, training=False, workers=run.config.data.workers
     )
     wanted = positions or Positions.whole(num_segments)
+    asked_for = np.arange(num_subsets) if under is None else np.asarray(under)
     sums = Sums.empty(len(samples), len(modalities), {c: t.shape[1] for c, t in temperatures.items()}, wanted)
     present = np.zeros((len(samples), len(modalities)), dtype=bool)
     for numbers, batch in loader.indexed_batches():
@@ -115,17 +116,17 @@ def subset_losses(
             c: np.zeros((len(batch), num_subsets, wanted.offsets[-1])) for c in temperatures
         }
         for subset in range(num_subsets):
-            rows = np.flatnonzero(held == subset if only_complete else held & subset == subset)
+            rows = np.flatnonzero((held[:, None] & asked_for == subset).any(axis=1))
             if len(rows):
                 asked = Asked(run, batch, features, subset, torch.as_tensor(rows, device=device), wanted)
                 for context, tried in temperatures.items():
                     bits = asked.bits(context, tried[subset]).cpu().numpy()
                     np.add.at(sums.bits[context][:, subset], where[rows], wanted.by_segment(bits))
                     first[context][rows, subset] = bits[:, 0]
-        if positions is not None and not only_complete:
+        if positions is not None and under is None:
             sums.share(where, held, first)
         progress(len(batch))
-    losses = sums.averaged(present, only_complete)
+    losses = sums.averaged(present, asked_for)
     return losses if positions is not None else replace(losses, tokens_at=None, credits_at={})
 
 
@@ -171,7 +172,7 @@ class Sums:
             under = np.take_along_axis(table, (held[:, None] & np.arange(num_subsets))[:, :, None], axis=1)
             np.add.at(self.credits_at[context], where, np.einsum("bsp,sm->bmp", -under, shapley(np.eye(num_subsets))))
 
-    def averaged(self, present: Bool[np.ndarray, "n M"], only_complete: bool) -> SubsetLosses:
+    def averaged(self, present: Bool[np.ndarray, "n M"], under: Int[np.ndarray, " asked"]) -> SubsetLosses:
         """Means over references; under each subset what was measured under the part of it that the sample has."""
         of_segment = np.repeat(np.arange(self.counts.shape[1]), np.diff(self.positions.offsets))
         counts_at = self.counts[:, of_segment]
@@ -182,8 +183,7 @@ class Sums:
         for context, total in self.bits.items():
             held = losses.held[:, None] & np.arange(total.shape[1])
             found = np.take_along_axis(total, held[:, :, None, None], axis=1) / missing[:, None, None, :]
-            if only_complete:
-                found[:, :-1] = np.nan
+            found[:, np.setdiff1d(np.arange(total.shape[1]), under)] = np.nan
             if context == "own":
                 found[..., 0] = np.nan
             bits[context] = found

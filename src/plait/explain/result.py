@@ -31,7 +31,8 @@ class ModalityCredit:
 
     `credit`: its Shapley value; the credits add up to `together`. `alone`: v({m}), with nothing else given. `marginal`: v(all) −
     v(all without m), beside all others. `where_present`: the credit over the samples that have it. `per_sample`: the credit in
-    bits per sample.
+    bits per sample. `own`: the control, what is lost when the modality is another sample's, on average over alone and beside all
+    others, at the same temperatures: a credit that any sample's input would earn (the loss without input being too large) is none.
     """
 
     credit: Figure
@@ -39,6 +40,7 @@ class ModalityCredit:
     marginal: Figure
     where_present: Figure
     per_sample: Figure
+    own: Figure
 
 
 @dataclass(frozen=True)

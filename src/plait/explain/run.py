@@ -71,13 +71,13 @@ def explain(
     if has_credit:
         notes += [f"{m} {NEVER_DROPPED}" for m, chance in dropped.items() if not chance]
         temperatures = fitted(run, tuning, contexts, batch_size, count, notes)
-    positions = positions_of(run, chosen) if has_credit else None
+    positions, complete = positions_of(run, chosen) if has_credit else None, (1 << len(modalities)) - 1
     losses = subset_losses(
         run,
         chosen,
         temperatures,
         batch_size=batch_size,
-        only_complete=not has_credit,
+        under=None if has_credit else [complete],
         positions=positions,
         progress=count,
     )
@@ -91,18 +91,18 @@ def explain(
         patterns,
         positions or Positions.whole(len(run.segments)),
     )
-    reliance = {}
-    for modality in modalities:
-        strange, equal = shuffled(chosen, modality, seed=seed)
+    strange: dict[str, SubsetLosses] = {}
+    for k, modality in enumerate(modalities):
+        moved, equal = shuffled(chosen, modality, seed=seed)
         if equal:
             notes.append(f"{modality}: {equal} samples met an input equal to their own when shuffled")
-        once: Temperatures = {"true": temperatures["true"][:, 1:]}
-        reliance[modality.value] = subset_losses(
-            run, strange, once, batch_size=batch_size, only_complete=True, progress=count
-        ).bits["true"][:, -1, 0]
+        under = [1 << k, complete] if has_credit else [complete]
+        strange[modality.value] = subset_losses(
+            run, moved, temperatures, batch_size=batch_size, under=under, progress=count
+        )
     train = [s for s in samples if s.split == "train"]
     segments = [
-        tables.segment(number, context, reliance, train, has_credit)
+        tables.segment(number, context, strange, train, has_credit)
         for number in range(len(run.segments))
         for context in contexts
         if context == "true" or number > 0

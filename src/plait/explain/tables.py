@@ -58,11 +58,11 @@ class Tables:
         self,
         number: int,
         context: Context,
-        reliance: Mapping[str, Float[np.ndarray, "n G"]],
+        strange: Mapping[str, SubsetLosses],
         train: Sequence[Sample],
         has_credit: bool,
     ) -> SegmentResult:
-        """All that is known of one segment in one context."""
+        """All that is known of one segment in one context; `strange`: the losses with each modality shuffled across samples."""
         modalities = self.run.modalities
         bits = self.losses.bits[context][..., number]  # (n, subsets, K): fitted temperature, 1
         tokens = self.losses.num_tokens[:, number]
@@ -76,7 +76,7 @@ class Tables:
             losses={subset_name(s, modalities): self.mean(bits[:, s, 0], tokens, rows) for s in shown},
         )
         if context == "true":
-            grown = {name: bits_shuffled[:, number] - bits[:, -1, 1] for name, bits_shuffled in reliance.items()}
+            grown = {m: lost.bits["true"][:, -1, 1, number] - bits[:, -1, 1] for m, lost in strange.items()}
             result = replace(
                 result,
                 constant=self.constant(number, train, tokens, rows),
@@ -88,13 +88,18 @@ class Tables:
             )
         if not has_credit:
             return result
-        result = replace(result, **self.credits(bits[..., 0], tokens, rows))
+        moved = {m: lost.bits[context][:, :, 0, number] for m, lost in strange.items()}
+        result = replace(result, **self.credits(bits[..., 0], moved, tokens, rows))
         return replace(result, positions=tuple(self.at_positions(number, context, rows)))
 
     def credits(
-        self, bits: Float[np.ndarray, "n subsets"], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
+        self,
+        bits: Float[np.ndarray, "n subsets"],
+        moved: Mapping[str, Float[np.ndarray, "n subsets"]],
+        tokens: Float[np.ndarray, " n"],
+        rows: Bool[np.ndarray, " n"],
     ) -> dict[str, object]:
-        """v(all), each modality's credit, and all interactions."""
+        """v(all), each modality's credit, and all interactions; `moved`: the bits with each modality shuffled across samples."""
         modalities, present = self.run.modalities, self.losses.present
         values = credit.usable_information(bits)
         shares = credit.shapley(values)
@@ -107,6 +112,7 @@ class Tables:
                     self.mean(credit.marginal(values, k), tokens, rows),
                     self.mean(shares[:, k], tokens, rows & present[:, k]),
                     self.mean(shares[:, k], np.ones(len(shares)), rows),
+                    self.mean(own_gain(bits, moved[m.value], k), tokens, rows & present[:, k]),
                 )
                 for k, m in enumerate(modalities)
             },
@@ -182,3 +188,10 @@ class Tables:
             found = [answer.bits(encode(r[name])) for r in self.samples[row].references if name in r]
             bits[row] = sum(found) / len(found)
         return self.mean(bits, tokens, rows)
+
+
+def own_gain(
+    bits: Float[np.ndarray, "n subsets"], moved: Float[np.ndarray, "n subsets"], k: int
+) -> Float[np.ndarray, " n"]:
+    """What a sample's own input of modality k saves against another sample's, alone and beside all others, on average."""
+    return ((moved[:, 1 << k] - bits[:, 1 << k]) + (moved[:, -1] - bits[:, -1])) / 2

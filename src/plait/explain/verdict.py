@@ -2,8 +2,8 @@
 
 In: the figures of one segment.
 Out: one `Verdict` per modality.
-Invariant: "used" is said only of an interval above 0; "not measurably used" always with the effect that this many samples
-could have seen.
+Invariant: "used" is said only where the credit and its control, what another sample's input would cost, both lie above 0; "not
+measurably used" always with the effect that this many samples could have seen.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def of_credit(name: str, segment: SegmentResult) -> Verdict:
     own = segment.credits[name]
     least, for_segment = smallest_detectable(own.credit), where(segment)
     partners = redundant_partners(name, segment)
-    if is_above(own.alone) and not is_above(own.marginal) and len(segment.credits) > 1:
+    redundant = is_above(own.alone) and not is_above(own.marginal) and len(segment.credits) > 1
+    if (redundant or is_above(own.credit)) and not is_above(own.own):
+        return without_effect(name, segment, own.own, " of what its own input saves against another sample's")
+    if redundant:
         other = " and ".join(i.members[i.members[0] == name] for i in partners) or "the other inputs"
         text = f"{name}: redundant with {other} for {for_segment}: alone {bits(own.alone)}, beside the others {bits(own.marginal)}"
         return Verdict(name, "redundant", text, least)
@@ -89,8 +92,8 @@ def of_credit(name: str, segment: SegmentResult) -> Verdict:
     return Verdict(name, "used", text, least)
 
 
-def without_effect(name: str, segment: SegmentResult, found: Figure) -> Verdict:
-    """Where the interval is not above 0."""
+def without_effect(name: str, segment: SegmentResult, found: Figure, what: str = "") -> Verdict:
+    """Where the interval is not above 0; `what` it is of."""
     least, for_segment = smallest_detectable(found), where(segment)
     if least is None:
         why = found.note or "no interval"
@@ -98,7 +101,7 @@ def without_effect(name: str, segment: SegmentResult, found: Figure) -> Verdict:
     if is_below(found):
         return Verdict(name, "harmful", f"{name}: harms rather than helps {for_segment}: {bits(found)}", least)
     text = (
-        f"{name}: not measurably used for {for_segment} (interval {interval(found)} holds 0; "
+        f"{name}: not measurably used for {for_segment} (interval {interval(found)}{what} holds 0; "
         f"this sample size could have seen {number(least)} bits per token)"
     )
     return Verdict(name, "unused", text, least)

@@ -1,7 +1,8 @@
 """A task of known truth as an ordinary manifest with its files.
 
 In: a task, sizes, a seed, a folder that is not there yet (or that holds the same data).
-Out: `manifest.jsonl` with `pictures/` and `sounds/`, and `recipe.json`: how it was made.
+Out: `manifest.jsonl` with `pictures/` and `sounds/`; for each modality a lesson, `image.jsonl`: the same rows with that modality
+alone and its own bit as the answer; and `recipe.json`: how it was made.
 Invariant: the same task, sizes and seed give the same bytes; the folder is there whole or not at all. In every split each case
 of the joint distribution occurs as often as it is probable, to within one row: labels add no sampling error.
 """
@@ -24,7 +25,7 @@ from plait.seeds import numpy_generator
 
 MANIFEST, RECIPE = "manifest.jsonl", "recipe.json"
 SPLITS = ("train", "tune", "test")
-VERSION = 1
+VERSION = 2
 """Of the carriers and of this file: data of another version are not taken for the same."""
 Progress = Callable[[int, int], None]
 """Told how many rows are done, and how many there are."""
@@ -94,6 +95,20 @@ def write_rows(task: Task, folder: Path, *, size: LabSize, seed: int, progress: 
             lines.append(json.dumps(row) + "\n")
             progress(len(lines), sum(sizes.values()))
     (folder / MANIFEST).write_text("".join(lines))
+    for place, modality in enumerate(task.modalities):
+        rows = [lesson(json.loads(line), modality, place) for line in lines]
+        lesson_path(folder / MANIFEST, modality).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def lesson_path(manifest: Path, modality: str) -> Path:
+    """The manifest that teaches one modality's bit."""
+    return manifest.with_name(f"{modality}.jsonl")
+
+
+def lesson(row: dict[str, Any], modality: str, place: int) -> dict[str, Any]:
+    """A row with one modality, whose answer is that modality's own bit."""
+    kept = {key: row[key] for key in ("id", "split", modality, "group", "tags")}
+    return {**kept, "target": {"answer": ANSWERS[int(row["tags"]["bits"][place])]}}
 
 
 def write_row(task: Task, outcome: Outcome, id: str, split: str, folder: Path, seed: int) -> dict[str, Any]:

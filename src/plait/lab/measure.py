@@ -1,58 +1,75 @@
-"""What a trained model is found to use, beside the truth.
+"""What `plait explain` says of a trained model, beside the truth.
 
 In: a task and its manifest, or a trained run.
-Out: held-out bits per subset of the modalities, v(S) and what follows from it, and how far that is from the truth; for a
-fusion, how often its answers on XOR are right.
-Invariant: the answer token alone is scored, on the test split, which training has not seen; nothing is fitted or clipped.
+Out: bits per sample for every subset of the modalities, v(S), Shapley values and interactions, each with its interval, and how
+far they are from the truth; for a fusion, how often its answers on XOR are right.
+Invariant: the figures of the first table are those of `plait.explain.explain` on the test split (temperatures fitted on the
+tuning split), times the tokens of an answer; nothing is measured here a second time.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from plait.evaluate.answerer import RunAnswerer
-from plait.lab.settings import fusion_config, lab_config
+from plait.evaluate.statistics import Figure
+from plait.explain import Explanation, SegmentResult, explain
+from plait.lab.settings import fusion_config, is_taught, lab_config, lesson_config
 from plait.lab.truth import Game, Subset, Task, conditional_entropy, game, subsets, truth
 from plait.model import token_losses
 from plait.run import Run
 from plait.train import Progress, fit
 from plait.train.fit import read_data
-from plait.types import Batch, Features, Modality
+from plait.types import Batch
 
 BATCH_SIZE = 200
+Say = Callable[[str], None]
+
+
+class Measured(NamedTuple):
+    """A figure in bits per sample, with its 95 % interval where the explanation gives one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+Quantity = tuple[str, Subset]
+"""Which figure: `information`, `shapley`, `interaction` or `shapley_interaction`, and of which modalities."""
 
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One trained model on one task: cross-entropy per subset in bits, and what follows, beside the truth."""
+    """One trained model on one task: what was measured, beside the truth, in bits per sample."""
 
     task: str
     seed: int
-    cross_entropy: dict[Subset, float]
-    measured: Game
-    truth: Game
+    cross_entropy: Mapping[Subset, float]
+    measured: Mapping[Quantity, Measured]
+    truth: Mapping[Quantity, float]
     seconds: float
 
     @property
     def error(self) -> float:
-        """The largest distance of a v(S) from the truth, in bits."""
-        return max(abs(self.measured.information[s] - bits) for s, bits in self.truth.information.items())
+        """The largest distance of any figure from the truth, in bits."""
+        return max(abs(self.measured[q].value - bits) for q, bits in self.truth.items())
 
 
 @dataclass(frozen=True)
 class FusionRow:
-    """One kind of fusion on XOR: the share of right answers, and the bits that both modalities bring."""
+    """One kind of fusion on XOR: the share of right answers, the mean probability of the right answer, and the bits gained."""
 
     fusion: str
     seed: int
     accuracy: float
+    probability: float
     bits: float
     seconds: float
 
@@ -68,10 +85,76 @@ def measure_task(
 ) -> TaskRow:
     """Train a model on the task in a new folder, and measure it."""
     began = time.monotonic()
-    run = fit(lab_config(task, manifest, seed=seed, overrides=overrides), folder, progress=progress).run
-    lost = subset_bits(run, "test")
-    found = game({subset: lost[()] - bits for subset, bits in lost.items()}, task.modalities)
-    return TaskRow(task.name, seed, lost, found, truth(task), time.monotonic() - began)
+    taught = (
+        teach(task, manifest, folder, seed=seed, overrides=overrides, progress=progress) if is_taught(task) else None
+    )
+    config = lab_config(task, manifest, seed=seed, overrides=overrides, taught=taught)
+    run = fit(config, folder, progress=progress).run
+    found = explain(run, read_data(run.config).samples, split="test", seed=seed, batch_size=BATCH_SIZE)
+    lost, measured = figures(found, task)
+    return TaskRow(task.name, seed, lost, measured, quantities(truth(task)), time.monotonic() - began)
+
+
+def teach(
+    task: Task, manifest: Path, folder: Path, *, seed: int, overrides: Sequence[str], progress: Progress | None
+) -> dict[str, Path]:
+    """Modality → the run in which its encoder learnt its bit."""
+    runs = {m: folder.with_name(f"{folder.name}-{m}") for m in task.modalities}
+    for modality, place in runs.items():
+        fit(lesson_config(task, modality, manifest, seed=seed, overrides=overrides), place, progress=progress)
+    return runs
+
+
+def quantities(known: Game) -> dict[Quantity, float]:
+    """All figures of a game; v of no input, which is 0, is left out, and so is the index of two, which is their interaction."""
+    found: dict[Quantity, float] = {("information", s): bits for s, bits in known.information.items() if s}
+    found |= {("shapley", (m,)): bits for m, bits in known.shapley.items()}
+    found |= {("interaction", s): bits for s, bits in known.interaction.items()}
+    if len(known.shapley) > 2:
+        found |= {("shapley_interaction", s): bits for s, bits in known.shapley_interaction.items()}
+    return found
+
+
+def figures(found: Explanation, task: Task) -> tuple[dict[Subset, float], dict[Quantity, Measured]]:
+    """Cross-entropy per subset, and every quantity, in bits per sample as the explanation has them."""
+    (segment,) = (s for s in found.segments if s.context == "true")
+    tokens = segment.num_tokens / segment.num_samples  # every answer has as many
+    lost = {s: tokens * value_of(segment.losses["+".join(s) or "no_input"]) for s in subsets(task.modalities)}
+    values = {q: Measured(bits) for q, bits in quantities(game(gains(lost), task.modalities)).items()}
+    return lost, values | dict(explained(segment, tokens))
+
+
+def gains(lost: Mapping[Subset, float]) -> dict[Subset, float]:
+    """v(S) = CE(no input) − CE(S)."""
+    return {subset: lost[()] - bits for subset, bits in lost.items()}
+
+
+def explained(segment: SegmentResult, tokens: float) -> Iterator[tuple[Quantity, Measured]]:
+    """The figures that the explanation itself states, with their intervals."""
+    names = tuple(segment.credits)
+    if segment.together is not None:
+        yield ("information", names), scaled(segment.together, tokens)
+    for name, own in segment.credits.items():
+        yield ("information", (name,)), scaled(own.alone, tokens)
+        yield ("shapley", (name,)), scaled(own.credit, tokens)
+    for found in segment.interactions:
+        if found.pair is not None:
+            yield ("interaction", found.members), scaled(found.pair, tokens)
+        if found.index is not None and len(names) > 2:
+            yield ("shapley_interaction", found.members), scaled(found.index, tokens)
+
+
+def scaled(figure: Figure, tokens: float) -> Measured:
+    """Bits per token → bits per sample."""
+    if figure.low is None or figure.high is None:
+        return Measured(tokens * value_of(figure))
+    return Measured(tokens * value_of(figure), tokens * figure.low, tokens * figure.high)
+
+
+def value_of(figure: Figure) -> float:
+    """A figure that every sample of the laboratory has."""
+    assert figure.value is not None
+    return figure.value
 
 
 def measure_fusion(
@@ -87,8 +170,8 @@ def measure_fusion(
     """Train a model whose only mixing is this fusion, and see what it answers."""
     began = time.monotonic()
     run = fit(fusion_config(kind, task, manifest, seed=seed, overrides=overrides), folder, progress=progress).run
-    right, bits = right_and_bits(run, "test")
-    return FusionRow(kind, seed, right, conditional_entropy(task, ()) - bits, time.monotonic() - began)
+    right, probability, bits = answers(run, "test")
+    return FusionRow(kind, seed, right, probability, conditional_entropy(task, ()) - bits, time.monotonic() - began)
 
 
 def batches_of(run: Run, split: str) -> list[Batch]:
@@ -98,39 +181,15 @@ def batches_of(run: Run, split: str) -> list[Batch]:
 
 
 @torch.inference_mode()
-def subset_bits(run: Run, split: str) -> dict[Subset, float]:
-    """The cross-entropy of the answer token in bits, when only the modalities of a subset are given: one mean per subset."""
+def answers(run: Run, split: str) -> tuple[float, float, float]:
+    """Of the answer token, all inputs given: how often the likeliest is right, the mean p of the right one, and the bits."""
     run.model.eval()
-    totals = dict.fromkeys(subsets(run.modalities), 0.0)
-    num_samples = 0
-    for batch in batches_of(run, split):
-        features = run.model.encode(batch.inputs, len(batch))
-        num_samples += len(batch)
-        for subset in totals:
-            shown = {m: found if m in subset else hidden(found) for m, found in features.items()}
-            totals[subset] += float(answer_losses(run, batch, shown).double().sum()) / math.log(2)
-    return {tuple(map(str, subset)): total / num_samples for subset, total in totals.items()}
-
-
-def hidden(features: Features) -> Features:
-    """The features of a modality that is taken away: nothing of them is real."""
-    return Features(features.values, torch.zeros_like(features.mask))
-
-
-def answer_losses(run: Run, batch: Batch, features: dict[Modality, Features]) -> Tensor:
-    """The loss of the first token of every target, in nats."""
-    states = run.model.hidden(batch.tokens, run.model.condition(features))
-    return token_losses(run.model.lm, states, batch.targets)[:, 0]
-
-
-@torch.inference_mode()
-def right_and_bits(run: Run, split: str) -> tuple[float, float]:
-    """How often the likeliest answer token is the right one, and the mean cross-entropy in bits; all inputs given."""
-    run.model.eval()
-    right, lost, num_samples = 0, 0.0, 0
+    right, probability, lost, num_samples = 0, 0.0, 0.0, 0
     for batch in batches_of(run, split):
         states = run.model(batch)
+        nats = token_losses(run.model.lm, states, batch.targets)[:, 0].double()
         right += int((run.model.lm.logits(states[:, 0]).argmax(-1) == batch.targets[:, 0]).sum())
-        lost += float(token_losses(run.model.lm, states, batch.targets)[:, 0].double().sum()) / math.log(2)
+        probability += float((-nats).exp().sum())
+        lost += float(nats.sum()) / math.log(2)
         num_samples += len(batch)
-    return right / num_samples, lost / num_samples
+    return right / num_samples, probability / num_samples, lost / num_samples

@@ -2,55 +2,40 @@
 
 In: what was measured on tasks and fusions.
 Out: plain rows, one per task, seed and quantity; two tables of text.
-Invariant: a row's error is measured − truth; the largest error is over v(S) alone, from which the rest follows.
+Invariant: a row's error is measured − truth; the largest error is over all rows: v(S), Shapley values and interactions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from plait.lab.chance import FalseAlarms
 from plait.lab.measure import FusionRow, TaskRow
-from plait.lab.truth import Game, Subset
 
-QUANTITIES = ("information", "shapley", "interaction", "shapley_interaction")
 CANNOT = ("concat", "sum", "attention", "film")
 """Kinds whose logits add up what each modality says: with a linear head behind them they cannot represent XOR."""
 CAN = ("product", "low_rank", "tensor", "bilinear")
 
 
-def values_of(game: Game) -> dict[tuple[str, Subset], float]:
-    """All figures of a game by quantity and modalities; v of no input, which is 0, is left out."""
-    found: dict[tuple[str, Subset], float] = {}
-    for quantity in QUANTITIES:
-        values: Mapping[Any, float] = getattr(game, quantity)
-        for key, value in values.items():
-            names = (key,) if isinstance(key, str) else key
-            if names and (quantity != "shapley_interaction" or len(game.shapley) > 2):
-                found[quantity, names] = value
-    return found
-
-
 def task_rows(found: Iterable[TaskRow]) -> list[dict[str, Any]]:
-    """One row per task, seed and quantity."""
-    rows: list[dict[str, Any]] = []
-    for row in found:
-        measured = values_of(row.measured)
-        for (quantity, names), known in values_of(row.truth).items():
-            value = measured[quantity, names]
-            rows.append(
-                {
-                    "task": row.task,
-                    "seed": row.seed,
-                    "quantity": quantity,
-                    "modalities": list(names),
-                    "truth": known,
-                    "measured": value,
-                    "error": value - known,
-                }
-            )
-    return rows
+    """One row per task, seed and quantity, with the interval that `explain` gives."""
+    return [
+        {
+            "task": row.task,
+            "seed": row.seed,
+            "quantity": quantity,
+            "modalities": list(names),
+            "truth": known,
+            "measured": row.measured[quantity, names].value,
+            "low": row.measured[quantity, names].low,
+            "high": row.measured[quantity, names].high,
+            "error": row.measured[quantity, names].value - known,
+        }
+        for row in found
+        for (quantity, names), known in row.truth.items()
+    ]
 
 
 def fusion_rows(found: Iterable[FusionRow]) -> list[dict[str, Any]]:
@@ -64,7 +49,7 @@ def expected(kind: str) -> str | None:
 
 
 def largest_error(found: Sequence[TaskRow]) -> float:
-    """The largest distance of a v(S) from the truth."""
+    """The largest distance of any figure of any model from the truth."""
     return max((row.error for row in found), default=0.0)
 
 
@@ -90,13 +75,22 @@ def task_table(found: Sequence[TaskRow]) -> str:
 
 
 def fusion_table(found: Sequence[FusionRow]) -> str:
-    """Right answers on XOR and the bits behind them: the worst and the best seed of each kind."""
+    """Right answers on XOR, the mean probability of the right one, and the bits gained; the worst and the best seed."""
     groups: dict[str, list[FusionRow]] = {}
     for row in found:
         groups.setdefault(row.fusion, []).append(row)
-    lines = [f"{'fusion':<12}{'right':>16}{'bits':>18}  known"]
+    lines = [f"{'fusion':<12}{'right':>18}{'p(right)':>10}{'bits':>18}  known"]
     for kind, rows in groups.items():
         right, bits = [row.accuracy for row in rows], [row.bits for row in rows]
-        spread = f"{min(right):>7.1%} –{max(right):>7.1%}{min(bits):>9.3f} –{max(bits):>7.3f}"
+        probability = sum(row.probability for row in rows) / len(rows)
+        spread = f"{min(right):>8.1%} – {max(right):>6.1%}{probability:>10.1%}{min(bits):>9.3f} – {max(bits):>6.3f}"
         lines.append(f"{kind:<12}{spread}  {expected(kind) or ''}")
     return "\n".join(lines)
+
+
+def alarm_line(found: FalseAlarms) -> str:
+    """The false alarms in one sentence."""
+    low, high = found.interval
+    n = len(found.repetitions)
+    share = f"{found.number} of {n} ({found.number / n:.1%}, 95 % interval {low:.1%} to {high:.1%})"
+    return f"with shuffled answers something was called used in {share}"
