@@ -138,3 +138,14 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 def test_modalities_stand_in_the_package_s_order() -> None:
     for task in TASKS.values():
         assert task.modalities == tuple(str(m) for m in Modality if m in task.modalities)
+
+
+def test_a_lesson_has_one_modality_and_its_own_bit(tmp_path: Path) -> None:
+    task = TASKS["parity"]
+    manifest = make_task_data(task, tmp_path / "data", size=SMALL)
+    for place, modality in enumerate(task.modalities):
+        dataset = read_manifest(make.lesson_path(manifest, modality))
+        assert tuple(map(str, dataset.modalities)) == (modality,)
+        for sample in dataset.samples:
+            assert sample.references[0]["answer"] == ("no", "yes")[int(sample.tags["bits"][place])]
+        assert [s.id for s in dataset.samples] == [s.id for s in read_manifest(manifest).samples]
