@@ -154,3 +154,13 @@ def test_a_tied_head_is_not_sure_at_the_start_that_words_are_repeated(config):
     lm = build(config.model_copy(update={"tie_weights": True}))
     tokens = torch.randint(1, VOCABULARY, (4, 6))
     assert float(lm.logits(lm.finish(run(lm, lm.embed(tokens)))).detach().log_softmax(-1).exp().amax()) < 0.6
+
+
+@pytest.mark.parametrize("member", LANGUAGE_MODELS, ids=lambda m: m.model_fields["kind"].default)
+def test_without_the_final_norm_logits_are_linear_in_the_last_states(member):
+    left, right = torch.randn(2, 3, 4, WIDTH)
+    for final_norm in (False, True):
+        lm = build(member(final_norm=final_norm))
+        total = lm.logits(lm.finish(left + right))
+        parts = lm.logits(lm.finish(left)) + lm.logits(lm.finish(right))
+        assert torch.allclose(total, parts, atol=1e-5) != final_norm

@@ -28,6 +28,9 @@ class LMOptions(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1, description="after every block's sub-layers and the embedding")
     tie_weights: bool = Field(default=False, description="the output head is the embedding table: fewer parameters")
     embedding: EmbeddingConfig = Field(default=ScratchConfig(), description="the language model's own word vectors")
+    final_norm: bool = Field(
+        default=True, description="a norm before the output head; without it logits are linear in the last states"
+    )
 
     def build_blocks(self, width: int) -> list[Block]:
         """The blocks in order."""
@@ -129,9 +132,9 @@ class LanguageModel(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(config.build_blocks(width))
-        self.norm = nn.RMSNorm(width)
+        self.norm = nn.RMSNorm(width) if config.final_norm else nn.Identity()
         self.head = None if config.tie_weights else OutputHead(width, vocabulary_size, bias=False)
-        if config.tie_weights:
+        if config.tie_weights and isinstance(self.norm, nn.RMSNorm):
             # A state begins as its own word's vector: without this the untrained model would be sure to repeat that word.
             nn.init.constant_(self.norm.weight, width**-0.5)
 
@@ -151,7 +154,7 @@ class LanguageModel(nn.Module):
         return self.dropout(self.embedding(tokens))
 
     def finish(self, states: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        """The last block's states, normed: what the output head reads."""
+        """The last block's states, normed (`final_norm`): what the output head reads."""
         return self.norm(states)
 
     def logits(self, states: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
