@@ -113,6 +113,8 @@ def test_what_is_known_of_fusions_is_held_against_them() -> None:
 
     assert agrees(row("sum", 0.75, 0.5)) is True  # ties: three of four cases right by chance
     assert agrees(row("sum", 0.75, 0.7)) is False
+    assert agrees(row("attention", 0.75, 0.75)) is True
+    assert agrees(row("attention", 0.99, 0.9)) is False
     assert agrees(row("product", 0.98, 0.97)) is False
     assert agrees(row("product", 1.0, 0.99)) is True
     assert agrees(row("gated", 0.5, 0.5)) is None
