@@ -15,6 +15,7 @@ from typing import Any
 from plait.evaluate.statistics import Figure
 from plait.explain.result import FOLDER, Explanation, SegmentResult
 from plait.run import replacing
+from plait.types import Modality
 
 INSTALL = "for a picture of it: pip install 'plait[plot]'"
 
@@ -35,8 +36,8 @@ def plot(found: Explanation, run: Path) -> Path:
     FigureCanvasAgg(canvas)
     for place, segment in enumerate(panels):
         axes = canvas.add_subplot(rows, len(panels), place + 1)
-        for number, (name, figure) in enumerate(bars(segment).items()):
-            axes.bar(name, figure.value or 0.0, yerr=errors([figure]), capsize=4, color=f"C{number}")
+        for name, figure in bars(segment).items():
+            axes.bar(name, figure.value or 0.0, yerr=errors([figure]), capsize=4, color=colour(name))
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_title(segment.title)
         if place == 0:
@@ -70,13 +71,19 @@ def draw_positions(axes: Any, segment: SegmentResult) -> None:
             markersize=3,
             linewidth=1,
             label=name,
+            color=colour(name),
         )
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(names)), names, fontsize=7)
+    axes.set_xticks(range(len(names)), names, fontsize=7 if len(names) < 15 else 5.5)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_xlabel(f"token of {segment.title}")
     axes.set_ylabel("bits")
     axes.legend(fontsize=7)
+
+
+def colour(modality: str) -> str:
+    """A modality has the same colour in every picture."""
+    return f"C{list(Modality).index(Modality(modality))}"
 
 
 def errors(figures: Sequence[Figure]) -> list[list[float]]:
