@@ -71,7 +71,12 @@ class Driven:
     def part(self, rows: Iterable[int]) -> Driven:
         """What came out of some of the samples."""
         chosen = list(rows)
-        return Driven(*([of[row] for row in chosen] for of in (self.outputs, self.losses, self.seconds, self.unread)))
+        return Driven(
+            [self.outputs[row] for row in chosen],
+            [self.losses[row] for row in chosen],
+            [self.seconds[row] for row in chosen],
+            [self.unread[row] for row in chosen],
+        )
 
 
 def drive(
