@@ -56,6 +56,18 @@ def again(config: RunConfig) -> RunConfig:
     return make_config(yaml.safe_load(config_yaml(config)))
 
 
+@pytest.mark.parametrize("section", ["train.alignment", "train.ctc"])
+def test_a_section_that_is_null_can_be_set_by_an_override(section: str):
+    """Previously, a written configuration, in which every value stands, refused `train.alignment.weight=0.5`."""
+    keys = ["segment=heard", "weight=0.5"]
+    config = again(RunConfig.model_validate(nested(section, None)))
+    tree = yaml.safe_load(config_yaml(config))
+    changed = make_config(apply_overrides(tree, [f"{section}.{key}" for key in keys]))
+    assert (part(changed, section).segment, part(changed, section).weight) == ("heard", 0.5)
+    with pytest.raises(UserError, match="train holds a value and no keys"):
+        apply_overrides({"train": 5}, ["train.ctc.weight=0.5"])
+
+
 @pytest.mark.parametrize(("place", "kind"), EVERY_KIND)
 def test_every_kind_is_written_and_read_back_equal(place: str, kind: str):
     value = {"kind": kind, **({"path": "t.json"} if kind == "file" else {})}

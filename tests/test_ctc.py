@@ -1,4 +1,4 @@
-"""The alignment loss: its definition written out, and which samples it counts."""
+"""The CTC loss: its definition written out, and which samples it counts."""
 
 from __future__ import annotations
 

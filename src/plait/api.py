@@ -12,6 +12,7 @@ Out: a trained model that can be asked, evaluated and kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plait.config import GenerateConfig, RunConfig, make_config, read_config
-from plait.data.manifest import Dataset, read_manifest
+from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.splits import known_split
 from plait.errors import UserError, did_you_mean
 from plait.evaluate import Record, evaluate
@@ -117,24 +118,34 @@ class TrainedModel:
         batch_size: int = 32,
         choices: Mapping[str, Sequence[str]] | None = None,
         begun: str = "",
+        left_out: Callable[[LeftOut], None] | None = None,
         **options: Any,
     ) -> Iterator[Generated]:
-        """What the model says to each sample, in order, as batches are done; `begun` are its first words, to be continued."""
+        """What the model says to each sample, in order, as batches are done; `begun` are its first words, to be continued.
+
+        `left_out` is told of each sample that cannot be read (with `data.on_error: skip`); without it such a sample is refused.
+        """
         answerer = RunAnswerer(self.run, self.options(**options), choices=self.known_choices(choices), begun=begun)
-        remaining = iter(samples)
+        remaining, told = iter(samples), 0
         while part := list(islice(remaining, batch_size)):
-            for batch in answerer.batches(part, batch_size):
+            batches = list(answerer.batches(part, batch_size))
+            for gone in list(answerer.left_out.values())[told:]:
+                if left_out is None:
+                    raise UserError(gone.reason, where=gone.where or gone.id)
+                left_out(gone)
+            told = len(answerer.left_out)
+            for batch in batches:
                 yield from answerer.generate(batch)
 
     def stream(self, sample: Sample, **options: Any) -> Iterator[tuple[str, str]]:
         """(segment, its text so far) after every token."""
         answerer = RunAnswerer(self.run, self.options(**options))
-        (batch,) = answerer.batches([sample], 1)
+        batch = answerer.batch(sample)
         yield from stream(self.run.model, self.run.tokenizer, batch, answerer.config)
 
     def next_tokens(self, sample: Sample, begun: str, num: int, segment: str | None = None) -> list[tuple[str, float]]:
         """The likeliest next tokens after `begun`, with their probabilities."""
-        (batch,) = RunAnswerer(self.run).batches([sample], 1)
+        batch = RunAnswerer(self.run).batch(sample)
         return next_tokens(self.run.model, self.run.tokenizer, batch, begun, num, segment)
 
     def evaluate(
@@ -164,6 +175,7 @@ class TrainedModel:
             run=self.run.config.model_dump(mode="json"),
             folder=self.run.folder if write else None,
             linked=self.run if self.run.model.links else None,
+            notes=dataset.notes,
             progress=progress,
         )
 
@@ -178,15 +190,16 @@ class TrainedModel:
         write: bool = True,
     ) -> Explanation:
         """How many bits each modality brings to a split; into the run's folder (and a picture of it) unless `write` is False."""
-        config = self.run.config
+        config, dataset = self.run.config, self.dataset(manifest)
         found = explain(
             self.run,
-            self.dataset(manifest).samples,
+            dataset.samples,
             split=split or config.evaluate.split,
             seed=config.seed if seed is None else seed,
             batch_size=batch_size or config.evaluate.batch_size,
             progress=progress,
         )
+        found = replace(found, notes=(*found.notes, *dataset.notes))
         if write:
             found.write(self.run.folder)
             if can_plot():
@@ -251,16 +264,17 @@ class TrainedModel:
 
         `options` are those of `GenerateConfig`, as for `evaluate`.
         """
-        config = self.run.config
+        config, dataset = self.run.config, self.dataset(manifest)
         found = curves(
             RunAnswerer(self.run, self.options(**options)),
-            self.dataset(manifest).samples,
+            dataset.samples,
             split=split or config.evaluate.split,
             limit=limit,
             seed=config.seed if seed is None else seed,
             batch_size=batch_size or config.evaluate.batch_size,
             progress=progress,
         )
+        found = replace(found, notes=(*found.notes, *dataset.notes))
         if write:
             found.write(self.run.folder)
             if can_plot():
@@ -343,12 +357,16 @@ class TrainedModel:
             on_error=data.on_error,
         )
 
-    def unlabelled(self, manifest: Path | str) -> list[Sample]:
+    def unlabelled(self, manifest: Path | str) -> Dataset:
         """The rows of a manifest that need no target."""
         data = self.run.config.data
         return read_manifest(
-            Path(manifest), inputs=self.run.modalities, allow_outside=data.allow_outside, require_targets=False
-        ).samples
+            Path(manifest),
+            inputs=self.run.modalities,
+            allow_outside=data.allow_outside,
+            on_error=data.on_error,
+            require_targets=False,
+        )
 
     def options(self, **options: Any) -> GenerateConfig:
         """The run's own options of generation with the given ones changed."""

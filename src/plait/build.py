@@ -113,7 +113,7 @@ def segment_weights(config: RunConfig, tokenizer: Tokenizer) -> tuple[float, ...
 
 
 def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modality, Encoder]) -> CTC | None:
-    """The alignment loss, where the run asks for it."""
+    """The CTC loss, where the run asks for it."""
     asked = config.train.ctc
     if asked is None:
         return None
@@ -122,7 +122,7 @@ def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modalit
         raise UserError(f"no segment {asked.segment!r}", where="train.ctc.segment", right=right)
     if Modality.AUDIO not in encoders:
         raise UserError(
-            "there is no audio to align", where="train.ctc", right="Leave it out, or add audio to data.inputs"
+            "there is no audio for the CTC loss", where="train.ctc", right="Leave it out, or add audio to data.inputs"
         )
     return CTC(
         encoders[Modality.AUDIO].width,

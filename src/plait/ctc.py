@@ -1,11 +1,12 @@
-"""An auxiliary loss that teaches the audio encoder where the words are: connectionist temporal classification.
+"""The CTC loss (connectionist temporal classification): it teaches the audio encoder which words are where in the sound.
 
 In: features of the sound `(B, L, E)`, and the tokens of the segment that was spoken.
-Out: Σ −log p(tokens | sound) over the samples that have both, in nats; p sums over all monotonic alignments.
+Out: Σ −log p(tokens | sound) over the samples that have both, in nats; p sums over all ways to lay the words, in order, along the
+sound.
 Invariant: it touches training only: what the model says and its held-out loss come from the language model alone.
 
 Graves et al. 2006; joined to an attention decoder as in Watanabe et al. 2017 (hybrid CTC/attention), because attention alone
-takes many times more steps to find the alignment (LOG.md has the figures).
+takes many times more steps to find the words in the sound (LOG.md has the figures).
 """
 
 from __future__ import annotations

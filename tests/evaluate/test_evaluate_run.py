@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_evaluate_score import Said
 
+from plait.data.manifest import LeftOut
 from plait.errors import UserError
 from plait.evaluate import EvaluateConfig, evaluate, read_record
 from plait.evaluate.run import drive
@@ -17,6 +18,7 @@ class Echo:
     """Answers with the typed question, and loses one bit per character of the target in two tokens."""
 
     def __init__(self) -> None:
+        self.left_out: dict[str, LeftOut] = {}
         self.seen: dict[str, Sample] = {}
         self.generated: list[str] = []
 
@@ -113,3 +115,44 @@ def test_a_loader_that_changes_the_order_is_caught() -> None:
 
     with pytest.raises(RuntimeError, match="the loader changed the order"):
         drive(Turned(), make(), batch_size=2)
+
+
+class Blind(Echo):
+    """Cannot read some samples, and says why of those that it lists."""
+
+    def __init__(self, *gone: str, told: bool = True) -> None:
+        super().__init__()
+        self.gone = gone
+        self.left_out = {i: LeftOut("m:1", i, "torn") for i in gone} if told else {}
+
+    def batches(self, samples: Sequence[Sample], batch_size: int) -> Iterator[Batch]:
+        for start in range(0, len(samples), batch_size):
+            kept = [sample for sample in samples[start : start + batch_size] if sample.id not in self.gone]
+            if kept:
+                yield from super().batches(kept, batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+@pytest.mark.parametrize("gone", [("q0",), ("blank",), ("q0", "q1", "two"), ("q1", "q2", "q3", "q4"), ("two", "blank")])
+def test_what_cannot_be_read_says_why_and_the_rest_keeps_its_place(gone: tuple[str, ...], batch_size: int) -> None:
+    samples, told = [s for s in make() if s.split == "test"], []
+    driven = drive(Blind(*gone), samples, batch_size=batch_size, progress=lambda done, of: told.append((done, of)))
+    whole = drive(Echo(), samples, batch_size=batch_size)
+    for row, sample in enumerate(samples):
+        lost = sample.id in gone
+        assert driven.unread[row] == ("m:1: torn" if lost else None)
+        assert driven.outputs[row] == (None if lost else whole.outputs[row])
+        assert driven.losses[row] == (None if lost else whole.losses[row])
+    assert told[-1] == (8, 8)
+    assert told == sorted(told)
+
+
+def test_a_sample_that_is_missing_without_a_reason_is_a_fault() -> None:
+    with pytest.raises(RuntimeError, match="'q1' did not come back"):
+        drive(Blind("q1", told=False), make(), batch_size=2)
+
+
+def test_nothing_that_can_be_read_is_refused() -> None:
+    samples = make()
+    with pytest.raises(UserError, match="none of the 7 samples can be read; the first: m:1: torn"):
+        evaluate(Blind(*(s.id for s in samples)), samples, config=CONFIG)

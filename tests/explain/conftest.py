@@ -33,6 +33,7 @@ def fitted(folder: Path, *, inputs: list[str], modality_dropout: float, rows: in
     tree = tiny_tree(manifest(folder / "data", rows))
     tree["data"]["inputs"] = inputs
     tree["train"]["modality_dropout"] = modality_dropout
+    tree["generate"] = {"max_tokens": 3}
     fit(make_config(tree), folder / "run")
     return folder / "run"
 

@@ -50,6 +50,14 @@ def found(with_dropout: Path) -> Curves:
     return plait.load(with_dropout).curves(limit=0, write=False)
 
 
+def loss_alone(folder: Path) -> plait.api.TrainedModel:
+    """The run asked for its losses only: nothing is written, which takes most of the time of a curve."""
+    model = plait.load(folder)
+    config = model.run.config.evaluate.model_copy(update={"metrics": dict.fromkeys(model.run.segments, ())})
+    model.run.config = model.run.config.model_copy(update={"evaluate": config})
+    return model
+
+
 def own_copy(folder: Path, into: Path) -> Path:
     return Path(shutil.copytree(folder, into / "run"))
 
@@ -188,13 +196,13 @@ def test_without_matplotlib_there_is_no_picture_and_it_is_said(
 
 
 def test_a_run_of_one_modality_has_its_curves_only(one_modality: Path):
-    found = plait.load(one_modality).curves(limit=6, write=False)
+    found = loss_alone(one_modality).curves(limit=6, write=False)
     assert {curve.kind.modality for curve in found.curves} == {Modality.AUDIO}
     assert [curve.kind.name for curve in found.curves] == ["white noise", "babble", "missing"]
 
 
 def test_without_modality_dropout_it_is_said(without_dropout: Path, found: Curves):
-    notes = plait.load(without_dropout).curves(limit=3, write=False).notes
+    notes = loss_alone(without_dropout).curves(limit=3, write=False).notes
     assert [note.split()[0] for note in notes if "never dropped" in note] == ["text", "image", "audio"]
     assert not [note for note in found.notes if "never dropped" in note]
 
@@ -205,7 +213,7 @@ def rows_of(model: Any) -> tuple[Path, list[dict[str, Any]]]:
 
 
 def test_a_modality_that_no_sample_has_and_a_silent_clip_are_noted(with_dropout: Path):
-    model = plait.load(with_dropout)
+    model = loss_alone(with_dropout)
     path, rows = rows_of(model)
     soundfile.write(path.parent / "silent.wav", np.zeros(4_000), 16_000)
     for row in rows:
@@ -225,10 +233,7 @@ def test_a_modality_that_no_sample_has_and_a_silent_clip_are_noted(with_dropout:
 
 def test_scores_of_the_loss_alone(with_dropout: Path):
     """Where no metric of texts is asked for, nothing is generated and the loss is the score."""
-    model = plait.load(with_dropout)
-    config = model.run.config.evaluate.model_copy(update={"metrics": {"heard": (), "answer": ()}})
-    model.run.config = model.run.config.model_copy(update={"evaluate": config})
-    found = model.curves(limit=4, write=False)
+    found = loss_alone(with_dropout).curves(limit=4, write=False)
     assert {next(iter(lines)) for curve in found.curves for lines in curve.segments.values()} == {"bits_per_token"}
     text = render(found)
     assert "bits/token" in text

@@ -1,4 +1,4 @@
-"""The contract of DESIGN.md, held by every fusion with every alignment and form, over every subset of modalities in one batch."""
+"""The contract of DESIGN.md, held by every fusion in every alignment and form, over every subset of modalities in one batch."""
 
 from __future__ import annotations
 
@@ -39,13 +39,17 @@ SUBSETS = list(product([True, False], repeat=3))
 NUM_BLOCKS = 2
 
 
+ALIGNS = ("attend", "mean", "pool")
+
+
 def variants() -> list[object]:
-    """Every fusion in every alignment and form."""
+    """Every fusion in every alignment, and its plain form in one, in turn: a form changes what is added, not what is read."""
     found: list[object] = []
-    for member in FUSIONS:
-        forms = [{"plain": False}, {"plain": True}] if "plain" in member.model_fields else [{}]
-        aligns = [{"align": a} for a in ("attend", "mean", "pool")] if issubclass(member, CombinationOptions) else [{}]
-        found += [member(**form, **align) for form in forms for align in aligns]
+    for number, member in enumerate(FUSIONS):
+        aligns = [{"align": a} for a in ALIGNS] if issubclass(member, CombinationOptions) else [{}]
+        found += [member(**align) for align in aligns]
+        if "plain" in member.model_fields:
+            found.append(member(plain=True, **aligns[number % len(aligns)]))
     return found
 
 

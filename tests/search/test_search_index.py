@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +95,54 @@ def test_a_crash_while_writing_leaves_what_was_there(run: Run, data: Path, tmp_p
         open_index(run, data, path, batch_size=8)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_ones_stays(run: Run, data: Path, tmp_path: Path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        path = tmp_path / "kept" / "index.safetensors"
+        path.parent.mkdir()
+        for process in (gone.pid, living.pid):
+            for name in (f".{path.name}.{process}", f"..{path.name}.{process}.part"):
+                (path.parent / name).write_bytes(b"half")
+        others = [path.parent / f".other.safetensors.{gone.pid}", path.parent / f".{path.name}.notes"]
+        for other in others:
+            other.write_bytes(b"mine")
+        for _ in range(2):
+            open_index(run, data, path, batch_size=8)
+            assert {p.name for p in path.parent.iterdir()} == {
+                path.name,
+                f".{path.name}.{living.pid}",
+                f"..{path.name}.{living.pid}.part",
+                *(other.name for other in others),
+            }
+    finally:
+        living.communicate(b"\n")
+
+
+def test_a_writer_that_is_killed_leaves_nothing_that_stays(linked_folder: Path, data: Path, tmp_path: Path):
+    shutil.copytree(linked_folder / "run", tmp_path / "run")
+    child = multiprocessing.get_context("spawn").Process(target=killed_while_writing, args=(tmp_path / "run", data))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    (left,) = (tmp_path / "run" / "search").iterdir()
+    assert left.name.startswith(".")
+    path = open_index(Run.load(tmp_path / "run"), data, batch_size=8).path
+    assert list(path.parent.iterdir()) == [path]
+
+
+def killed_while_writing(folder: Path, manifest: Path) -> None:
+    """What another process does that is killed in the middle of it."""
+
+    def half(_: object, path: Path, __: object) -> None:
+        path.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    module.save_tensors = half
+    open_index(Run.load(folder), manifest, batch_size=8)
 
 
 def test_a_damaged_file_of_its_own_is_made_anew_and_anothers_is_left_alone(

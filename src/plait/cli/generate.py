@@ -198,10 +198,12 @@ def answer_manifest(
 ) -> dict[str, Any]:
     """Answer every row that is not in `out` yet; a line is written whole, as soon as its batch is done."""
     from plait.cli.progress import counter
+    from plait.data.manifest import OTHER_FILE
 
     if out.exists() and manifest.exists() and out.samefile(manifest):
         raise UserError(f"{out} is the manifest itself", where="--out", right="Name another file for the answers")
-    samples = model.unlabelled(manifest)
+    dataset = model.unlabelled(manifest)
+    samples, gone = dataset.samples, [left for left in dataset.left_out if left.code != OTHER_FILE]
     done = answered(out)
     waiting = [sample if inputs is None else sample.only(inputs) for sample in samples if sample.id not in done]
     present = {sample.id: list(sample.present) for sample in waiting}
@@ -209,16 +211,21 @@ def answer_manifest(
         f"{len(samples)} rows in {manifest}" + (f", {len(samples) - len(waiting)} answered before" if done else "")
     )
     with counter("answering") as count:
-        for number, generated in enumerate(model.answer(waiting, choices=choices or None, **options), 1):
+        number = 0
+        answers = model.answer(waiting, choices=choices or None, left_out=gone.append, **options)
+        for number, generated in enumerate(answers, 1):
             row = {**as_row(generated), "inputs": present[generated.id]}
             append(out, json.dumps(row, ensure_ascii=False) + "\n")
             count(number, len(waiting))
-    output.say(f"{len(waiting)} answers written to {out}")
+    output.say(f"{number} answers written to {out}")
+    for left in gone:
+        print(f"plait: left out: {left.where or left.id}: {left.reason}", file=sys.stderr)
     return {
         "out": str(out),
         "rows": len(samples),
-        "answered": len(waiting),
+        "answered": number,
         "answered_before": len(samples) - len(waiting),
+        "left_out": [{"id": left.id, "where": left.where, "reason": left.reason} for left in gone],
     }
 
 

@@ -67,7 +67,7 @@ def search(
 def in_words(found: Found) -> str:
     """Where the vectors came from, what was passed over, and the entries of each side with their cosines."""
     index = found.index
-    lines = [f"{index.num_rows:,} rows; vectors {index.state}: {index.path}"]
+    lines = [f"{index.num_rows:,} rows; vectors {index.state}: {index.path}", *index.notes]
     if found.query.unknown:
         lines.append(f"unknown to the model and left out: {', '.join(found.query.unknown)}")
     for side, hits in found.hits.items():
@@ -93,7 +93,7 @@ def as_json_object(found: Found) -> dict[str, Any]:
     return {
         "query": found.query.side,
         "unknown": list(found.query.unknown),
-        "index": {"path": str(index.path), "state": index.state, "rows": index.num_rows},
+        "index": {"path": str(index.path), "state": index.state, "rows": index.num_rows, "notes": list(index.notes)},
         "sides": {
             side: {
                 "entries": len(index.galleries[side].items),

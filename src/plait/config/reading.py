@@ -90,7 +90,9 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         for number, parent in enumerate(parents):
             if isinstance(node.get(parent), str) and ".".join(parents[: number + 1]) in AXES:
                 node[parent] = {"kind": node[parent]}
-            node = node.setdefault(parent, {})
+            if node.get(parent) is None:  # a section that is null is one that is absent
+                node[parent] = {}
+            node = node[parent]
             if not isinstance(node, dict):
                 raise UserError(f"{'.'.join(parents[: number + 1])} holds a value and no keys", where=override)
         if last == "kind" and node.get("kind") != value:

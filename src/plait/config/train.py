@@ -26,7 +26,7 @@ DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|min|h)$")
 
 
 class CTCConfig(Config):
-    """Beside the language model's loss, an alignment loss (CTC) between the sound and the segment that was spoken."""
+    """Beside the language model's loss, the CTC loss of the segment that was spoken: which of its words are where in the sound."""
 
     segment: str
     weight: Annotated[float, Field(gt=0.0)] = 0.3

@@ -35,6 +35,10 @@ class LeftOut:
     code: str = "row"
 
 
+OTHER_FILE = "other-file"
+"""The code of a file in a folder of media that is no row."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The samples of a manifest in file order, their segments in the order in which they are said, and what occurs.
@@ -53,6 +57,17 @@ class Dataset:
     def folder(self) -> Path:
         """The folder that the paths of the media are relative to."""
         return self.path if self.path.is_dir() else self.path.parent
+
+    @property
+    def notes(self) -> list[str]:
+        """In a line, how many rows were left out, and why the first (files that are no rows stop nobody and do not count)."""
+        gone = [left for left in self.left_out if left.code != OTHER_FILE]
+        if not gone:
+            return []
+        number = f"{len(gone)} row{'' if len(gone) == 1 else 's'} of {self.path.name}"
+        return [
+            f"{number} cannot be used: left out; {'the first: ' * (len(gone) > 1)}{gone[0].where}: {gone[0].reason}"
+        ]
 
     def split(self, name: str, *, needed: bool = False) -> list[Sample]:
         """The samples of a split (`val` means `tune`); where it is `needed`, having none is the user's mistake."""
@@ -75,7 +90,7 @@ class _Refuser:
         self.left_out: list[LeftOut] = []
 
     def __call__(self, error: RowError) -> None:
-        harmless = error.code == "other-file"  # a README beside the pictures stops nobody, and is listed
+        harmless = error.code == OTHER_FILE  # a README beside the pictures stops nobody, and is listed
         if self.on_error == "stop" and not harmless:
             raise error
         self.left_out.append(LeftOut(error.where or "", error.id, error.reason, error.code))

@@ -116,6 +116,9 @@ class Preprocessor:
         prepared = self.prepare(samples, Draw(training, seed, epoch, reference))
         self.note(prepared)
         if prepared.batch is None:
+            if len(samples) == 1:
+                (gone,) = prepared.left_out
+                raise UserError(gone.reason, where=gone.where or gone.id)
             reasons = "; ".join(f"{gone.where or gone.id}: {gone.reason}" for gone in prepared.left_out[:3])
             raise UserError(f"none of the batch's {len(samples)} samples can be used ({reasons})")
         return prepared.batch

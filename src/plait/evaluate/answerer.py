@@ -2,7 +2,8 @@
 
 In: a `Run` and samples.
 Out: batches, `Generated` texts, and each sample's loss per segment in bits.
-Invariant: nothing is drawn or augmented; samples come back in their own order.
+Invariant: nothing is drawn or augmented; samples come back in their own order, those that cannot be read (`data.on_error: skip`)
+are missing and listed in `left_out`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from plait.config import GenerateConfig
+from plait.data.draws import Draw
+from plait.data.manifest import LeftOut
 from plait.data.preprocess import Preprocessor
 from plait.generate import Generated, generate
 from plait.run import Run
@@ -36,10 +39,22 @@ class RunAnswerer:
         self.device = run.model.lm.embedding.table.device
         self.preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities)
 
+    @property
+    def left_out(self) -> Mapping[str, LeftOut]:
+        """By id the samples that could not be read so far, with the reason."""
+        return self.preprocessor.left_out
+
     def batches(self, samples: Sequence[Sample], batch_size: int) -> Iterator[Batch]:
-        """Batches in the order of the samples."""
+        """Batches in the order of the samples, of those that can be read; a batch of which none can is no batch."""
         for start in range(0, len(samples), batch_size):
-            yield self.preprocessor.batch(samples[start : start + batch_size], training=False).to(self.device)
+            prepared = self.preprocessor.prepare(samples[start : start + batch_size], Draw(training=False))
+            self.preprocessor.note(prepared)
+            if prepared.batch is not None:
+                yield prepared.batch.to(self.device)
+
+    def batch(self, sample: Sample) -> Batch:
+        """One sample alone, to be asked about; one that cannot be read is refused, whatever `data.on_error` says."""
+        return self.preprocessor.batch([sample], training=False).to(self.device)
 
     def generate(self, batch: Batch) -> list[Generated]:
         """What the model says to each sample."""

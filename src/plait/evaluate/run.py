@@ -2,19 +2,21 @@
 
 In: samples; how to batch them, how to answer a batch, how to take its losses.
 Out: a `Record`, written where asked.
-Invariant: samples are answered in their own order, once; with several references the loss is the mean over them.
+Invariant: samples are answered in their own order, once; with several references the loss is the mean over them. A sample that
+cannot be read (`data.on_error: skip`) has no output and no loss, and says why.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from plait.config.evaluate import EvaluateConfig
+from plait.data.manifest import LeftOut
 from plait.data.splits import known_split
 from plait.errors import UserError
 from plait.evaluate.choice import metrics_for
@@ -34,6 +36,11 @@ Losses = Mapping[str, tuple[float, float]]
 class Answerer(Protocol):
     """What an evaluation asks of a trained model."""
 
+    @property
+    def left_out(self) -> Mapping[str, LeftOut]:
+        """By id the samples that are missing from the batches because they cannot be read, with the reason."""
+        ...
+
     def batches(self, samples: Sequence[Sample], batch_size: int) -> Iterable[Batch]:
         """Batches in the order of the samples, once through, nothing augmented; each target is the sample's first reference."""
         ...
@@ -49,11 +56,27 @@ class Answerer(Protocol):
 
 @dataclass(frozen=True)
 class Driven:
-    """What came out, in the order of the samples."""
+    """What came out, in the order of the samples; `unread`: why a sample could not be read."""
 
     outputs: list[Output | None]
     losses: list[dict[str, SegmentLoss] | None]
     seconds: list[float | None]
+    unread: list[str | None]
+
+    @classmethod
+    def nothing(cls, number: int) -> Driven:
+        """Of so many samples nothing yet."""
+        return cls([None] * number, [None] * number, [None] * number, [None] * number)
+
+    def part(self, rows: Iterable[int]) -> Driven:
+        """What came out of some of the samples."""
+        chosen = list(rows)
+        return Driven(
+            [self.outputs[row] for row in chosen],
+            [self.losses[row] for row in chosen],
+            [self.seconds[row] for row in chosen],
+            [self.unread[row] for row in chosen],
+        )
 
 
 def drive(
@@ -68,7 +91,7 @@ def drive(
 
     A sample without references is answered but has no loss.
     """
-    driven = Driven([None] * len(samples), [None] * len(samples), [None] * len(samples))
+    driven = Driven.nothing(len(samples))
     rounds = [
         [i for i, sample in enumerate(samples) if len(sample.references) > k or k == 0]
         for k in range(max((len(sample.references) for sample in samples), default=1) or 1)
@@ -77,30 +100,51 @@ def drive(
     found: list[list[Losses]] = [[] for _ in samples]
     for k, indices in enumerate(rounds):
         these = [replace(samples[i], references=samples[i].references[k : k + 1]) for i in indices]
-        start = 0
+        waiting, missing = iter(indices), []
         for batch in answerer.batches(these, batch_size):
-            rows = indices[start : start + len(batch)]
-            _check_order(batch, [samples[i] for i in rows])
+            rows, passed = _rows(batch, waiting, samples)
+            missing += passed
             if k == 0 and generate:
                 _generate(answerer, batch, rows, driven)
             if any(samples[i].references for i in rows):
                 for i, losses in zip(rows, answerer.token_losses(batch), strict=True):
                     if samples[i].references:
                         found[i].append(losses)
-            start += len(batch)
-            done += len(batch)
+            done += len(rows) + len(passed)
             if progress is not None:
                 progress(done, total)
-        assert start == len(indices), f"{len(indices)} samples went in and {start} came back"
+        rest = list(waiting)
+        if rest and progress is not None:
+            progress(done + len(rest), total)
+        done += len(rest)
+        for i in [*missing, *rest]:
+            driven.unread[i] = _reason(answerer, samples[i])
     for i, losses in enumerate(found):
-        driven.losses[i] = _mean(losses) if losses else None
+        driven.losses[i] = _mean(losses) if losses and driven.unread[i] is None else None
     return driven
 
 
-def _check_order(batch: Batch, samples: Sequence[Sample]) -> None:
-    expected = tuple(sample.id for sample in samples)
-    if batch.ids != expected:
-        raise RuntimeError(f"the loader changed the order of the samples: {batch.ids[:3]} for {expected[:3]}")
+def _rows(batch: Batch, waiting: Iterator[int], samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
+    """The rows that stand in a batch, and those before and between them that are missing."""
+    rows: list[int] = []
+    passed: list[int] = []
+    for id in batch.ids:
+        for row in waiting:
+            if samples[row].id == id:
+                rows.append(row)
+                break
+            passed.append(row)
+    if len(rows) < len(batch):
+        raise RuntimeError(f"the loader changed the order of the samples: {', '.join(batch.ids[:3])} …")
+    return rows, passed
+
+
+def _reason(answerer: Answerer, sample: Sample) -> str:
+    """Why a sample did not come back."""
+    gone = answerer.left_out.get(sample.id)
+    if gone is None:
+        raise RuntimeError(f"sample {sample.id!r} did not come back from the loader, and nothing says why")
+    return f"{gone.where}: {gone.reason}" if gone.where else gone.reason
 
 
 def _generate(answerer: Answerer, batch: Batch, rows: Sequence[int], driven: Driven) -> None:
@@ -131,12 +175,14 @@ def evaluate(
     run: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     linked: Run | None = None,
+    notes: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Record:
     """Evaluate a model on the samples of `config.split` among `samples`; with `folder` the record is written into it.
 
     Nothing is generated where no metric looks at texts (next words without inputs). `train_targets`: those of the samples of the
     split `train`, unless given. `linked`: the run that was trained with links, whose sides then search for each other.
+    `notes`: what else the summary is to say.
     """
     config = config.model_copy(update={"split": known_split(config.split, where="evaluate.split")})
     chosen = split_of(samples, config.split)
@@ -149,6 +195,7 @@ def evaluate(
         chosen = [sample.only(frozenset(config.inputs)) for sample in chosen]
     generate = any(metrics.values()) or not any(sample.references for sample in chosen)
     driven = drive(answerer, chosen, batch_size=config.batch_size, generate=generate, progress=progress)
+    refuse_all_unread(driven.unread)
     record = evaluate_outputs(
         chosen,
         driven.outputs,
@@ -157,8 +204,10 @@ def evaluate(
         train_targets=train_targets or [s.references for s in samples if s.split == "train"],
         segments=segments,
         seconds=driven.seconds,
+        unread=driven.unread,
         seed=seed,
         run=run,
+        notes=notes,
     )
     if linked is not None:
         bootstrap = Bootstrap(config.num_resamples, config.confidence, seed)
@@ -167,6 +216,13 @@ def evaluate(
     if folder is not None:
         write_record(record, record_path(folder, config.split, config.inputs))
     return record
+
+
+def refuse_all_unread(unread: Sequence[str | None]) -> None:
+    """One message where no sample could be read."""
+    if unread and all(unread):
+        right = "Mend the files (plait data check lists them)"
+        raise UserError(f"none of the {len(unread)} samples can be read; the first: {unread[0]}", right=right)
 
 
 def split_of(samples: Sequence[Sample], split: str, *, where: str = "evaluate.split") -> list[Sample]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
@@ -38,6 +38,7 @@ _LIBRARIES = ("plait", "torch", "numpy", "jiwer", "sacrebleu", "rapidfuzz", "pya
 _NO_OUTPUT = "no output was generated for it"
 _NO_REFERENCE = "the sample has no reference for it"
 _NO_LOSS = "no loss was computed for it"
+_UNREAD = "the sample could not be read"
 
 
 @runtime_checkable
@@ -71,16 +72,20 @@ def evaluate_outputs(
     train_targets: Sequence[Sequence[Reference]] = (),
     segments: Sequence[str] | None = None,
     seconds: Sequence[float | None] | None = None,
+    unread: Sequence[str | None] | None = None,
     seed: int = 0,
     run: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> Record:
     """Score what was said to each sample. `outputs`, `losses` and `seconds` follow the samples; None where there is none.
 
-    `run` is what the summary says about the model (its resolved configuration, hardware, …), plain data.
+    `unread`: why a sample could not be read. `run` is what the summary says about the model (its resolved configuration,
+    hardware, …), plain data.
     """
     losses = losses if losses is not None else [None] * len(samples)
     seconds = seconds if seconds is not None else [None] * len(samples)
-    assert len(samples) == len(outputs) == len(losses) == len(seconds)
+    unread = unread if unread is not None else [None] * len(samples)
+    assert len(samples) == len(outputs) == len(losses) == len(seconds) == len(unread)
     if not samples:
         raise UserError(f"no sample in split {config.split!r}", right="Evaluate a split that has rows")
     segments = tuple(segments) if segments is not None else segments_of(samples)
@@ -88,10 +93,22 @@ def evaluate_outputs(
     if all(output is None for output in outputs) and config.metrics is None:
         chosen = dict.fromkeys(segments, ())
     scored = score_segments(
-        samples, outputs, losses, metrics=chosen, config=config, train_targets=train_targets, seed=seed
+        samples, outputs, losses, metrics=chosen, config=config, unread=unread, train_targets=train_targets, seed=seed
     )
-    rows = _rows(samples, outputs, losses, seconds, scored)
-    return Record(rows, _summarise(samples, scored, config, seed, run or {}))
+    rows = _rows(samples, outputs, losses, seconds, unread, scored)
+    summary = _summarise(samples, scored, config, seed, run or {})
+    return Record(rows, replace(summary, notes=(*summary.notes, *unread_notes(samples, unread), *notes)))
+
+
+def unread_notes(samples: Sequence[Sample], unread: Sequence[str | None]) -> list[str]:
+    """How many samples could not be read, which, and why the first."""
+    reasons = {sample.id: reason for sample, reason in zip(samples, unread, strict=True) if reason}
+    if not reasons:
+        return []
+    names = ", ".join(list(reasons)[:3]) + (", …" if len(reasons) > 3 else "")
+    first = next(iter(reasons.values()))
+    number = f"{len(reasons)} sample{'' if len(reasons) == 1 else 's'}"
+    return [f"{number} could not be read ({names}): left out; {'' if len(reasons) == 1 else 'the first: '}{first}"]
 
 
 def score_segments(
@@ -101,14 +118,16 @@ def score_segments(
     *,
     metrics: Mapping[str, Sequence[str]],
     config: EvaluateConfig,
+    unread: Sequence[str | None] | None = None,
     train_targets: Sequence[Sequence[Reference]] = (),
     seed: int = 0,
 ) -> dict[str, list[Scored]]:
     """Each segment's scores, sample by sample: the metrics of its text in their order, then those of the loss."""
+    gone = {i for i, reason in enumerate(unread or ()) if reason}
     return {
         segment: [
-            *_score_texts(segment, names, samples, outputs, config, train_targets, seed),
-            *_score_losses(segment, samples, losses),
+            *_score_texts(segment, names, samples, outputs, config, gone, train_targets, seed),
+            *_score_losses(segment, samples, losses, gone),
         ]
         for segment, names in metrics.items()
     }
@@ -129,6 +148,7 @@ def _score_texts(
     samples: Sequence[Sample],
     outputs: Sequence[Output | None],
     config: EvaluateConfig,
+    gone: Collection[int],
     train_targets: Sequence[Sequence[Reference]],
     seed: int,
 ) -> list[Scored]:
@@ -138,7 +158,7 @@ def _score_texts(
         if not references[i]:
             missing[i] = _NO_REFERENCE
         elif output is None or segment not in output.segments:
-            missing[i] = _NO_OUTPUT
+            missing[i] = _UNREAD if i in gone else _NO_OUTPUT
     there = [i for i in range(len(samples)) if i not in missing]
     said = [output.segments[segment] for i in there if (output := outputs[i]) is not None]
     right = [references[i] for i in there]
@@ -163,7 +183,10 @@ def _score_texts(
 
 
 def _score_losses(
-    segment: str, samples: Sequence[Sample], losses: Sequence[Mapping[str, SegmentLoss] | None]
+    segment: str,
+    samples: Sequence[Sample],
+    losses: Sequence[Mapping[str, SegmentLoss] | None],
+    gone: Collection[int],
 ) -> list[Scored]:
     if all(loss is None or segment not in loss for loss in losses):
         return []
@@ -171,7 +194,7 @@ def _score_losses(
     unscored = {}
     for i, (sample, loss) in enumerate(zip(samples, losses, strict=True)):
         if loss is None or segment not in loss:
-            unscored[i] = _NO_LOSS
+            unscored[i] = _UNREAD if i in gone else _NO_LOSS
             continue
         one = SegmentLoss(*loss[segment])
         if one.num_characters is None:
@@ -188,15 +211,19 @@ def _rows(
     outputs: Sequence[Output | None],
     losses: Sequence[Mapping[str, SegmentLoss] | None],
     seconds: Sequence[float | None],
+    unread: Sequence[str | None],
     scored: Mapping[str, Sequence[Scored]],
 ) -> tuple[Row, ...]:
     texts = {segment: [s for s in found if isinstance(s.score, Metric)] for segment, found in scored.items()}
     singles = {segment: {s.score.name: s.score.single(s.statistics) for s in found} for segment, found in texts.items()}
 
+    def unscored(reason: str, i: int) -> str:
+        return f"{reason}: {unread[i]}" if reason == _UNREAD else reason
+
     def segment_row(i: int, segment: str) -> SegmentRow:
         output, loss = outputs[i], (losses[i] or {}).get(segment)
         values = {name: float(column[i]) for name, column in singles[segment].items()}
-        reasons = {s.score.name: s.unscored[i] for s in scored[segment] if i in s.unscored}
+        reasons = {s.score.name: unscored(s.unscored[i], i) for s in scored[segment] if i in s.unscored}
         for s in texts[segment]:
             if not np.isfinite(values[s.score.name]):
                 reasons.setdefault(s.score.name, f"{s.score.undefined}: counted in the figure, no value of its own")

@@ -26,6 +26,7 @@ from torch import Tensor
 from plait.data.collate import SegmentTokens, collate_targets
 from plait.data.draws import all_references
 from plait.data.loader import Loader
+from plait.data.manifest import LeftOut
 from plait.data.preprocess import Preprocessor
 from plait.explain.credit import shapley
 from plait.explain.positions import Positions
@@ -56,7 +57,8 @@ class SubsetLosses:
     read, or was not asked for (`own` has no first segment). `num_tokens` `(n, G)`: tokens of the target, its end included.
     `present` `(n, M)`: the modalities that each sample has. Where positions were asked for: `tokens_at` `(n, P)`, the tokens at
     each, and `credits_at`: context → `(n, M, P)`, each modality's credit at the first temperature in bits of the sample. Credits
-    and not losses: they are a sum over the subsets, so memory does not grow with 2^M.
+    and not losses: they are a sum over the subsets, so memory does not grow with 2^M. `left_out`: the samples that could not be
+    read (`data.on_error: skip`).
     """
 
     bits: Mapping[Context, Float[np.ndarray, "n subsets K G"]]
@@ -64,6 +66,7 @@ class SubsetLosses:
     present: Bool[np.ndarray, "n M"]
     tokens_at: Float[np.ndarray, "n P"] | None = None
     credits_at: Mapping[Context, Float[np.ndarray, "n M P"]] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def held(self) -> Int[np.ndarray, " n"]:
@@ -126,7 +129,7 @@ def subset_losses(
         if positions is not None and under is None:
             sums.share(where, held, first)
         progress(len(batch))
-    losses = sums.averaged(present, asked_for)
+    losses = replace(sums.averaged(present, asked_for), left_out=tuple(loader.left_out.values()))
     return losses if positions is not None else replace(losses, tokens_at=None, credits_at={})
 
 

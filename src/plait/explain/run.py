@@ -17,7 +17,7 @@ from plait.data.preprocess import Preprocessor
 from plait.data.splits import known_split
 from plait.errors import UserError
 from plait.evaluate.run import split_of
-from plait.evaluate.score import patterns_of
+from plait.evaluate.score import patterns_of, unread_notes
 from plait.evaluate.statistics import Bootstrap, Groupings
 from plait.explain.losses import (
     GRID,
@@ -123,7 +123,7 @@ def explain(
             if has_credit
         },
         tuple(replace(s, verdicts=verdicts(s, modalities, losses.present)) for s in segments),
-        (*kind_notes(run, has_credit), *notes, *untold, *pooled(segments), *left_out(losses)),
+        (*kind_notes(run, has_credit), *notes, *untold, *pooled(segments), *left_out(chosen, losses)),
     )
 
 
@@ -163,10 +163,14 @@ def kind_notes(run: Run, has_credit: bool) -> list[str]:
     return notes
 
 
-def left_out(losses: SubsetLosses) -> list[str]:
-    """How many samples have no loss at all."""
-    missing = int((losses.num_tokens.sum(axis=1) == 0).sum())
-    return [f"{missing} samples have no target or could not be read: left out"] if missing else []
+def left_out(samples: Sequence[Sample], losses: SubsetLosses) -> list[str]:
+    """The samples that have no loss at all: those that could not be read by name, the others by number."""
+    reasons = {gone.id: f"{gone.where}: {gone.reason}" for gone in losses.left_out}
+    empty = losses.num_tokens.sum(axis=1) == 0
+    unread = [reasons.get(sample.id) if none else None for sample, none in zip(samples, empty, strict=True)]
+    missing = int(empty.sum()) - sum(map(bool, unread))
+    untold = [f"{missing} sample{'' if missing == 1 else 's'} without a target: left out"] if missing else []
+    return [*unread_notes(samples, unread), *untold]
 
 
 def fitted(

@@ -64,11 +64,11 @@ def explain_sample(
             right=f"It reads {reads}",
         )
     answerer = RunAnswerer(run, run.config.generate.model_copy(update={"method": "greedy"}))
-    (batch,) = answerer.batches([sample], 1)
+    batch = answerer.batch(sample)
     answer = answerer.generate(batch)[0].segments
     from_answer = not sample.references
     if from_answer:
-        (batch,) = answerer.batches([replace(sample, references=(dict(answer),))], 1)
+        batch = answerer.batch(replace(sample, references=(dict(answer),)))
     features = run.model.encode(batch.inputs, 1)
     asked = AskedSample(run, batch, features)
     views = views_of(run, batch)

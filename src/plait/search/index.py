@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,11 +26,11 @@ from torch import Tensor
 from plait.data.folder import manifest_in
 from plait.data.manifest import read_manifest
 from plait.errors import UserError
-from plait.run import Run, replacing, save_tensors, weights_of
+from plait.run import PART, Run, remove, replacing, save_tensors, weights_of
 from plait.search.vectors import Entries, check_links, entries
 from plait.types import Sample
 
-FORMAT = "plait-index-1"
+FORMAT = "plait-index-2"
 CHUNK = 262_144
 """Entries compared at once."""
 
@@ -52,12 +53,13 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Index:
-    """A gallery for every side of the run, the file in which they are, and how they came there."""
+    """A gallery for every side of the run, the file in which they are, and how they came there; `notes`: what was left out."""
 
     path: Path
     state: State
     num_rows: int
     galleries: Mapping[str, Gallery]
+    notes: tuple[str, ...] = ()
 
 
 class Query(NamedTuple):
@@ -106,26 +108,33 @@ def open_index(
     check_links(run)
     own = path is None
     path = default_path(run, manifest) if path is None else path
+    remove_leftovers(path.parent, "*" if own else escape(path.name))
     known = manifest_digest(manifest)
     digest = blake(FORMAT, run_digest(run), known)
     found = read(path, own=own)
-    if found is not None and found.metadata["digest"] == digest and found.is_current(folder_of(manifest)):
-        return found.index(path)
-    samples = read_manifest(
+    folder = folder_of(manifest)
+    current = found if found and found.metadata["digest"] == digest and found.is_current(folder) else None
+    if current is not None and not current.entries["notes"]:
+        return current.index(path)
+    dataset = read_manifest(
         manifest,
         inputs=run.modalities,
         allow_outside=run.config.data.allow_outside,
         on_error=run.config.data.on_error,
         require_targets=False,
-    ).samples
-    galleries, files = {}, {}
+    )
+    samples = dataset.samples
+    if current is not None and current.entries["notes"] == dataset.notes:  # else left-out rows were mended
+        return current.index(path)
+    media = {path for sample in samples for path in (*sample.image, sample.audio) if path is not None}
+    files = {relative(path, folder): stamp(path) for path in media}  # before they are read: a later change is seen
+    galleries = {}
     for side in check_links(run).sides:
         made = entries(run, samples, side, batch_size=batch_size, progress=progress)
-        galleries[side] = gallery_of(made, samples, folder_of(manifest))
-        files.update({str(p): stamp(p) for item in made.items if not isinstance(item, str) for p in item})
-    relative_files = {relative(Path(name), folder_of(manifest)): value for name, value in files.items()}
-    index = Index(path, "built" if found is None else "rebuilt", len(samples), galleries)
-    write(index, digest, relative_files)
+        galleries[side] = gallery_of(made, samples, folder)
+    state: State = "built" if found is None else "rebuilt"
+    index = Index(path, state, len(samples), galleries, tuple(dataset.notes))
+    write(index, digest, files)
     return index
 
 
@@ -136,7 +145,7 @@ def gallery_of(made: Entries, samples: list[Sample], folder: Path) -> Gallery:
         for number in numbers:
             ids[number].append(sample.id)
     items = tuple(i if isinstance(i, str) else tuple(relative(p, folder) for p in i) for i in made.items)
-    without = sum(not numbers for numbers in made.of_samples)
+    without = sum(not numbers for numbers in made.of_samples) - made.num_unread
     return Gallery(made.vectors, items, tuple(map(tuple, ids)), without, len(made.left_out))
 
 
@@ -225,7 +234,7 @@ class Saved:
             )
             for side, kept in self.entries["sides"].items()
         }
-        return Index(path, "reused", self.entries["num_rows"], galleries)
+        return Index(path, "reused", self.entries["num_rows"], galleries, tuple(self.entries["notes"]))
 
 
 def read(path: Path, *, own: bool) -> Saved | None:
@@ -246,13 +255,35 @@ def read(path: Path, *, own: bool) -> Saved | None:
     raise UserError("is no index that plait wrote", where=str(path), right="Name another file: --index FILE")
 
 
+def remove_leftovers(folder: Path, name: str) -> None:
+    """What writers left that were killed in the middle of it; what a process is still writing stays."""
+    for part in [*folder.glob(f".{name}.[0-9]*"), *folder.glob(f"..{name}.[0-9]*{PART}")]:
+        process = part.name.removesuffix(PART).rpartition(".")[2]
+        if process.isdigit() and not is_running(int(process)):
+            remove(part)
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number (Windows cannot be asked without ending it)."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def write(index: Index, digest: str, files: Mapping[str, list[int]]) -> None:
     """The file, whole or not at all; two processes that write it at once do not meet."""
     sides = {
         side: {"items": g.items, "ids": g.ids, "num_without": g.num_without, "num_unreadable": g.num_unreadable}
         for side, g in index.galleries.items()
     }
-    kept = json.dumps({"num_rows": index.num_rows, "sides": sides, "files": files}, ensure_ascii=False).encode()
+    entries = {"num_rows": index.num_rows, "notes": index.notes, "sides": sides, "files": files}
+    kept = json.dumps(entries, ensure_ascii=False).encode()
     tensors = {f"{side}.vectors": gallery.vectors for side, gallery in index.galleries.items()}
     tensors["entries"] = torch.from_numpy(np.frombuffer(kept, dtype=np.uint8).copy())
     own = index.path.with_name(f".{index.path.name}.{os.getpid()}")

@@ -32,7 +32,8 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Entries:
     """The distinct items of one side. `items`: a text, or the files of an item. `of_samples`: the entries of each sample, of a
-    target one for each reference; none where it lacks the side. `left_out`: items that could not be read, with the reason.
+    target one for each reference; none where it lacks the side. `left_out`: items that could not be read, with the reason;
+    `num_unread`: samples that have such an item and no other.
     """
 
     side: str
@@ -40,6 +41,7 @@ class Entries:
     items: tuple[str | tuple[Path, ...], ...]
     of_samples: tuple[tuple[int, ...], ...]
     left_out: tuple[LeftOut, ...] = ()
+    num_unread: int = 0
 
 
 class Item(NamedTuple):
@@ -102,6 +104,7 @@ def entries(
         tuple(item.content for item in chosen if item.key in numbers),
         tuple(tuple(dict.fromkeys(numbers[i.key] for i in items if i.key in numbers)) for items in of_samples),
         tuple(left_out),
+        sum(bool(items) and all(i.key not in numbers for i in items) for items in of_samples),
     )
 
 

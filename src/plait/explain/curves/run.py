@@ -3,7 +3,7 @@
 In: a run that can be asked, and the samples of its data.
 Out: `Curves`.
 Invariant: every point of a curve is of the same samples, those that have the modality; the first one is what `plait evaluate`
-says of them, and all are resampled together.
+says of them, and all are resampled together. Samples that cannot be read (`data.on_error: skip`) are in none and are named.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from plait.data.splits import known_split
 from plait.errors import UserError
 from plait.evaluate.answerer import RunAnswerer
 from plait.evaluate.choice import metrics_for
-from plait.evaluate.run import Driven, drive, split_of
-from plait.evaluate.score import Scored, score_segments
+from plait.evaluate.run import Driven, drive, refuse_all_unread, split_of
+from plait.evaluate.score import Scored, score_segments, unread_notes
 from plait.evaluate.statistics import Bootstrap, Figure, Groupings, figure
 from plait.explain.curves.base import Damage, Kind, Source
 from plait.explain.curves.missing import lost, missing_kind
@@ -27,6 +27,7 @@ from plait.explain.curves.picture import Blur, Jpeg, Occlusion
 from plait.explain.curves.result import Curve, Curves, Line, area_weights
 from plait.explain.curves.sound import Babble, WhiteNoise
 from plait.explain.run import Counter, chances
+from plait.run import Run
 from plait.seeds import numpy_generator
 from plait.types import Modality, Sample
 
@@ -74,10 +75,15 @@ def curves(
     preprocessor = answerer.preprocessor
     source = Source(seed, [s for s in rows if s.has(Modality.AUDIO)], preprocessor.wave)
     bench = Bench(answerer, config, Bootstrap(config.num_resamples, config.confidence, seed), batch_size, source)
-    having = {m: np.array([k for k, s in enumerate(chosen) if s.has(m)], dtype=int) for m in run.modalities}
-    kinds = [d for d in DAMAGES if d.kind.modality in having and len(having[d.kind.modality])]
-    count = Counter(total(chosen, having, kinds), progress)
+    having, kinds = to_do(run, chosen)
+    count = Counter(num_targets(chosen) + later(chosen, having, kinds), progress)
     clean = bench.answer(chosen, None, count)
+    refuse_all_unread(clean.unread)
+    unread = unread_notes(chosen, clean.unread)
+    if unread:
+        chosen, clean = part(chosen, clean, np.flatnonzero([reason is None for reason in clean.unread]))
+        having, kinds = to_do(run, chosen)
+        count.total = count.done + later(chosen, having, kinds)
     found = [bench.damaged(d, *part(chosen, clean, having[d.kind.modality]), count=count) for d in kinds]
     found += [bench.missing(m, *part(chosen, clean, those), count=count) for m, those in having.items() if len(those)]
     scored = bench.score(chosen, clean)
@@ -90,7 +96,7 @@ def curves(
         {segment: {s.score.name: bench.figure(chosen, s) for s in scores} for segment, scores in scored.items()},
         tuple(found),
         {segment: {s.score.name: s.score.definition for s in scores} for segment, scores in scored.items()},
-        tuple(notes(run_notes(answerer, having, split), found, source)),
+        tuple(notes([*run_notes(answerer, having, split), *unread], found, source)),
     )
 
 
@@ -100,23 +106,26 @@ def drawn(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
     return [samples[k] for k in sorted(order[: limit or len(samples)].tolist())]
 
 
-def total(chosen: Sequence[Sample], having: dict[Modality, np.ndarray], kinds: Sequence[type[Damage]]) -> int:
-    """How many times a sample is answered or its loss taken, over all points."""
+def to_do(run: Run, samples: Sequence[Sample]) -> tuple[dict[Modality, np.ndarray], list[type[Damage]]]:
+    """The rows that have each modality, and the kinds of damage that meet any of them."""
+    having = {m: np.array([k for k, s in enumerate(samples) if s.has(m)], dtype=int) for m in run.modalities}
+    return having, [d for d in DAMAGES if d.kind.modality in having and len(having[d.kind.modality])]
 
-    def num(rows: Sequence[int] | np.ndarray) -> int:
-        return sum(max(1, len(chosen[row].references)) for row in rows)
 
-    damaged = sum(len(kind.kind.levels) * num(having[kind.kind.modality]) for kind in kinds)
-    return num(range(len(chosen))) + damaged + sum(map(num, having.values()))
+def num_targets(samples: Sequence[Sample]) -> int:
+    """How many times a sample is answered or its loss taken at one point."""
+    return sum(max(1, len(sample.references)) for sample in samples)
+
+
+def later(chosen: Sequence[Sample], having: dict[Modality, np.ndarray], kinds: Sequence[type[Damage]]) -> int:
+    """The same over all points behind the clean one."""
+    num = {m: num_targets([chosen[row] for row in rows]) for m, rows in having.items()}
+    return sum(len(kind.kind.levels) * num[kind.kind.modality] for kind in kinds) + sum(num.values())
 
 
 def part(samples: Sequence[Sample], driven: Driven, rows: np.ndarray) -> tuple[list[Sample], Driven]:
     """Some of the samples with what was said to them."""
-    return [samples[row] for row in rows], Driven(
-        [driven.outputs[row] for row in rows],
-        [driven.losses[row] for row in rows],
-        [driven.seconds[row] for row in rows],
-    )
+    return [samples[row] for row in rows], driven.part(rows.tolist())
 
 
 def merged(first: Driven, second: Driven, take_second: np.ndarray) -> Driven:
@@ -125,6 +134,7 @@ def merged(first: Driven, second: Driven, take_second: np.ndarray) -> Driven:
         [b if take else a for a, b, take in zip(first.outputs, second.outputs, take_second, strict=True)],
         [b if take else a for a, b, take in zip(first.losses, second.losses, take_second, strict=True)],
         [b if take else a for a, b, take in zip(first.seconds, second.seconds, take_second, strict=True)],
+        [b if take else a for a, b, take in zip(first.unread, second.unread, take_second, strict=True)],
     )
 
 
