@@ -1,0 +1,212 @@
+"""Every arm's paired difference to the best one, with simultaneous intervals and adjusted p.
+
+In: a `ScoreTable`, or the `Parts` of many tables at once.
+Out: a `Comparison`; or standard errors and degrees of freedom for every pair.
+Invariant: that any arm is called worse than the best although it is not, happens in at most 1 − confidence of the comparisons
+(calibrated: calibrate.py), also because the best one is chosen on the same data: the interval is that of all pairs of arms.
+
+The procedure, one for all cases:
+
+    seed  = max(V_seed of the pair, mean of V_seed over all pairs)
+    V     = max(seed + V_group − max(V_cell, 0), seed, V_group, V_group of every single grouping)
+    lead  = max(seed, min(V_cell, V))                                   the part that few seeds measured
+    df    = V² / (lead² / df_seed + (V − lead)² / df_group)             Satterthwaite; df_seed = (arms − 1)(seeds − 1)
+    p     = P(range of A independent normals / s_df > √2 |d| / √V)      Tukey's studentised range: max-t over all pairs
+
+With few seeds the arms lend each other their V_seed, but an arm whose seeds vary more than the others' keeps its own.
+V is never smaller than any of its parts, so a difference of estimates that falls below (even below zero) is never
+used. With one seed V = V_group and df = df_group: only the samples vary, and nothing is said about training again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.interpolate import CubicSpline
+from scipy.stats import studentized_range
+from scipy.stats import t as student
+
+from plait.compare.parts import Parts, variance_parts
+from plait.compare.table import ScoreTable
+from plait.errors import UserError
+
+CONFIDENCE = 0.95
+FEW_GROUPS = 20
+_FREEDOMS = np.array([1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 40.0, 1e5])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm beside the best: `value` = its score − the best one's, in the metric's units, with its simultaneous interval.
+
+    `p` is adjusted for all pairs of arms. `worse`: measurably worse than the best.
+    """
+
+    arm: str
+    score: float
+    value: float
+    low: float
+    high: float
+    p: float
+    worse: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms, the best first. `differences` holds the others, in the order of their scores."""
+
+    table: ScoreTable
+    parts: Parts
+    best: str
+    best_score: float
+    differences: tuple[Difference, ...]
+    confidence: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """All arms, the best first; equal scores in the order of the table."""
+        return (self.best, *(one.arm for one in self.differences))
+
+    @property
+    def level(self) -> tuple[str, ...]:
+        """The arms that are not measurably worse than the best, the best first."""
+        return (self.best, *(one.arm for one in self.differences if not one.worse))
+
+    @property
+    def winner(self) -> str | None:
+        """The arm that is measurably better than all others, if there is one."""
+        return self.best if len(self.level) == 1 else None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """For every pair of arms: the variance of their difference, and its degrees of freedom."""
+
+    variance: Float[np.ndarray, "*T A A"]
+    df: Float[np.ndarray, "*T A A"]
+
+
+def spread(parts: Parts) -> Spread:
+    """V and df, as at the head of this file."""
+    num_arms = parts.num_arms
+    pooled = parts.seed.sum(axis=(-1, -2), keepdims=True) / (num_arms * (num_arms - 1))
+    seed = np.maximum(parts.seed, pooled) if parts.num_seeds > 1 else np.zeros_like(parts.seed)
+    cell = np.maximum(parts.cell, 0.0)
+    variance = np.maximum.reduce([seed + parts.group - cell, seed, parts.group, parts.widest_group])
+    lead = np.maximum(seed, np.minimum(cell, variance))
+    freedom = max(1, (num_arms - 1) * (parts.num_seeds - 1))
+    below = lead**2 / freedom + (variance - lead) ** 2 / parts.group_df
+    df = np.divide(variance**2, below, out=np.ones_like(variance), where=below > 0)
+    return Spread(variance, np.maximum(df, 1.0))
+
+
+def called_worse(parts: Parts, confidence: float = CONFIDENCE) -> Bool[np.ndarray, "tables A"]:
+    """Which arms of many tables are called worse than their table's best (the highest mean): what `compare` says, all
+    at once.
+    """
+    found, rows = spread(parts), np.arange(len(parts.means))
+    best = parts.means.argmax(axis=1)
+    behind = parts.means[rows, best][:, None] - parts.means
+    reach = critical_curve(parts.num_arms, confidence)(found.df[rows, best]) * np.sqrt(found.variance[rows, best])
+    return behind > reach
+
+
+def compare(table: ScoreTable, *, confidence: float = CONFIDENCE) -> Comparison:
+    """Every arm beside the best one."""
+    for name, index in table.groupings.items():
+        if len(np.unique(index)) < 2:
+            raise UserError(
+                f"all {len(table.ids):,} samples share one {name}: too small for any verdict",
+                where=f"split {table.split}",
+                right="Compare on a split with at least 2 of them; 20 or more give intervals that mean something",
+            )
+    sign = 1.0 if table.higher_is_better else -1.0
+    parts = variance_parts(table.values, table.groupings)
+    found, scores = spread(parts), table.scores
+    order = np.argsort(-sign * scores, kind="stable")
+    best = int(order[0])
+    differences = tuple(
+        _difference(
+            table.arms[j],
+            float(scores[j]),
+            float(scores[best]),
+            float(found.variance[best, j]),
+            float(found.df[best, j]),
+            len(table.arms),
+            confidence,
+            parts.group_df,
+        )
+        for j in order[1:]
+    )
+    notes = [*table.notes, *_notes(table, parts)]
+    return Comparison(table, parts, table.arms[best], float(scores[best]), differences, confidence, tuple(notes))
+
+
+def _difference(
+    arm: str, score: float, best: float, variance: float, df: float, num_arms: int, confidence: float, group_df: float
+) -> Difference:
+    value = score - best
+    if variance <= 1e-24:  # every group at every seed says the same: the sign test of that many groups stands in
+        pairs = num_arms * (num_arms - 1) / 2
+        p = 1.0 if abs(value) < 1e-12 else min(1.0, pairs * 2.0**-group_df)
+        return Difference(arm, score, value, value, value, p, p < 1 - confidence)
+    error = float(np.sqrt(variance))
+    reach = critical(num_arms, df, confidence) * error
+    p = tail(num_arms, df, abs(value) / error)
+    return Difference(arm, score, value, value - reach, value + reach, p, abs(value) > reach)
+
+
+def tail(num_arms: int, df: float, t: float) -> float:
+    """How often the largest of all pairs' |t| passes `t` where all arms are equal."""
+    if num_arms == 2:
+        return float(2 * student.sf(t, df))
+    return float(np.clip(studentized_range.sf(t * np.sqrt(2), num_arms, df), 0.0, 1.0))
+
+
+@lru_cache(maxsize=4096)
+def critical(num_arms: int, df: float, confidence: float = CONFIDENCE) -> float:
+    """What the largest of all pairs' |t| passes in 1 − confidence of the cases where all arms are equal."""
+    if num_arms == 2:
+        return float(student.ppf((1 + confidence) / 2, df))
+    return float(studentized_range.ppf(confidence, num_arms, df) / np.sqrt(2))
+
+
+@lru_cache(maxsize=64)
+def critical_curve(num_arms: int, confidence: float = CONFIDENCE) -> Callable[[np.ndarray], np.ndarray]:
+    """`critical` of many degrees of freedom (at least 1) at once: a spline through a few, within 0.5 % of it."""
+    if num_arms == 2:
+        return lambda df: student.ppf((1 + confidence) / 2, df)
+    knots = 1 / _FREEDOMS[::-1]
+    logs = np.log([critical(num_arms, float(df), confidence) for df in _FREEDOMS[::-1]])
+    curve = CubicSpline(knots, logs)
+    return lambda df: np.exp(curve(1 / np.clip(df, 1.0, 1e5)))
+
+
+def _notes(table: ScoreTable, parts: Parts) -> list[str]:
+    """What makes the intervals less certain than they say."""
+    notes = [
+        f"only {num} groups ({name}): the intervals cover less often than they say"
+        for name, index in table.groupings.items()
+        if (num := len(np.unique(index))) < FEW_GROUPS
+    ]
+    if parts.num_seeds < 3 or parts.num_arms < 3:
+        return notes
+    at_seed = table.values.mean(axis=2)
+    own = (at_seed - at_seed.mean(axis=0)).var(axis=1, ddof=1)
+    for a, arm in enumerate(table.arms):
+        others = float(np.delete(own, a).mean())
+        if own[a] > UNEQUAL * others:
+            notes.append(
+                f"the seeds of {arm} vary {np.sqrt(own[a] / others) if others else np.inf:.1f} times as much as the other "
+                "arms': with few seeds a difference to it is seen wrongly more often than stated"
+            )
+    return notes
+
+
+UNEQUAL = 9.0
+"""From this ratio of an arm's seed variance to the mean of the others' on, it is said."""
