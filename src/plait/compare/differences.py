@@ -27,7 +27,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.interpolate import CubicSpline
-from scipy.stats import studentized_range
+from scipy.optimize import brentq
+from scipy.stats import f, studentized_range
 from scipy.stats import t as student
 
 from plait.compare.parts import Parts, variance_parts
@@ -173,7 +174,14 @@ def critical(num_arms: int, df: float, confidence: float = CONFIDENCE) -> float:
     """What the largest of all pairs' |t| passes in 1 − confidence of the cases where all arms are equal."""
     if num_arms == 2:
         return float(student.ppf((1 + confidence) / 2, df))
-    return float(studentized_range.ppf(confidence, num_arms, df) / np.sqrt(2))
+    pairs = num_arms * (num_arms - 1) / 2
+    one, all_pairs = (
+        float(student.isf((1 - confidence) / 2 / k, df)) for k in (1, pairs)
+    )  # Bonferroni: never too small
+    found = brentq(
+        lambda t: studentized_range.cdf(t * np.sqrt(2), num_arms, df) - confidence, one, all_pairs, xtol=1e-9
+    )
+    return float(found)
 
 
 @lru_cache(maxsize=64)
@@ -196,17 +204,19 @@ def _notes(table: ScoreTable, parts: Parts) -> list[str]:
     ]
     if parts.num_seeds < 3 or parts.num_arms < 3:
         return notes
-    at_seed = table.values.mean(axis=2)
-    own = (at_seed - at_seed.mean(axis=0)).var(axis=1, ddof=1)
+    own = parts.seed_variances()
+    limit = max(UNEQUAL, float(f.ppf(1 - 0.01 / len(own), parts.num_seeds - 1, (len(own) - 1) * (parts.num_seeds - 1))))
     for a, arm in enumerate(table.arms):
-        others = float(np.delete(own, a).mean())
-        if own[a] > UNEQUAL * others:
+        others = max(float(np.delete(own, a).mean()), 0.01 * float(own[a]))
+        if own[a] > limit * others > 0:
             notes.append(
-                f"the seeds of {arm} vary {np.sqrt(own[a] / others) if others else np.inf:.1f} times as much as the other "
-                "arms': with few seeds a difference to it is seen wrongly more often than stated"
+                f"the seeds of {arm} vary {np.sqrt(own[a] / others):.1f} times as much as the other arms' or more: with few "
+                "seeds a difference to it is seen wrongly more often than stated"
             )
     return notes
 
 
-UNEQUAL = 9.0
-"""From this ratio of an arm's seed variance to the mean of the others' on, it is said."""
+UNEQUAL = 4.0
+"""From this ratio of an arm's seed variance to the mean of the others' on, it is said, if chance would not give it in
+1 of 100 comparisons.
+"""

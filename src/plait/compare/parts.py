@@ -50,6 +50,15 @@ class Parts:
         """How many arms there are."""
         return self.means.shape[-1]
 
+    def seed_variances(self) -> Float[np.ndarray, "*T A"]:
+        """How much each arm's score varies from seed to seed, what all arms share at a seed left out; three arms or more.
+
+        V_seed of a pair is (σ²_i + σ²_j) / S: solved for the arms. Without bias, so it can fall below zero.
+        """
+        of_arm = self.num_seeds * self.seed.sum(axis=-1)
+        together = of_arm.sum(axis=-1, keepdims=True) / (2 * (self.num_arms - 1))
+        return (of_arm - together) / (self.num_arms - 2)
+
 
 def variance_parts(values: Float[np.ndarray, "*T A S n"], groupings: Mapping[str, Int[np.ndarray, " n"]]) -> Parts:
     """The parts for every pair of arms, of one table or of many at once."""
