@@ -175,13 +175,12 @@ def critical(num_arms: int, df: float, confidence: float = CONFIDENCE) -> float:
     if num_arms == 2:
         return float(student.ppf((1 + confidence) / 2, df))
     pairs = num_arms * (num_arms - 1) / 2
-    one, all_pairs = (
-        float(student.isf((1 - confidence) / 2 / k, df)) for k in (1, pairs)
-    )  # Bonferroni: never too small
-    found = brentq(
-        lambda t: studentized_range.cdf(t * np.sqrt(2), num_arms, df) - confidence, one, all_pairs, xtol=1e-9
-    )
-    return float(found)
+    one, bonferroni = (float(student.isf((1 - confidence) / 2 / k, df)) for k in (1, pairs))
+
+    def above(t: float) -> float:
+        return float(studentized_range.cdf(t * np.sqrt(2), num_arms, df)) - confidence
+
+    return float(brentq(above, one, bonferroni, xtol=1e-9))  # pyright: ignore[reportArgumentType]
 
 
 @lru_cache(maxsize=64)
