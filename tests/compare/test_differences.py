@@ -147,5 +147,9 @@ def test_alike_everywhere_is_no_certainty() -> None:
 def test_one_group_is_refused_and_few_are_said() -> None:
     with pytest.raises(UserError, match=r"split test: all 200 samples share one picture: too small for any verdict"):
         compare(table(noisy([0.5, 0.6]), {"picture": np.zeros(200, dtype=int)}))
+    values, picture = noisy([0.5, 0.6]), np.arange(200) // 2
+    both = compare(table(values, {"picture": picture, "speaker": np.zeros(200, dtype=int)}))
+    assert both.differences == compare(table(values, {"picture": picture})).differences
+    assert both.notes == ("all samples share one speaker: nothing is said about other ones",)
     found = compare(table(noisy([0.5, 0.6]), {"speaker": np.arange(200) % 7}))
     assert "only 7 groups (speaker): the intervals cover less often than they say" in found.notes

@@ -89,3 +89,22 @@ def test_the_parts_of_a_pair_lend_the_mean_of_the_seeds() -> None:
         own = Components.of(parts, pair)
         assert own.seed == pytest.approx(max(parts.seed[pair], mean.seed), rel=1e-12)
         assert own.group == pytest.approx(parts.group[pair], rel=1e-12)
+
+
+@pytest.mark.parametrize(("num_arms", "num_seeds"), [(2, 3), (6, 5), (12, 3)])
+def test_with_normal_effects_the_stated_difference_is_seen_in_80_percent(num_arms: int, num_seeds: int) -> None:
+    """3,000 tables whose seeds, groups and cells are normal, 40 groups: within three binomial standard errors."""
+    generator = np.random.default_rng(num_arms)
+    values = generator.standard_normal((3000, num_arms, num_seeds, 1)) + generator.standard_normal(
+        (3000, num_arms, 1, 40)
+    )
+    values = values + 2 * generator.standard_normal((3000, num_arms, num_seeds, 40))
+    parts = variance_parts(values, {"sample": np.arange(40)})
+    mean = Parts(
+        *(x.mean(axis=0) for x in (parts.means, parts.seed, parts.group, parts.cell, parts.widest_group)),
+        num_seeds=num_seeds,
+        group_df=parts.group_df,
+    )
+    stated = detectable(Components.of(mean), num_arms)
+    assert (lead_needed(parts) <= stated).mean() == pytest.approx(0.8, abs=0.022)
+    assert called_worse(parts).any(axis=1).mean() <= 0.062

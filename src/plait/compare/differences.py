@@ -21,8 +21,9 @@ used. With one seed V = V_group and df = df_group: only the samples vary, and no
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -37,6 +38,7 @@ from plait.errors import UserError
 
 CONFIDENCE = 0.95
 FEW_GROUPS = 20
+_NOTHING = 1e-24
 _FREEDOMS = np.array([1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 40.0, 1e5])
 
 
@@ -119,47 +121,50 @@ def called_worse(parts: Parts, confidence: float = CONFIDENCE) -> Bool[np.ndarra
 
 def compare(table: ScoreTable, *, confidence: float = CONFIDENCE) -> Comparison:
     """Every arm beside the best one."""
-    for name, index in table.groupings.items():
-        if len(np.unique(index)) < 2:
-            raise UserError(
-                f"all {len(table.ids):,} samples share one {name}: too small for any verdict",
-                where=f"split {table.split}",
-                right="Compare on a split with at least 2 of them; 20 or more give intervals that mean something",
-            )
+    alone = [name for name, index in table.groupings.items() if len(np.unique(index)) < 2]
+    if len(alone) == len(table.groupings):
+        raise UserError(
+            f"all {len(table.ids):,} samples share one {' and one '.join(alone)}: too small for any verdict",
+            where=f"split {table.split}",
+            right="Compare on a split with at least 2 of them; 20 or more give intervals that mean something",
+        )
+    table = replace(table, groupings={name: index for name, index in table.groupings.items() if name not in alone})
+    lone = [f"all samples share one {name}: nothing is said about other ones" for name in alone]
     sign = 1.0 if table.higher_is_better else -1.0
     parts = variance_parts(table.values, table.groupings)
     found, scores = spread(parts), table.scores
-    order = np.argsort(-sign * scores, kind="stable")
-    best = int(order[0])
-    differences = tuple(
-        _difference(
-            table.arms[j],
-            float(scores[j]),
-            float(scores[best]),
-            float(found.variance[best, j]),
-            float(found.df[best, j]),
-            len(table.arms),
-            confidence,
-            parts.group_df,
-        )
-        for j in order[1:]
-    )
-    notes = [*table.notes, *_notes(table, parts)]
-    return Comparison(table, parts, table.arms[best], float(scores[best]), differences, confidence, tuple(notes))
+    order = np.argsort(-sign * scores, kind="stable").tolist()
+    best, size = order[0], Size(len(table.arms), confidence, parts.group_df)
+    differences = []
+    for j in order[1:]:
+        value, variance, df = (float(x) for x in (scores[j] - scores[best], found.variance[best, j], found.df[best, j]))
+        low, high, p = interval(value, variance=variance, df=df, size=size)
+        worse = p < 1 - confidence if low == high else not low <= 0 <= high
+        differences.append(Difference(table.arms[j], float(scores[j]), value, low, high, p, worse))
+    notes = [*table.notes, *lone, *_notes(table, parts)]
+    return Comparison(table, parts, table.arms[best], float(scores[best]), tuple(differences), confidence, tuple(notes))
 
 
-def _difference(
-    arm: str, score: float, best: float, variance: float, df: float, num_arms: int, confidence: float, group_df: float
-) -> Difference:
-    value = score - best
-    if variance <= 1e-24:  # every group at every seed says the same: the sign test of that many groups stands in
-        pairs = num_arms * (num_arms - 1) / 2
-        p = 1.0 if abs(value) < 1e-12 else min(1.0, pairs * 2.0**-group_df)
-        return Difference(arm, score, value, value, value, p, p < 1 - confidence)
+class Size(NamedTuple):
+    """What an interval must know of its comparison."""
+
+    num_arms: int
+    confidence: float
+    group_df: float
+
+
+def interval(value: float, *, variance: float, df: float, size: Size) -> tuple[float, float, float]:
+    """The simultaneous interval of a difference to the best, and its adjusted p.
+
+    Without any variance every group at every seed says the same: no width can be given, and the sign test of that many groups,
+    times the number of pairs, stands in for p.
+    """
+    if variance <= _NOTHING:
+        pairs = size.num_arms * (size.num_arms - 1) / 2
+        return value, value, 1.0 if value**2 <= _NOTHING else min(1.0, pairs * 2.0**-size.group_df)
     error = float(np.sqrt(variance))
-    reach = critical(num_arms, df, confidence) * error
-    p = tail(num_arms, df, abs(value) / error)
-    return Difference(arm, score, value, value - reach, value + reach, p, abs(value) > reach)
+    reach = critical(size.num_arms, df, size.confidence) * error
+    return value - reach, value + reach, tail(size.num_arms, df, abs(value) / error)
 
 
 def tail(num_arms: int, df: float, t: float) -> float:

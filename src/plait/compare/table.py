@@ -77,7 +77,10 @@ def score_table(
     """
     arms = tuple(records)
     if len(arms) < 2:
-        raise UserError(f"{len(arms)} arm to compare", right="Give at least two arms, each with a record per seed")
+        raise UserError(
+            f"nothing to compare: {', '.join(arms) or 'no arm'}",
+            right="Give at least two arms, each with a record per seed",
+        )
     seeds, notes = _shared_seeds(records)
     cells = {(arm, seed): records[arm][seed] for arm in arms for seed in seeds}
     ids = _shared_ids(cells)
@@ -265,7 +268,7 @@ def _left_out(
     )
     why = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
     if len(gone) == len(ids):
-        raise UserError(f"no sample has a {score.name} of {segment!r} in every arm and seed{why}", where="metric")
+        raise UserError(f"no sample was scored in every arm and seed{why}", where=f"{score.name} of {segment!r}")
     return [f"left out: {len(gone):,} of {len(ids):,} samples, which not every arm and seed could score{why}"]
 
 
