@@ -26,9 +26,11 @@ from benchmarks.measure import machine
 from benchmarks.table import lines_of
 
 PARTS = ("training", "decoding", "demo", "explain", "preprocess")
+ON_REQUEST = ("calibration",)
+"""Not speed, and long: measured only if it is named."""
 
 
-def measure(part: str, repeats: int) -> dict[str, Any]:
+def measure(part: str, repeats: int, record: Path | None = None) -> dict[str, Any]:
     """One part."""
     if part == "training":
         from benchmarks.training import measure_training
@@ -46,6 +48,10 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
         from benchmarks.explaining import measure_explain
 
         return measure_explain(repeats=repeats)
+    if part == "calibration":
+        from benchmarks.calibration import measure_calibration
+
+        return measure_calibration(num_tables=100 * repeats, record=record)
     from benchmarks.preprocess import measure_pictures, measure_sound
 
     with tempfile.TemporaryDirectory() as folder:
@@ -65,17 +71,18 @@ def main(say: Callable[[str], None] = print) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5, help="turns of each comparison")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join((*PARTS, *ON_REQUEST))}")
+    parser.add_argument("--record", type=Path, help="calibration: the record whose samples are simulated from")
     options = parser.parse_args()
     parts = options.only.split(",")
-    if unknown := [part for part in parts if part not in PARTS]:
-        parser.error(f"no part {', '.join(unknown)}: there are {', '.join(PARTS)}")
+    if unknown := [part for part in parts if part not in PARTS + ON_REQUEST]:
+        parser.error(f"no part {', '.join(unknown)}: there are {', '.join(PARTS + ON_REQUEST)}")
     quiet()
     torch.set_num_threads(options.threads)
     figures: dict[str, Any] = {"machine": machine()}
     for part in parts:
         print(f"measuring {part} ...", file=sys.stderr, flush=True)
-        figures[part] = measure(part, options.repeats)
+        figures[part] = measure(part, options.repeats, options.record)
     if options.json:
         say(json.dumps(figures))
     else:

@@ -30,6 +30,7 @@ def lines_of(figures: Mapping[str, Any]) -> Iterator[str]:
         "demo": demo_lines,
         "explain": explain_lines,
         "preprocess": preprocess_lines,
+        "calibration": calibration_lines,
     }.items():
         if name in figures:
             yield ""
@@ -127,3 +128,28 @@ def preprocess_lines(part: Mapping[str, Any]) -> Iterator[str]:
         if f"ratio_to_{name}" in pictures:
             ratio = pictures[f"ratio_to_{name}"]
             yield f"  {name} {pictures[f'{name}_per_second']:,.0f}; ratio {ratio:.2f}x {target(ratio, PICTURES)}"
+
+
+def calibration_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """False alarms and power of a comparison, in per cent and points."""
+    rows = part["rows"]
+    yield (
+        f"Calibration of a comparison, {rows[0]['num_tables']} tables a row, {part['samples']} samples, "
+        f"{part['right']:.1%} right; in per cent and points (what single tables state)"
+    )
+    yield "  arms seeds groupings seed sd | false winners | any false difference | power at the detectable difference | it"
+    for row in rows:
+        effects = row["effects"]
+        kind = " tails" if effects["tailed"] else f" one arm {effects['unequal']:g}x" if effects["unequal"] != 1 else ""
+        shares = [
+            f"{100 * v:5.1f} [{100 * low:4.1f}, {100 * high:4.1f}]"
+            for v, low, high in (row[name] for name in ("false_winners", "false_differences", "power"))
+        ]
+        low, high = (100 * value for value in row["stated"])
+        yield (
+            f"  {row['num_arms']:>4} {row['num_seeds']:>5} {row['num_groupings']:>9} {effects['seed_sd']:>7g} | "
+            f"{' | '.join(shares)} | {100 * row['detectable']:5.1f} ({low:.1f}–{high:.1f}){kind}"
+            f"{'' if row['holds'] else '  OUTSIDE'}"
+        )
+    held = sum(row["holds"] for row in rows)
+    yield f"  {held} of {len(rows)} rows hold"

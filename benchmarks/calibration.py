@@ -1,0 +1,98 @@
+"""How often a comparison is wrong, and whether it sees what it says it could: the whole grid, on simulated tables of
+known truth.
+
+In: the number of tables per cell; a record to simulate from, or none (then samples of the demo's shape, 88 % right).
+Out: one row per cell: arms × seeds × how much seeds vary × groupings, and some cells outside what the procedure assumes.
+Invariant: every cell is drawn by its own name and may be measured alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plait.compare.calibrate import Calibration, Rate, calibrate
+from plait.compare.simulate import Effects, Population
+from plait.compare.table import score_table
+from plait.evaluate.record import read_record
+from plait.seeds import numpy_generator
+
+ARMS, SEEDS, SEED_SDS, GROUPINGS = (2, 3, 6, 12), (3, 5, 10), (0.0, 1.0, 2.0, 3.0), (1, 2)
+DISAGREEMENT = 0.06
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One size of comparison under one set of effects."""
+
+    num_arms: int
+    num_seeds: int
+    num_groupings: int
+    effects: Effects
+
+
+def cells() -> Iterator[Cell]:
+    """The grid, then what the procedure does not assume: heavy tails, and one arm whose seeds vary 3 or 4 times as much."""
+    for num_groupings, sd, num_arms, num_seeds in product(GROUPINGS, SEED_SDS, ARMS, SEEDS):
+        yield Cell(num_arms, num_seeds, num_groupings, Effects(seed_sd=sd, disagreement=DISAGREEMENT))
+    for num_arms, num_seeds, effects in product((3, 6), (3, 5), ({"tailed": True}, {"unequal": 3.0}, {"unequal": 4.0})):
+        yield Cell(num_arms, num_seeds, 1, Effects(seed_sd=1.0, disagreement=DISAGREEMENT, **effects))
+
+
+def demo_shaped(share: float = 0.88) -> Population:
+    """1,500 samples of 888 pictures by 40 voices (20 samples each hundred have none): the demo's test split in
+    numbers, drawn at random.
+    """
+    generator = numpy_generator(0, "population")
+    picture = np.concatenate([np.arange(276), np.repeat(np.arange(276, 888), 2)])
+    speaker = np.concatenate([np.repeat(np.arange(40), 30), np.arange(40, 340)])
+    hard = generator.standard_normal(888)[picture] * 0.5 + generator.standard_normal(1500)
+    right = (hard > np.quantile(hard, 1 - share)).astype(float)
+    return Population(right, {"picture": picture, "speaker": generator.permutation(speaker)})
+
+
+def population_of(path: Path) -> Population:
+    """The samples of a record: whether its last segment was right, and its groups."""
+    record = read_record(path)
+    table = score_table({"a": {0: record}, "b": {0: record}}, metric="accuracy")
+    return Population(table.values[0, 0], dict(table.groupings))
+
+
+def measure_cell(population: Population, cell: Cell, num_tables: int) -> dict[str, Any]:
+    """One row."""
+    some = dict(list(population.groupings.items())[: cell.num_groupings])
+    found = calibrate(
+        Population(population.right, some),
+        cell.effects,
+        num_arms=cell.num_arms,
+        num_seeds=cell.num_seeds,
+        num_tables=num_tables,
+    )
+    return {**asdict(cell), "num_tables": num_tables, **_plain(found)}
+
+
+def measure_calibration(*, num_tables: int, record: Path | None = None) -> dict[str, Any]:
+    """All cells."""
+    population = demo_shaped() if record is None else population_of(record)
+    rows = [measure_cell(population, cell, num_tables) for cell in cells()]
+    return {"right": float(population.right.mean()), "samples": len(population.right), "rows": rows}
+
+
+def _plain(found: Calibration) -> dict[str, Any]:
+    def rate(one: Rate) -> list[float]:
+        return [one.value, one.low, one.high]
+
+    return {
+        "false_winners": rate(found.false_winners),
+        "false_differences": rate(found.false_differences),
+        "power": rate(found.power),
+        "detectable": found.detectable,
+        "stated": list(found.stated),
+        "measured_seed_sd": found.seed_sd,
+        "holds": found.holds,
+    }

@@ -1,0 +1,130 @@
+"""The procedure on tables of which the truth is known: how often it is wrong, and whether it sees what it says it could see.
+
+In: a `Population` (a real record's samples), the effects, the size of the comparison.
+Out: a `Calibration`: rates with exact binomial 95 % intervals.
+Invariant: the procedure is the one that `compare` uses.
+
+The planted difference is added to every score of one arm, the others being equal: that is what the stated smallest detectable
+difference claims something about, it can be planted at any level of the score, and the same tables show false alarms
+and power.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy.stats import beta
+
+from plait.compare.differences import called_worse
+from plait.compare.parts import Parts, variance_parts
+from plait.compare.power import Components, detectable, lead_needed
+from plait.compare.simulate import Effects, Population, equal_tables
+
+_STATED = 25  # tables whose own statement is looked at
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened, with its exact 95 % interval (Clopper and Pearson)."""
+
+    count: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """The share."""
+        return self.count / self.n
+
+    @property
+    def low(self) -> float:
+        """The lower bound."""
+        return 0.0 if self.count == 0 else float(beta.ppf(0.025, self.count, self.n - self.count + 1))
+
+    @property
+    def high(self) -> float:
+        """The upper bound."""
+        return 1.0 if self.count == self.n else float(beta.ppf(0.975, self.count + 1, self.n - self.count))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the procedure did on equal arms, and with a difference of the stated size.
+
+    `false_winners`: an arm was called the winner; `false_differences`: any arm was called worse than the best.
+    `detectable`: the smallest detectable difference that follows from the mean of the measured parts; `stated`: the
+    range (10 to 90 %) of what single tables say. `seed_sd`: the measured standard deviation of an arm's score from
+    seed to seed, its samples' part included.
+    """
+
+    false_winners: Rate
+    false_differences: Rate
+    power: Rate
+    detectable: float
+    stated: tuple[float, float]
+    seed_sd: float
+
+    @property
+    def holds(self) -> bool:
+        """False winners and false differences include or lie under 5 %, the power includes 80 %."""
+        return self.false_winners.low <= 0.05 and self.false_differences.low <= 0.05 and self.has_power
+
+    @property
+    def has_power(self) -> bool:
+        """Whether the interval of the power includes 80 %."""
+        return self.power.low <= 0.8 <= self.power.high
+
+
+def calibrate(
+    population: Population, effects: Effects, *, num_arms: int, num_seeds: int, num_tables: int = 500, seed: int = 0
+) -> Calibration:
+    """Draw `num_tables` tables of equal arms; look at them as they are, and with the first arm raised by the
+    detectable difference.
+    """
+    parts = joined(
+        [
+            variance_parts(values, population.groupings)
+            for values in equal_tables(
+                population, effects, num_tables=num_tables, num_arms=num_arms, num_seeds=num_seeds, seed=seed
+            )
+        ]
+    )
+    worse = called_worse(parts)
+    size = detectable(Components.of(mean_of(parts)), num_arms)
+    seen = int((lead_needed(parts) <= size).sum())
+    some = range(min(_STATED, num_tables))
+    stated = [detectable(Components.of(table_of(parts, k)), num_arms, max_draws=2000) for k in some]
+    low, high = np.quantile(stated, [0.1, 0.9])
+    return Calibration(
+        Rate(int((worse.sum(axis=1) == num_arms - 1).sum()), num_tables),
+        Rate(int(worse.any(axis=1).sum()), num_tables),
+        Rate(seen, num_tables),
+        size,
+        (float(low), float(high)),
+        float(np.sqrt(parts.seed.mean() * num_arms / (num_arms - 1) * num_seeds / 2)),
+    )
+
+
+_ARRAYS = tuple(one.name for one in fields(Parts) if one.name not in ("num_seeds", "group_df"))
+
+
+def joined(chunks: list[Parts]) -> Parts:
+    """The parts of all tables."""
+    arrays = {name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _ARRAYS}
+    return Parts(**arrays, num_seeds=chunks[0].num_seeds, group_df=chunks[0].group_df)
+
+
+def table_of(parts: Parts, number: int) -> Parts:
+    """The parts of one table."""
+    return Parts(
+        **{name: getattr(parts, name)[number] for name in _ARRAYS}, num_seeds=parts.num_seeds, group_df=parts.group_df
+    )
+
+
+def mean_of(parts: Parts) -> Parts:
+    """The mean parts over tables."""
+    return Parts(
+        **{name: getattr(parts, name).mean(axis=0) for name in _ARRAYS},
+        num_seeds=parts.num_seeds,
+        group_df=parts.group_df,
+    )

@@ -1,0 +1,226 @@
+"""Every arm's paired difference to the best one, with simultaneous intervals and adjusted p.
+
+In: a `ScoreTable`, or the `Parts` of many tables at once.
+Out: a `Comparison`; or standard errors and degrees of freedom for every pair.
+Invariant: that any arm is called worse than the best although it is not, happens in at most 1 − confidence of the comparisons
+(calibrated: calibrate.py), also because the best one is chosen on the same data: the interval is that of all pairs of arms.
+
+The procedure, one for all cases:
+
+    seed  = max(V_seed of the pair, mean of V_seed over all pairs)
+    V     = max(seed + V_group − max(V_cell, 0), seed, V_group, V_group of every single grouping)
+    lead  = max(seed, min(V_cell, V))                                   the part that few seeds measured
+    df    = V² / (lead² / df_seed + (V − lead)² / df_group)             Satterthwaite; df_seed = (arms − 1)(seeds − 1)
+    p     = P(range of A independent normals / s_df > √2 |d| / √V)      Tukey's studentised range: max-t over all pairs
+
+With few seeds the arms lend each other their V_seed, but an arm whose seeds vary more than the others' keeps its own.
+V is never smaller than any of its parts, so a difference of estimates that falls below (even below zero) is never
+used. With one seed V = V_group and df = df_group: only the samples vary, and nothing is said about training again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.interpolate import CubicSpline
+from scipy.optimize import brentq
+from scipy.stats import f, studentized_range
+from scipy.stats import t as student
+
+from plait.compare.parts import Parts, variance_parts
+from plait.compare.table import ScoreTable
+from plait.errors import UserError
+
+CONFIDENCE = 0.95
+FEW_GROUPS = 20
+_NOTHING = 1e-24
+_FREEDOMS = np.array([1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 40.0, 1e5])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm beside the best: `value` = its score − the best one's, in the metric's units, with its simultaneous interval.
+
+    `p` is adjusted for all pairs of arms. `worse`: measurably worse than the best.
+    """
+
+    arm: str
+    score: float
+    value: float
+    low: float
+    high: float
+    p: float
+    worse: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms, the best first. `differences` holds the others, in the order of their scores."""
+
+    table: ScoreTable
+    parts: Parts
+    best: str
+    best_score: float
+    differences: tuple[Difference, ...]
+    confidence: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """All arms, the best first; equal scores in the order of the table."""
+        return (self.best, *(one.arm for one in self.differences))
+
+    @property
+    def level(self) -> tuple[str, ...]:
+        """The arms that are not measurably worse than the best, the best first."""
+        return (self.best, *(one.arm for one in self.differences if not one.worse))
+
+    @property
+    def winner(self) -> str | None:
+        """The arm that is measurably better than all others, if there is one."""
+        return self.best if len(self.level) == 1 else None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """For every pair of arms: the variance of their difference, and its degrees of freedom."""
+
+    variance: Float[np.ndarray, "*T A A"]
+    df: Float[np.ndarray, "*T A A"]
+
+
+def spread(parts: Parts) -> Spread:
+    """V and df, as at the head of this file."""
+    num_arms = parts.num_arms
+    pooled = parts.seed.sum(axis=(-1, -2), keepdims=True) / (num_arms * (num_arms - 1))
+    seed = np.maximum(parts.seed, pooled) if parts.num_seeds > 1 else np.zeros_like(parts.seed)
+    cell = np.maximum(parts.cell, 0.0)
+    variance = np.maximum.reduce([seed + parts.group - cell, seed, parts.group, parts.widest_group])
+    lead = np.maximum(seed, np.minimum(cell, variance))
+    freedom = max(1, (num_arms - 1) * (parts.num_seeds - 1))
+    below = lead**2 / freedom + (variance - lead) ** 2 / parts.group_df
+    df = np.divide(variance**2, below, out=np.ones_like(variance), where=below > 0)
+    return Spread(variance, np.maximum(df, 1.0))
+
+
+def called_worse(parts: Parts, confidence: float = CONFIDENCE) -> Bool[np.ndarray, "tables A"]:
+    """Which arms of many tables are called worse than their table's best (the highest mean): what `compare` says, all
+    at once.
+    """
+    found, rows = spread(parts), np.arange(len(parts.means))
+    best = parts.means.argmax(axis=1)
+    behind = parts.means[rows, best][:, None] - parts.means
+    reach = critical_curve(parts.num_arms, confidence)(found.df[rows, best]) * np.sqrt(found.variance[rows, best])
+    return behind > reach
+
+
+def compare(table: ScoreTable, *, confidence: float = CONFIDENCE) -> Comparison:
+    """Every arm beside the best one."""
+    alone = [name for name, index in table.groupings.items() if len(np.unique(index)) < 2]
+    if len(alone) == len(table.groupings):
+        raise UserError(
+            f"all {len(table.ids):,} samples share one {' and one '.join(alone)}: too small for any verdict",
+            where=f"split {table.split}",
+            right="Compare on a split with at least 2 of them; 20 or more give intervals that mean something",
+        )
+    table = replace(table, groupings={name: index for name, index in table.groupings.items() if name not in alone})
+    lone = [f"all samples share one {name}: nothing is said about other ones" for name in alone]
+    sign = 1.0 if table.higher_is_better else -1.0
+    parts = variance_parts(table.values, table.groupings)
+    found, scores = spread(parts), table.scores
+    order = np.argsort(-sign * scores, kind="stable").tolist()
+    best, size = order[0], Size(len(table.arms), confidence, parts.group_df)
+    differences = []
+    for j in order[1:]:
+        value, variance, df = (float(x) for x in (scores[j] - scores[best], found.variance[best, j], found.df[best, j]))
+        low, high, p = interval(value, variance=variance, df=df, size=size)
+        worse = p < 1 - confidence if low == high else not low <= 0 <= high
+        differences.append(Difference(table.arms[j], float(scores[j]), value, low, high, p, worse))
+    notes = [*table.notes, *lone, *_notes(table, parts)]
+    return Comparison(table, parts, table.arms[best], float(scores[best]), tuple(differences), confidence, tuple(notes))
+
+
+class Size(NamedTuple):
+    """What an interval must know of its comparison."""
+
+    num_arms: int
+    confidence: float
+    group_df: float
+
+
+def interval(value: float, *, variance: float, df: float, size: Size) -> tuple[float, float, float]:
+    """The simultaneous interval of a difference to the best, and its adjusted p.
+
+    Without any variance every group at every seed says the same: no width can be given, and the sign test of that many groups,
+    times the number of pairs, stands in for p.
+    """
+    if variance <= _NOTHING:
+        pairs = size.num_arms * (size.num_arms - 1) / 2
+        return value, value, 1.0 if value**2 <= _NOTHING else min(1.0, pairs * 2.0**-size.group_df)
+    error = float(np.sqrt(variance))
+    reach = critical(size.num_arms, df, size.confidence) * error
+    return value - reach, value + reach, tail(size.num_arms, df, abs(value) / error)
+
+
+def tail(num_arms: int, df: float, t: float) -> float:
+    """How often the largest of all pairs' |t| passes `t` where all arms are equal."""
+    if num_arms == 2:
+        return float(2 * student.sf(t, df))
+    return float(np.clip(studentized_range.sf(t * np.sqrt(2), num_arms, df), 0.0, 1.0))
+
+
+@lru_cache(maxsize=4096)
+def critical(num_arms: int, df: float, confidence: float = CONFIDENCE) -> float:
+    """What the largest of all pairs' |t| passes in 1 − confidence of the cases where all arms are equal."""
+    if num_arms == 2:
+        return float(student.ppf((1 + confidence) / 2, df))
+    pairs = num_arms * (num_arms - 1) / 2
+    one, bonferroni = (float(student.isf((1 - confidence) / 2 / k, df)) for k in (1, pairs))
+
+    def above(t: float) -> float:
+        return float(studentized_range.cdf(t * np.sqrt(2), num_arms, df)) - confidence
+
+    return float(brentq(above, one, bonferroni, xtol=1e-9))  # pyright: ignore[reportArgumentType]
+
+
+@lru_cache(maxsize=64)
+def critical_curve(num_arms: int, confidence: float = CONFIDENCE) -> Callable[[np.ndarray], np.ndarray]:
+    """`critical` of many degrees of freedom (at least 1) at once: a spline through a few, within 0.5 % of it."""
+    if num_arms == 2:
+        return lambda df: student.ppf((1 + confidence) / 2, df)
+    knots = 1 / _FREEDOMS[::-1]
+    logs = np.log([critical(num_arms, float(df), confidence) for df in _FREEDOMS[::-1]])
+    curve = CubicSpline(knots, logs)
+    return lambda df: np.exp(curve(1 / np.clip(df, 1.0, 1e5)))
+
+
+def _notes(table: ScoreTable, parts: Parts) -> list[str]:
+    """What makes the intervals less certain than they say."""
+    notes = [
+        f"only {num} groups ({name}): the intervals cover less often than they say"
+        for name, index in table.groupings.items()
+        if (num := len(np.unique(index))) < FEW_GROUPS
+    ]
+    if parts.num_seeds < 3 or parts.num_arms < 3:
+        return notes
+    own = parts.seed_variances()
+    limit = max(UNEQUAL, float(f.ppf(1 - 0.01 / len(own), parts.num_seeds - 1, (len(own) - 1) * (parts.num_seeds - 1))))
+    for a, arm in enumerate(table.arms):
+        others = max(float(np.delete(own, a).mean()), 0.01 * float(own[a]))
+        if own[a] > limit * others > 0:
+            notes.append(
+                f"the seeds of {arm} vary {np.sqrt(own[a] / others):.1f} times as much as the other arms' or more: with few "
+                "seeds a difference to it is seen wrongly more often than stated"
+            )
+    return notes
+
+
+UNEQUAL = 4.0
+"""From this ratio of an arm's seed variance to the mean of the others' on, it is said, if chance would not give it in
+1 of 100 comparisons.
+"""

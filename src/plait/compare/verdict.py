@@ -1,0 +1,177 @@
+"""What follows from a comparison, by rule, in one sentence; and what it could not have seen.
+
+In: a `Comparison`; the price of each arm; which arms lack the other modalities.
+Out: a `Verdict`.
+Invariant: a winner is named only if it is measurably better than every other arm; beside every "no measurable
+difference" stands the smallest that could have been seen.
+
+The rules, the first that fits: (1) an arm without the other modalities is not measurably worse than the best: nothing
+beats it, take the cheapest such arm; (2) one arm is measurably better than all others: take it; (3) several are
+level: take the cheapest of them. The cheapest is the one with the fewest seconds; without seconds, with the fewest
+parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from plait.compare.differences import Comparison, Difference
+from plait.compare.power import POWER, Components, Needed, detectable, needed
+from plait.errors import UserError, did_you_mean
+
+ENOUGH_SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an arm costs: parameters, and seconds (of training); None where it is not known."""
+
+    parameters: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`sentence` is the verdict, `take` the arm that it says to take, `level` the arms that are not measurably worse
+    than the best.
+
+    `detectable`: the smallest lead over all others that 4 of 5 such comparisons would have seen, in the metric's
+    units. `separate`: what would part the first two arms if their difference is the true one; None where one seed or
+    no difference says nothing about it. `further`: what else belongs beside the sentence, one sentence each.
+    """
+
+    kind: Literal["winner", "level", "modalities do not help"]
+    sentence: str
+    take: str
+    level: tuple[str, ...]
+    detectable: float
+    separate: Needed | None
+    further: tuple[str, ...]
+
+
+def verdict(
+    found: Comparison, *, costs: Mapping[str, Cost] | None = None, without: Collection[str] = (), seed: int = 0
+) -> Verdict:
+    """The verdict. `without`: the arms that lack the other modalities (text only, no input, a constant answer)."""
+    costs = costs or {}
+    for name in (*costs, *without):
+        if name not in found.table.arms:
+            raise UserError(f"no arm {name!r}", right=did_you_mean(name, found.table.arms))
+    least = detectable(Components.of(found.parts), len(found.table.arms), confidence=found.confidence, seed=seed)
+    separate = _separate(found, seed)
+    kind, take, sentence = _sentence(found, costs, without)
+    further = [*_power(found, least), *_separating(found, separate), *_seeds(found, least, seed), *found.notes]
+    return Verdict(kind, sentence, take, found.level, least, separate, tuple(further))
+
+
+def cheapest(arms: Sequence[str], costs: Mapping[str, Cost]) -> tuple[str, str]:
+    """The cheapest of some arms and why, in words; the first one where nothing is known of all of them."""
+    known = [costs.get(arm, Cost()) for arm in arms]
+    if all(cost.seconds is not None for cost in known):
+        arm = min(arms, key=lambda a: costs[a].seconds or 0.0)
+        return arm, f"the cheapest ({costs[arm].seconds:,.0f} s)"
+    if all(cost.parameters is not None for cost in known):
+        arm = min(arms, key=lambda a: costs[a].parameters or 0)
+        return arm, f"the cheapest ({costs[arm].parameters:,} parameters)"
+    return arms[0], "the first by its score, since not all their costs are known"
+
+
+def _sentence(
+    found: Comparison, costs: Mapping[str, Cost], without: Collection[str]
+) -> tuple[Literal["winner", "level", "modalities do not help"], str, str]:
+    bare = [arm for arm in found.level if arm in without]
+    if bare and set(found.table.arms) - set(without):
+        take, why = cheapest(bare, costs)
+        text = f"nothing beats {_list(bare, 'or')}: the other modalities do not measurably help on these data"
+        return "modalities do not help", take, text + (f"; take {take}, {why}" if len(bare) > 1 else "")
+    if found.winner is not None:
+        second = found.differences[0]
+        only = "of these trained models " if found.parts.num_seeds == 1 else ""
+        return (
+            "winner",
+            found.winner,
+            f"{only}take {found.winner}: its {_metric(found)} of {_score(found, found.best_score)} is "
+            f"{_gap(found, second)} better than that of {second.arm}, the next",
+        )
+    take, why = cheapest(found.level, costs)
+    return "level", take, f"no measurable difference between {_list(found.level, 'and')}: take {take}, {why}"
+
+
+def _separate(found: Comparison, seed: int) -> Needed | None:
+    """What would part the first two, where it can be said."""
+    second = found.differences[0]
+    if found.parts.num_seeds < 2 or second.value == 0:
+        return None
+    pair = (found.table.arms.index(found.best), found.table.arms.index(second.arm))
+    return needed(Components.of(found.parts, pair), second.value, confidence=found.confidence, seed=seed)
+
+
+def _power(found: Comparison, least: float) -> list[str]:
+    seeds = len(found.table.seeds)
+    return [
+        f"a lead of {_number(found, least)} over all other arms would have been seen in {POWER:.0%} of such comparisons "
+        f"({len(found.table.arms)} arms, {seeds} {'seed' if seeds == 1 else 'seeds'}, {len(found.table.ids):,} samples)"
+    ]
+
+
+def _separating(found: Comparison, separate: Needed | None) -> list[str]:
+    """How many seeds or samples would part the first two, if they are not parted."""
+    second = found.differences[0]
+    if separate is None or second.worse:
+        return []
+    pair = f"{found.best} and {second.arm} alone ({_number(found, abs(second.value))} apart, if that is the true difference)"
+    ways = []
+    if separate.seeds is not None:
+        ways.append(f"{separate.seeds} seeds on these samples")
+    if separate.sample_factor is not None:
+        samples = round(separate.sample_factor * len(found.table.ids))
+        ways.append(f"about {samples:,} samples with {found.parts.num_seeds} seeds")
+    if ways:
+        return [f"to tell {pair}: {' or '.join(ways)}"]
+    return [f"to tell {pair}, more seeds alone or more samples alone do not suffice: it takes more of both"]
+
+
+def _seeds(found: Comparison, least: float, seed: int) -> list[str]:
+    """What fewer than five seeds rule out."""
+    num = found.parts.num_seeds
+    if num == 1:
+        return [
+            "one seed: this is about these trained models only; whether arms trained again would stand in the same order "
+            "is not known"
+        ]
+    if num >= ENOUGH_SEEDS:
+        return []
+    more = Components.of(found.parts).scaled(num_seeds=ENOUGH_SEEDS)
+    then = detectable(more, len(found.table.arms), confidence=found.confidence, seed=seed)
+    return [
+        f"only {num} seeds: that rules out telling leads under {_number(found, least)} with any certainty; {ENOUGH_SEEDS} seeds "
+        f"would tell {_number(found, then)}, as far as {num} can say how much seeds vary"
+    ]
+
+
+def _metric(found: Comparison) -> str:
+    return f"{found.table.metric} of `{found.table.segment}`"
+
+
+def _gap(found: Comparison, one: Difference) -> str:
+    bounds = sorted(abs(bound) for bound in (one.low, one.high))
+    return f"{_number(found, abs(one.value))} [{', '.join(_plain(found, bound) for bound in bounds)}]"
+
+
+def _plain(found: Comparison, value: float) -> str:
+    return f"{100 * value:.1f}" if found.table.percent else f"{value:.3f}"
+
+
+def _number(found: Comparison, value: float) -> str:
+    unit = " points" if found.table.percent else ""
+    return _plain(found, value) + unit
+
+
+def _score(found: Comparison, value: float) -> str:
+    return _plain(found, value) + (" %" if found.table.percent else "")
+
+
+def _list(arms: Sequence[str], word: str) -> str:
+    return arms[0] if len(arms) == 1 else f"{', '.join(arms[:-1])} {word} {arms[-1]}"

@@ -1,0 +1,155 @@
+"""The procedure against its definition, against t tests that it must equal, and what it must not depend on."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from compare_helpers import noisy, table
+from scipy.stats import studentized_range, ttest_rel
+
+from plait.compare.differences import called_worse, compare, critical, critical_curve, spread, tail
+from plait.compare.parts import Parts, variance_parts
+from plait.errors import UserError
+
+
+def test_variance_and_freedom_are_their_definition() -> None:
+    """The formulas at the head of differences.py, in loops, where every branch of the maxima occurs."""
+    generator = np.random.default_rng(0)
+    seen = set()
+    for _ in range(200):
+        seed, group, cell = (np.zeros((3, 3)) for _ in range(3))
+        for i, j in combinations(range(3), 2):
+            seed[i, j], group[i, j], cell[i, j] = generator.normal(0.4, 0.5, 3) ** 2 * generator.choice([1, 1, 0.01], 3)
+            cell[i, j] -= 0.05
+        seed, group, cell = seed + seed.T, group + group.T, cell + cell.T
+        widest = group * generator.choice([0.8, 1.3])
+        found = spread(Parts(np.zeros(3), seed, group, cell, widest, 4, 17.0))
+        mean = (seed[0, 1] + seed[0, 2] + seed[1, 2]) / 3
+        for i, j in combinations(range(3), 2):
+            lent = max(seed[i, j], mean)
+            parts = [lent + group[i, j] - max(cell[i, j], 0.0), lent, group[i, j], widest[i, j]]
+            variance = max(parts)
+            seen.add(parts.index(variance))
+            lead = max(lent, min(max(cell[i, j], 0.0), variance))
+            df = variance**2 / (lead**2 / 6 + (variance - lead) ** 2 / 17.0)
+            assert found.variance[i, j] == pytest.approx(variance, rel=1e-12)
+            assert found.df[i, j] == pytest.approx(max(1.0, df), rel=1e-12)
+    assert seen == {0, 1, 2, 3}
+
+
+def test_two_arms_one_seed_single_samples_is_the_paired_t_test() -> None:
+    values = noisy([0.5, 0.53], num_seeds=1)
+    theirs = ttest_rel(values[0, 0], values[1, 0])
+    (one,) = compare(table(values)).differences
+    assert one.p == pytest.approx(theirs.pvalue, rel=1e-9)
+    interval = theirs.confidence_interval(0.95)
+    bounds = sorted([abs(interval.low), abs(interval.high)])
+    assert sorted([abs(one.low), abs(one.high)]) == pytest.approx(bounds, rel=1e-9)
+
+
+def test_two_arms_whose_samples_are_alike_is_the_paired_t_test_over_seeds() -> None:
+    at_seed = np.random.default_rng(1).normal([[0.5], [0.6]], 0.05, (2, 5))
+    values = np.repeat(at_seed[:, :, None], 20, axis=2)
+    (one,) = compare(table(values)).differences
+    assert one.p == pytest.approx(ttest_rel(at_seed[0], at_seed[1]).pvalue, rel=1e-9)
+
+
+def test_p_and_interval_say_the_same() -> None:
+    for seed in range(3):
+        found = compare(table(noisy([0.5, 0.51, 0.53, 0.56], seed=seed)))
+        for one in found.differences:
+            assert one.worse == (one.p < 0.05) == (not one.low <= 0 <= one.high)
+            assert one.low < one.value < one.high
+            assert one.value <= 0
+
+
+def test_the_adjusted_p_is_the_studentised_range() -> None:
+    """Drawn: the largest |t| of all pairs of 4 equal arms with a common estimate of 8 degrees of freedom."""
+    generator = np.random.default_rng(2)
+    z, s = generator.standard_normal((200_000, 4)), np.sqrt(generator.chisquare(8, 200_000) / 8)
+    largest = (z.max(axis=1) - z.min(axis=1)) / np.sqrt(2) / s
+    for t in (1.5, 2.5, 3.5):
+        assert tail(4, 8.0, t) == pytest.approx((largest > t).mean(), rel=0.03)
+    assert critical(4, 8.0) == pytest.approx(np.quantile(largest, 0.95), rel=0.01)
+    assert critical(4, 8.0) == pytest.approx(float(studentized_range.ppf(0.95, 4, 8) / np.sqrt(2)), rel=1e-6)
+    assert tail(2, 8.0, 2.0) == pytest.approx(float(studentized_range.sf(2 * np.sqrt(2), 2, 8)), rel=1e-6)
+
+
+@pytest.mark.parametrize("num_arms", [2, 6])
+def test_the_curve_of_critical_values_is_within_half_a_percent(num_arms: int) -> None:
+    df = np.array([1.7, 2.5, 6.3, 25.0, 1000.0])
+    exact = [critical(num_arms, float(one)) for one in df]
+    np.testing.assert_allclose(critical_curve(num_arms)(df), exact, rtol=5e-3)
+
+
+def test_many_tables_at_once_say_what_one_says() -> None:
+    groups = {"sample": np.arange(60)}
+    values = np.stack([noisy([0.5, 0.52, 0.6], 3, 60, seed=seed) for seed in range(12)])
+    worse = called_worse(variance_parts(values, groups))
+    assert worse.any()
+    assert not worse.all()
+    for k in range(12):
+        found = compare(table(values[k]))
+        names = {"ABC"[a] for a in np.flatnonzero(worse[k])}
+        assert names == {one.arm for one in found.differences if one.worse}
+
+
+def test_lower_is_better_mirrors() -> None:
+    values = noisy([0.5, 0.55, 0.7])
+    up = compare(table(values))
+    down = compare(table(1 - values, higher_is_better=False))
+    assert up.ranking == down.ranking == ("C", "B", "A")
+    for a, b in zip(up.differences, down.differences, strict=True):
+        assert (b.value, b.low, b.high) == pytest.approx((-a.value, -a.high, -a.low), rel=1e-9)
+        assert b.p == pytest.approx(a.p, rel=1e-9)
+
+
+def test_the_order_of_arms_samples_and_seeds_does_not_matter() -> None:
+    values, group = noisy([0.5, 0.52, 0.6]), np.arange(200) // 4
+    base = compare(table(values, {"picture": group}))
+    order = np.random.default_rng(0).permutation(200)
+    moved = values[[2, 0, 1]][:, ::-1][..., order]
+    other = compare(table(moved, {"picture": group[order]}, arms=("C", "A", "B")))
+    assert other.ranking == base.ranking
+    for a, b in zip(base.differences, other.differences, strict=True):
+        assert (a.value, a.low, a.high, a.p) == pytest.approx((b.value, b.low, b.high, b.p), rel=1e-9)
+
+
+def test_more_arms_widen_the_interval_of_the_same_two() -> None:
+    values = noisy([0.6, 0.5, 0.5, 0.5, 0.5, 0.5])
+    two, six = compare(table(values[:2])), compare(table(values))
+    assert two.parts.seed[0, 1] == pytest.approx(six.parts.seed[0, 1], rel=1e-9)
+    assert critical(6, 16.0) > critical(2, 16.0)
+    assert next(d for d in six.differences if d.arm == "B").p > 0
+
+
+def test_an_arm_whose_seeds_vary_much_keeps_its_own_variance_and_is_named() -> None:
+    values = noisy([0.5, 0.5, 0.5, 0.5], seed_sd=0.005)
+    values[3] += 0.2 * np.random.default_rng(5).standard_normal((5, 1))
+    found = compare(table(values))
+    variance = spread(found.parts).variance
+    assert variance[3, 0] > 1.5 * variance[0, 1]
+    assert any(note.startswith("the seeds of D vary") for note in found.notes)
+    assert not compare(table(noisy([0.5, 0.5, 0.5, 0.5]))).notes
+
+
+def test_alike_everywhere_is_no_certainty() -> None:
+    """No variance at all: the sign test of the groups stands in; equal arms have p = 1."""
+    ones, zeros = np.ones((1, 3, 8)), np.zeros((1, 3, 8))
+    same = compare(table(np.concatenate([ones, ones]))).differences[0]
+    assert (same.p, same.worse) == (1.0, False)
+    apart = compare(table(np.concatenate([ones, zeros]))).differences[0]
+    assert apart.p == pytest.approx(2.0**-7)
+    few = compare(table(np.concatenate([ones, zeros])[..., :4])).differences[0]
+    assert not few.worse
+
+
+def test_one_group_is_refused_and_few_are_said() -> None:
+    with pytest.raises(UserError, match=r"split test: all 200 samples share one picture: too small for any verdict"):
+        compare(table(noisy([0.5, 0.6]), {"picture": np.zeros(200, dtype=int)}))
+    values, picture = noisy([0.5, 0.6]), np.arange(200) // 2
+    both = compare(table(values, {"picture": picture, "speaker": np.zeros(200, dtype=int)}))
+    assert both.differences == compare(table(values, {"picture": picture})).differences
+    assert both.notes == ("all samples share one speaker: nothing is said about other ones",)
+    found = compare(table(noisy([0.5, 0.6]), {"speaker": np.arange(200) % 7}))
+    assert "only 7 groups (speaker): the intervals cover less often than they say" in found.notes
