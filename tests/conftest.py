@@ -1,7 +1,13 @@
-"""Tests check every jaxtyping annotation of the package with beartype, run on two threads and never touch the network."""
+"""Tests check every jaxtyping annotation of the package with beartype, compute in one thread and never touch the network.
+
+Only slow tests do not check: they train for long what shorter tests have checked, and the checks take half of their time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import jaxtyping
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -13,3 +19,10 @@ hook = install_import_hook("plait", "beartype.beartype")
 def _seeded() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _checked(request: pytest.FixtureRequest) -> Iterator[None]:
+    jaxtyping.config.update("jaxtyping_disable", request.node.get_closest_marker("slow") is not None)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+import plait
 from plait.cli.app import run as command
+from plait.explain import Explanation
 from plait.run import Run
 from tiny_data import make_manifest, tiny_tree
 
@@ -43,6 +45,12 @@ def with_dropout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Text, image and audio, with modality dropout."""
     folder = tmp_path_factory.mktemp("with")
     return fitted(folder, inputs=["text", "image", "audio"], modality_dropout=0.2)
+
+
+@pytest.fixture(scope="session")
+def explained(with_dropout: Path) -> Explanation:
+    """What `plait explain` says of its test split, as it stands."""
+    return plait.load(with_dropout).explain(write=False)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import torch
 import plait
 from plait.api import TrainedModel
 from plait.evaluate.answerer import RunAnswerer
+from plait.explain import Explanation
 from plait.explain import positions as module
 from plait.explain.credit import shapley, usable_information
 from plait.explain.losses import BITS_PER_NAT, Temperatures, subset_losses
@@ -93,9 +94,9 @@ def test_credits_at_positions_add_up(run: Run, samples: list[Sample]):
             np.testing.assert_allclose(parts, whole, atol=1e-9)
 
 
-def test_positions_of_an_explanation_add_up(with_dropout: Path, monkeypatch: pytest.MonkeyPatch):
+def test_positions_and_tags_of_an_explanation_add_up(with_dropout: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "MIN_SAMPLES", 2)
-    found = plait.load(with_dropout).explain(write=False)
+    found = plait.load(with_dropout).explain(manifest=tagged(with_dropout), write=False)
     assert [p.position for p in found.segments[0].positions] == ["1", "2", "3", "4", "end"]
     for segment in found.segments:
         assert segment.positions[0].num_samples == segment.num_samples
@@ -103,10 +104,11 @@ def test_positions_of_an_explanation_add_up(with_dropout: Path, monkeypatch: pyt
         for name, credit in segment.credits.items():
             total = sum((p.credits[name].value or 0.0) * p.num_tokens for p in segment.positions)
             assert total == pytest.approx((credit.credit.value or 0.0) * segment.num_tokens, abs=1e-9)
+    check_tags(found)
 
 
-def test_pooled_positions_are_said_and_samples_without_tags_are_told_apart_by_their_inputs(with_dropout: Path):
-    found = plait.load(with_dropout).explain(write=False)
+def test_pooled_positions_are_said_and_samples_without_tags_are_told_apart_by_their_inputs(explained: Explanation):
+    found = explained
     assert "inputs=text+image+audio" in found.segments[0].by
     assert "inputs=none" in found.segments[0].by
     assert [p.position for p in found.segments[0].positions] == ["1+", "end"]
@@ -124,8 +126,8 @@ def tagged(folder: Path) -> Path:
     return mine
 
 
-def test_credits_by_tag_add_up(with_dropout: Path):
-    found = plait.load(with_dropout).explain(manifest=tagged(with_dropout), write=False)
+def check_tags(found: Explanation) -> None:
+    """Credits by tag add up, and a modality that no sample of a tag has, has none."""
     for segment in found.segments:
         assert list(segment.by) == ["colour=blue", "colour=red", "silent=False", "silent=True"]
         for name, credit in segment.credits.items():

@@ -233,9 +233,12 @@ def _spread(segments: Mapping[str, Any], where: str) -> list[dict[str, str]]:
         lists = ", ".join(f"{name}: {len(value)}" for name, value in segments.items() if isinstance(value, list))
         right = "Give every segment one text, or as many as the others."
         raise RowError("target", f"the segments have different numbers of texts ({lists})", where=where, right=right)
+    places = range(max(counts, default=1))
+    return [
+        {name: _segment(_at(value, i), f"target.{name}", where) for name, value in segments.items()} for i in places
+    ]
 
-    def at(name: str, value: Any, place: int) -> str:
-        one = value[place if len(value) > 1 else 0] if isinstance(value, list) else value
-        return _segment(one, f"target.{name}", where)
 
-    return [{name: at(name, value, i) for name, value in segments.items()} for i in range(max(counts, default=1))]
+def _at(value: Any, place: int) -> Any:
+    """A segment's text in one of the references; a single one stands in all."""
+    return value[place if len(value) > 1 else 0] if isinstance(value, list) else value

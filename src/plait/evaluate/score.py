@@ -301,27 +301,34 @@ def _summarise(
 
 
 def _figure(scored: Scored, groupings: Groupings, mask: Bool[np.ndarray, " n"], bootstrap: Bootstrap) -> Figure:
-    def measure(statistics: np.ndarray) -> Figure:
-        keep = np.flatnonzero(mask & ~np.isnan(statistics).any(axis=1))
-        if len(keep) == 0:
-            reasons = Counter(reason for i, reason in scored.unscored.items() if mask[i])
-            why = f": {reasons.most_common(1)[0][0]}" if reasons else ""
-            return Figure(None, None, None, 0, note=f"no sample could be scored{why}")
-        return figure(
-            statistics[keep],
-            scored.score.corpus,
-            groupings.among(keep),
-            bootstrap=bootstrap,
-            undefined=scored.score.undefined,
-            proportion=scored.score.proportion,
-            limits=scored.score.limits,
-        )
-
-    own = measure(scored.statistics)
+    own = _measured(scored, scored.statistics, groupings, mask, bootstrap)
     if scored.constant_statistics is None or scored.constant_text is None:
         return own
-    other = measure(scored.constant_statistics)
+    other = _measured(scored, scored.constant_statistics, groupings, mask, bootstrap)
     return replace(own, constant=Constant(scored.constant_text, other.value, other.low, other.high, other.note))
+
+
+def _measured(
+    scored: Scored,
+    statistics: Float[np.ndarray, "n S"],
+    groupings: Groupings,
+    mask: Bool[np.ndarray, " n"],
+    bootstrap: Bootstrap,
+) -> Figure:
+    keep = np.flatnonzero(mask & ~np.isnan(statistics).any(axis=1))
+    if len(keep) == 0:
+        reasons = Counter(reason for i, reason in scored.unscored.items() if mask[i])
+        why = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+        return Figure(None, None, None, 0, note=f"no sample could be scored{why}")
+    return figure(
+        statistics[keep],
+        scored.score.corpus,
+        groupings.among(keep),
+        bootstrap=bootstrap,
+        undefined=scored.score.undefined,
+        proportion=scored.score.proportion,
+        limits=scored.score.limits,
+    )
 
 
 def patterns_of(

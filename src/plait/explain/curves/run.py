@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from plait.config.evaluate import EvaluateConfig
 from plait.data.splits import known_split
 from plait.errors import UserError
 from plait.evaluate.answerer import RunAnswerer
 from plait.evaluate.choice import metrics_for
+from plait.evaluate.metrics.base import Score
 from plait.evaluate.run import Driven, drive, refuse_all_unread, split_of
 from plait.evaluate.score import Scored, score_segments, unread_notes
 from plait.evaluate.statistics import Bootstrap, Figure, Groupings, figure
@@ -35,6 +38,9 @@ LIMIT = 400
 """Samples that are measured unless another number is asked for: every one is answered some thirty times."""
 
 DAMAGES: tuple[type[Damage], ...] = (WhiteNoise, Babble, Blur, Occlusion, Jpeg)
+
+ANYTHING = (-np.inf, np.inf)
+"""The limits of a difference."""
 
 NEVER_DROPPED = (
     "was never dropped in training (train.modality_dropout): without it the model is lost, so its curve shows that the model "
@@ -207,34 +213,32 @@ class Bench:
         score, size = points[0].score, points[0].statistics.shape[1]
         statistics = np.concatenate([point.statistics for point in points], axis=1)
         keep = np.flatnonzero(~np.isnan(statistics).any(axis=1))
-
-        def found(columns: Sequence[int], weights: Sequence[float], limits: tuple[float, float]) -> Figure:
-            """Σ weight × the score at a point."""
-            taken = np.concatenate([statistics[keep, c * size : (c + 1) * size] for c in columns], axis=1)
-
-            def combined(sums: np.ndarray) -> np.ndarray:
-                each = [w * score.corpus(sums[:, c * size : (c + 1) * size]) for c, w in enumerate(weights)]
-                return np.sum(each, axis=0)
-
-            alone = len(columns) == 1
-            return figure(
-                taken,
-                combined,
-                groupings.among(keep),
-                bootstrap=self.bootstrap,
-                undefined=score.undefined,
-                proportion=score.proportion and alone,
-                limits=limits,
-            )
-
-        anything = (-np.inf, np.inf)
-        places = range(1, len(points))
-        counted = [k for k, weight in enumerate(area_weights(kind)) if weight]
+        among = groupings.among(keep)
+        at = [statistics[keep, k * size : (k + 1) * size] for k in range(len(points))]
+        counted = [(weight, at[k]) for k, weight in enumerate(area_weights(kind).tolist()) if weight]
         return Line(
-            found([0], [1.0], score.limits),
-            tuple(found([k], [1.0], score.limits) for k in places),
-            tuple(found([k, 0], [1.0, -1.0], anything) for k in places),
-            found(counted, area_weights(kind)[counted].tolist(), score.limits),
+            self.summed(score, [(1.0, at[0])], among, score.limits),
+            tuple(self.summed(score, [(1.0, point)], among, score.limits) for point in at[1:]),
+            tuple(self.summed(score, [(1.0, point), (-1.0, at[0])], among, ANYTHING) for point in at[1:]),
+            self.summed(score, counted, among, score.limits),
+        )
+
+    def summed(
+        self,
+        score: Score,
+        parts: Sequence[tuple[float, Float[np.ndarray, "n S"]]],
+        groupings: dict[str, Int[np.ndarray, " n"]],
+        limits: tuple[float, float],
+    ) -> Figure:
+        """Σ weight × the score at a point, over the points that are given with their weights."""
+        return figure(
+            np.concatenate([statistics for _, statistics in parts], axis=1),
+            partial(combined, score, [weight for weight, _ in parts]),
+            groupings,
+            bootstrap=self.bootstrap,
+            undefined=score.undefined,
+            proportion=score.proportion and len(parts) == 1,
+            limits=limits,
         )
 
     def figure(self, samples: Sequence[Sample], scored: Scored) -> Figure:
@@ -249,6 +253,14 @@ class Bench:
             proportion=scored.score.proportion,
             limits=scored.score.limits,
         )
+
+
+def combined(
+    score: Score, weights: Sequence[float], sums: Float[np.ndarray, "resamples columns"]
+) -> Float[np.ndarray, " resamples"]:
+    """Σ weight × the score of each point, whose sums stand side by side."""
+    parts = np.split(sums, len(weights), axis=1)
+    return np.sum([w * score.corpus(part) for w, part in zip(weights, parts, strict=True)], axis=0)
 
 
 def run_notes(answerer: RunAnswerer, having: dict[Modality, np.ndarray], split: str) -> list[str]:
