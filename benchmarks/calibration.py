@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from plait.compare.calibrate import Calibration, Rate, calibrate
-from plait.compare.simulate import Effects, Population
-from plait.compare.table import score_table
+from plait.compare.statistics.calibrate import Calibration, Rate, calibrate
+from plait.compare.statistics.simulate import Effects, Population
+from plait.compare.statistics.table import score_table
 from plait.evaluate.record import read_record
 from plait.seeds import numpy_generator
 

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.calibration import Cell, cells, demo_shaped, measure_cell, population_of
 from benchmarks.table import calibration_lines
 
-from plait.compare.simulate import Effects
+from plait.compare.statistics.simulate import Effects
 from plait.evaluate import EvaluateConfig, evaluate_outputs, write_record
 from plait.types import Sample
 

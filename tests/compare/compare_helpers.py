@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from plait.compare.table import ScoreTable
+from plait.compare.statistics.table import ScoreTable
 from plait.evaluate import EvaluateConfig, Record, SegmentLoss, evaluate_outputs
 from plait.types import Sample
 

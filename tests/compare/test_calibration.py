@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from plait.compare.calibrate import Rate, calibrate, joined, mean_of, table_of
-from plait.compare.differences import called_worse
-from plait.compare.parts import variance_parts
-from plait.compare.simulate import Effects, Population, equal_tables, thresholds
+from plait.compare.statistics.calibrate import Rate, calibrate, joined, mean_of, table_of
+from plait.compare.statistics.differences import called_worse
+from plait.compare.statistics.parts import variance_parts
+from plait.compare.statistics.simulate import Effects, Population, equal_tables, thresholds
 
 NUM_TABLES = 500
 

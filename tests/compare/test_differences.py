@@ -7,8 +7,8 @@ import pytest
 from compare_helpers import noisy, table
 from scipy.stats import studentized_range, ttest_rel
 
-from plait.compare.differences import called_worse, compare, critical, critical_curve, spread, tail
-from plait.compare.parts import Parts, variance_parts
+from plait.compare.statistics.differences import called_worse, compare, critical, critical_curve, spread, tail
+from plait.compare.statistics.parts import Parts, variance_parts
 from plait.errors import UserError
 
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from plait.compare.parts import crossings, variance_parts
+from plait.compare.statistics.parts import crossings, variance_parts
 
 PICTURE = np.array([0, 0, 1, 2, 2, 2, 3, 4, 4, 5, 6, 6, 7, 7, 7])
 SPEAKER = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4, 5])

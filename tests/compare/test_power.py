@@ -6,9 +6,9 @@ from compare_helpers import noisy, table
 from scipy.optimize import brentq
 from scipy.stats import nct, norm, t
 
-from plait.compare.differences import called_worse, compare
-from plait.compare.parts import Parts, variance_parts
-from plait.compare.power import Components, detectable, lead_needed, needed
+from plait.compare.statistics.differences import called_worse, compare
+from plait.compare.statistics.parts import Parts, variance_parts
+from plait.compare.statistics.power import Components, detectable, lead_needed, needed
 
 
 def components(**changes: float) -> Components:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from compare_helpers import CONFIG, NUM, record, records, samples
 
-from plait.compare import score_table
-from plait.compare.parts import variance_parts
-from plait.compare.table import DENOMINATORS, linear
+from plait.compare.statistics import score_table
+from plait.compare.statistics.parts import variance_parts
+from plait.compare.statistics.table import DENOMINATORS, linear
 from plait.errors import UserError
 from plait.evaluate import Record, SegmentLoss, evaluate_outputs
 from plait.evaluate.metrics import Accuracy, WordErrorRate

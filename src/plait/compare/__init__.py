@@ -1,26 +1,6 @@
-"""Comparing arms: from the records of several arms and seeds to a verdict. So far the statistics.
+"""Comparing arms: which fusion, language model, encoder, inputs, on these data, with how much certainty, at what price.
 
-In: for every arm one record per seed.
-Out: a `Comparison` and a `Verdict`.
-Invariant: records are read, nothing is evaluated again.
+In: a configuration and arms; or runs that exist.
+Out: a `ComparisonResult`: the verdict, every arm's score, difference and price, and what was equal.
+Invariant: scores come from records; no arm is trained twice, and a failed one is a row with its reason.
 """
-
-from plait.compare.differences import Comparison, Difference, compare
-from plait.compare.power import Components, Needed, detectable, needed
-from plait.compare.table import ScoreTable, score_table
-from plait.compare.verdict import Cost, Verdict, verdict
-
-__all__ = [
-    "Comparison",
-    "Components",
-    "Cost",
-    "Difference",
-    "Needed",
-    "ScoreTable",
-    "Verdict",
-    "compare",
-    "detectable",
-    "needed",
-    "score_table",
-    "verdict",
-]

@@ -32,8 +32,8 @@ from scipy.optimize import brentq
 from scipy.stats import f, studentized_range
 from scipy.stats import t as student
 
-from plait.compare.parts import Parts, variance_parts
-from plait.compare.table import ScoreTable
+from plait.compare.statistics.parts import Parts, variance_parts
+from plait.compare.statistics.table import ScoreTable
 from plait.errors import UserError
 
 CONFIDENCE = 0.95

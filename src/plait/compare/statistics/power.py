@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from plait.compare.differences import CONFIDENCE, critical_curve, spread
-from plait.compare.parts import Parts, sums_of_squares
+from plait.compare.statistics.differences import CONFIDENCE, critical_curve, spread
+from plait.compare.statistics.parts import Parts, sums_of_squares
 from plait.seeds import numpy_generator
 
 POWER = 0.8

@@ -16,10 +16,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.stats import beta
 
-from plait.compare.differences import called_worse
-from plait.compare.parts import Parts, variance_parts
-from plait.compare.power import Components, detectable, lead_needed
-from plait.compare.simulate import Effects, Population, equal_tables
+from plait.compare.statistics.differences import called_worse
+from plait.compare.statistics.parts import Parts, variance_parts
+from plait.compare.statistics.power import Components, detectable, lead_needed
+from plait.compare.statistics.simulate import Effects, Population, equal_tables
 
 _STATED = 25  # tables whose own statement is looked at
 

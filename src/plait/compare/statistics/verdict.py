@@ -17,8 +17,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from plait.compare.differences import Comparison, Difference
-from plait.compare.power import POWER, Components, Needed, detectable, needed
+from plait.compare.statistics.differences import Comparison, Difference
+from plait.compare.statistics.power import POWER, Components, Needed, detectable, needed
 from plait.errors import UserError, did_you_mean
 
 ENOUGH_SEEDS = 5
