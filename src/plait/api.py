@@ -24,8 +24,9 @@ from plait.config import GenerateConfig, RunConfig, make_config, read_config
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.splits import known_split
 from plait.errors import UserError, did_you_mean
-from plait.evaluate import Record, evaluate
+from plait.evaluate import Record
 from plait.evaluate.answerer import RunAnswerer
+from plait.evaluate.whole import evaluate_run
 from plait.explain import (
     Explanation,
     SampleExplanation,
@@ -165,17 +166,12 @@ class TrainedModel:
         if inputs is not None:
             config = config.model_copy(update={"inputs": tuple(inputs)})
         self.refuse_unread(config.inputs or ())
-        dataset = self.dataset(manifest)
-        return evaluate(
-            RunAnswerer(self.run, self.options(**options)),
-            dataset.samples,
+        return evaluate_run(
+            self.run,
+            self.dataset(manifest),
             config=config,
-            segments=self.run.segments,
-            seed=self.run.config.seed,
-            run=self.run.config.model_dump(mode="json"),
-            folder=self.run.folder if write else None,
-            linked=self.run if self.run.model.links else None,
-            notes=dataset.notes,
+            options=self.options(**options),
+            write=write,
             progress=progress,
         )
 

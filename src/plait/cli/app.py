@@ -15,6 +15,7 @@ import sys
 import typer
 
 from plait.cli.common import Leave
+from plait.cli.compare import compare
 from plait.cli.data import data_app
 from plait.cli.demo import demo
 from plait.cli.evaluate import evaluate
@@ -41,6 +42,7 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(evaluate)
 app.command()(explain)
+app.command()(compare)
 app.command()(generate)
 app.command()(search)
 app.command()(fusions)

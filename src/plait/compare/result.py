@@ -24,8 +24,8 @@ FORMAT = 1
 RESULT = "result.json"
 
 Role = Literal["candidate", "unimodal", "text only", "no input", "constant"]
-"""Why an arm is there: one of those asked for, or one of the bars that are added: a single modality, the text alone, no input at
-all, the best constant answer."""
+"""Why an arm is there: one of those asked for, or one of the baselines that are added: a single modality, the text alone, no input
+at all, the best constant answer."""
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,16 @@ AXES = {
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration in a YAML file, with overrides; a relative manifest is relative to the file."""
+    return make_config(apply_overrides(read_located(path), overrides), where=str(path))
+
+
+def read_located(path: Path) -> dict[str, Any]:
+    """The plain data of a YAML file, a relative manifest made absolute: it is relative to the file."""
     tree = read_tree(path)
     manifest = tree.get("data", {}).get("manifest") if isinstance(tree.get("data"), dict) else None
     if isinstance(manifest, str) and not Path(manifest).is_absolute():
         tree["data"]["manifest"] = str((path.parent / manifest).resolve())
-    return make_config(apply_overrides(tree, overrides), where=str(path))
+    return tree
 
 
 def read_tree(path: Path) -> dict[str, Any]:

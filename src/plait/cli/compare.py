@@ -1,0 +1,212 @@
+"""`plait compare`: arms × seeds → a verdict, a table and a report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plait.cli.common import Device, Json, Leave, Output, Seed, Threads, settings
+from plait.errors import UserError
+
+
+def compare(
+    config: Annotated[
+        Path | None, typer.Argument(help="The configuration (YAML) that the arms have in common.", show_default=False)
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Overrides of every arm, after the file: train.steps=200", show_default=False),
+    ] = None,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arms",
+            metavar="KEY=A,B",
+            help="An axis: fusion.kind=concat,product. Several multiply. Or a YAML file: NAME: {fusion.kind: product}.",
+        ),
+    ] = None,
+    existing: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="RUN", help="Compare runs that exist, instead of training; once per run."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Trainings of each arm; 5 or more can tell arms apart.")
+    ] = 5,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="Where runs and results go; default: runs/compare-NAME of the configuration."),
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines",
+            help="Also each modality alone, no input, and the best constant answer: what every arm has to beat.",
+        ),
+    ] = True,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="Trainings at once; default: one per core, each with one thread."),
+    ] = None,
+    learning_rates: Annotated[
+        str | None,
+        typer.Option("--learning-rates", metavar="A,B,C", help="Each arm tries these; the best held-out loss decides."),
+    ] = None,
+    match: Annotated[
+        str, typer.Option("--match", help="Solve the fusions' inner width for equal: parameters, flops, none.")
+    ] = "parameters",
+    race: Annotated[
+        bool,
+        typer.Option("--race", help="First short trainings; what is measurably worse there is not trained further."),
+    ] = False,
+    encoders_from: Annotated[
+        list[Path] | None,
+        typer.Option("--encoders-from", metavar="RUN", help="Frozen encoders: those of this run, for all it reads."),
+    ] = None,
+    segment: Annotated[str | None, typer.Option("--segment", help="What is scored; default: the last segment.")] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="By which metric; default: the segment's first.")
+    ] = None,
+    explained: Annotated[int, typer.Option("--explain", min=0, help="Explain so many of the best arms.")] = 3,
+    price_seconds: Annotated[
+        float,
+        typer.Option("--price-seconds", min=0.0, help="How long costs are measured, all arms together; 0: not at all."),
+    ] = 60.0,
+    as_json: Json = False,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Train arms on equal terms and say which is measurably better, with how much certainty, at what price.
+
+    plait compare run.yaml --arms fusion.kind=concat,product,attention --seeds 5
+
+    Stopped at any moment, the same words go on where it was; more seeds or arms are added to what is there.
+    """
+    from plait.compare.compared import Settings
+    from plait.compare.existing import compare_existing
+    from plait.compare.render import render
+    from plait.compare.run import default_jobs, run_comparison, seeds_from
+
+    output = Output(as_json)
+    name = "compare-from" if existing or config is None else f"compare-{config.stem}"
+    wanted = Settings(
+        folder=folder or Path("runs") / name,
+        seeds=seeds_from(seeds, seed or 0),
+        jobs=jobs or default_jobs(),
+        baselines=baselines,
+        learning_rates=numbers(learning_rates),
+        match=matched(match),
+        race=race,
+        segment=segment,
+        metric=metric,
+        explained=explained,
+        price_seconds=price_seconds,
+        command=command_line(),
+    )
+    with stoppable():
+        if existing:
+            given = {
+                "--arms": arms,
+                "--race": race,
+                "--learning-rates": learning_rates,
+                "--encoders-from": encoders_from,
+            }
+            refuse_beside(given)
+            runs = [*existing, *([config] if config else []), *map(Path, overrides or [])]
+            result = compare_existing(runs, wanted, say=output.say)
+        else:
+            changes = [*(overrides or []), *settings(device=device, threads=threads)]
+            tree = with_encoders(tree_of(config, changes), encoders_from or [])
+            result = run_comparison(tree, arms or [], wanted, say=output.say)
+    output.say(f"\n{render(result)}")
+    output.result({"folder": str(wanted.folder), **result.to_json()})
+
+
+def tree_of(config: Path | None, changes: list[str]) -> dict[str, Any]:
+    """What the arms have in common."""
+    from plait.config.reading import apply_overrides, read_located
+
+    if config is None:
+        right = "plait compare run.yaml --arms fusion.kind=concat,product"
+        raise UserError("nothing says what to compare", right=right)
+    return apply_overrides(read_located(config), changes)
+
+
+def refuse_beside(given: dict[str, Any]) -> None:
+    """Options that say how to train have no meaning for runs that are trained."""
+    for option, value in given.items():
+        if value:
+            raise UserError(
+                "these runs are trained already", where=f"--from beside {option}", right="Leave one of them out"
+            )
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """A signal ends the command with a message."""
+    from plait.compare.drive import Stopped
+
+    try:
+        yield
+    except Stopped as stopped:
+        raise Leave(f"{stopped}; what is trained is kept. The same command goes on", stopped.exit_code) from None
+
+
+def matched(word: str) -> Any:
+    """What `--match` may say."""
+    if word not in ("parameters", "flops", "none"):
+        raise UserError(f"{word!r} cannot be matched", where="--match", right="Take parameters, flops or none")
+    return word
+
+
+def numbers(text: str | None) -> tuple[float, ...]:
+    """The numbers between commas."""
+    try:
+        found = tuple(float(word) for word in (text or "").split(",") if word.strip())
+    except ValueError:
+        raise UserError(
+            f"{text!r} is no list of numbers", where="--learning-rates", right="Write 1e-3,2e-3,4e-3"
+        ) from None
+    if any(rate <= 0 for rate in found) or len(set(found)) < len(found):
+        raise UserError(f"{text!r}", where="--learning-rates", right="Give each rate once, above 0")
+    return found
+
+
+def with_encoders(tree: dict[str, Any], runs: list[Path]) -> dict[str, Any]:
+    """The tree with frozen encoders out of runs: of each the modalities that it reads."""
+    from plait.config import make_config, read_config
+    from plait.config.reading import copy_tree
+    from plait.run import CONFIG, check_folder
+
+    if not runs:
+        return tree
+    inputs = make_config(tree).data.inputs
+    found: dict[str, str] = {}
+    for run in runs:
+        check_folder(run)
+        for modality in read_config(run / CONFIG).data.inputs or ():
+            if inputs is not None and modality not in inputs:
+                continue
+            if modality.value in found:
+                raise UserError(
+                    f"{found[modality.value]} and {run} both have a {modality} encoder",
+                    where="--encoders-from",
+                    right="Give runs that read one modality each",
+                )
+            found[modality.value] = str(run.resolve())
+    tree = copy_tree(tree)
+    encoders = tree.setdefault("encoders", {})
+    encoders["start_from"] = {**encoders.get("start_from", {}), **found}
+    encoders["freeze"] = list(dict.fromkeys([*encoders.get("freeze", []), *found]))
+    return tree
+
+
+def command_line() -> str:
+    """The words that were typed."""
+    return shlex.join(["plait", *sys.argv[1:]])

@@ -1,0 +1,218 @@
+"""Arms: named sets of overrides of one configuration, and the baselines that any of them has to beat.
+
+In: a configuration's tree; `key=value,value` axes, or a YAML file of arms.
+Out: every arm with its typed configuration, no two alike.
+Invariant: an arm is the configuration with its own overrides and nothing else; what an arm without a modality cannot keep (the CTC
+loss without sound) is taken away and said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from plait.compare.result import Role
+from plait.config import RunConfig, apply_overrides, make_config
+from plait.config.reading import UniqueKeyLoader
+from plait.errors import UserError
+from plait.train.resume import leaves
+from plait.types import Modality
+
+CONSTANT = "constant answer"
+BARE: tuple[Role, ...] = ("text only", "no input", "constant")
+"""The baselines that lack the other modalities: where nothing beats them, the other modalities do not help."""
+
+FORMS = "Write KEY=VALUE,VALUE (fusion.kind=concat,product), or name a YAML file of arms"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One candidate, or one of the baselines; `config` is None for the constant answer, which is not trained."""
+
+    name: str
+    overrides: tuple[str, ...]
+    role: Role
+    config: RunConfig | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder."""
+        return slug(self.name)
+
+
+def slug(name: str) -> str:
+    """A name as that of a file or folder."""
+    return re.sub(r"[^\w.=+-]+", "-", name).strip("-.") or "arm"
+
+
+def arms_of(
+    tree: Mapping[str, Any],
+    words: Sequence[str],
+    *,
+    modalities: Sequence[Modality],
+    baselines: bool = True,
+    where: str = "--arms",
+) -> list[Arm]:
+    """All arms: the axes multiplied with each other and with the files' arms; without any, the configuration itself.
+
+    `modalities`: what the data has, for the baselines: each modality alone, no input, and the constant answer.
+    """
+    axes = [list(axis_of(word, where)) for word in words]
+    arms = [made(tree, names, [o for _, own in names for o in own]) for names in product(*axes)]
+    refuse_alike(arms, where)
+    if not baselines:
+        return arms
+    wanted = [baseline_of(tree, kept, modalities) for kept in baseline_inputs(tree, modalities)]
+    for baseline in wanted:
+        twin = next((i for i, arm in enumerate(arms) if arm.config == baseline.config), None)
+        if twin is None:
+            arms.append(baseline)
+        else:  # asked for already: it is that baseline as well
+            arms[twin] = replace(arms[twin], role=baseline.role)
+    names = {arm.name for arm in arms}
+    return arms if CONSTANT in names else [*arms, Arm(CONSTANT, (), "constant", None)]
+
+
+def made(tree: Mapping[str, Any], names: Sequence[tuple[str, tuple[str, ...]]], overrides: list[str]) -> Arm:
+    """An arm of the places that were chosen on each axis."""
+    name = ", ".join(name for name, _ in names) or "as configured"
+    try:
+        config = make_config(apply_overrides(tree, overrides), where=f"arm {name}")
+    except UserError as error:
+        if error.where is None and not error.what.startswith("arm "):
+            raise UserError(error.what, where=f"arm {name}", right=error.right) from None
+        raise
+    return Arm(name, tuple(overrides), "candidate", config)
+
+
+def axis_of(word: str, where: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The places on one axis: (name, overrides)."""
+    if "=" not in word:
+        path = Path(word)
+        if path.suffix not in (".yaml", ".yml"):
+            raise UserError(f"{word!r} names no arms", where=where, right=FORMS)
+        yield from arms_in(path)
+        return
+    key, _, text = word.partition("=")
+    values = split_values(text)
+    if not key.strip() or not all(values):
+        raise UserError(f"{word!r} names no arms", where=where, right=FORMS)
+    for value in values:
+        yield place_name(key.strip(), value), (f"{key.strip()}={value}",)
+
+
+def place_name(key: str, value: str) -> str:
+    """`concat` for fusion.kind=concat, `at=0` for fusion.at=0."""
+    *_, last = key.split(".")
+    return value if last == "kind" else f"{last}={value}"
+
+
+def split_values(text: str) -> list[str]:
+    """The values between the commas that stand in no bracket and no quotes."""
+    values, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
+        elif letter == "," and depth == 0:
+            values.append("")
+            continue
+        values[-1] += letter
+    return [value.strip() for value in values]
+
+
+def arms_in(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The arms of a YAML file: a mapping of names to what they change, as dotted keys or as a tree."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}", where=str(path)) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where=str(path)) from None
+    right = "Write `NAME: {fusion.kind: product, lm.layers: 3}`, one arm a line"
+    if isinstance(content, list):
+        content = {str(one.get("name", f"arm {i + 1}")): without(one, "name") for i, one in enumerate(content)}
+    if not isinstance(content, dict) or not content:
+        raise UserError("holds no arms", where=str(path), right=right)
+    for name, changes in content.items():
+        if not isinstance(changes, dict | None):
+            raise UserError(f"arm {name!r} is no mapping of keys", where=str(path), right=right)
+        yield str(name), tuple(f"{key}={in_line(value)}" for key, value in sorted_kinds(changes or {}))
+
+
+def without(mapping: Any, key: str) -> Any:
+    """A mapping without one of its keys."""
+    return {k: v for k, v in mapping.items() if k != key} if isinstance(mapping, dict) else mapping
+
+
+def sorted_kinds(changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Dotted keys and values, kinds first: a new kind drops the keys that it does not have."""
+    return sorted(leaves(changes), key=lambda pair: not pair[0].endswith("kind"))
+
+
+def in_line(value: Any) -> str:
+    """A value as YAML in one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+
+
+def refuse_alike(arms: Sequence[Arm], where: str) -> None:
+    """One message for two arms of one name, or of one configuration."""
+    for i, arm in enumerate(arms):
+        for other in arms[:i]:
+            if other.config == arm.config:
+                raise UserError(
+                    f"{other.name!r} and {arm.name!r} are the same configuration: {' '.join(arm.overrides) or 'no change'}",
+                    where=where,
+                    right="Leave one of them out",
+                )
+            if other.name == arm.name or other.slug == arm.slug:
+                raise UserError(f"two arms are called {arm.name!r}", where=where, right="Give each a name of its own")
+
+
+def baseline_inputs(tree: Mapping[str, Any], modalities: Sequence[Modality]) -> list[tuple[Modality, ...]]:
+    """The inputs of the baselines: each modality of the configuration alone, and none."""
+    own = make_config(tree, where="configuration").data.inputs
+    inputs = [m for m in Modality if m in (modalities if own is None else own)]
+    single = [(m,) for m in inputs] if len(inputs) > 1 else []
+    return [*single, *([()] if inputs else [])]
+
+
+def baseline_of(tree: Mapping[str, Any], kept: tuple[Modality, ...], modalities: Sequence[Modality]) -> Arm:
+    """The configuration with these inputs only."""
+    overrides, notes = [f"data.inputs=[{', '.join(kept)}]"], []
+    config = make_config(tree, where="configuration")
+    train, encoders = config.train, config.encoders
+    gone = [m for m in (config.data.inputs or modalities) if m not in kept]
+    if train.ctc is not None and Modality.AUDIO in gone:
+        overrides.append("train.ctc=null")
+        notes.append("trained without train.ctc, which needs audio")
+    if train.alignment is not None and not kept:
+        overrides.append("train.alignment=null")
+        notes.append("trained without train.alignment, which needs an input")
+    for key in ("freeze", "cache"):
+        named: Sequence[Modality] = getattr(encoders, key, ())
+        if any(m in gone for m in named):
+            overrides.append(f"encoders.{key}=[{', '.join(m for m in named if m not in gone)}]")
+    if any(m in gone for m in encoders.start_from):
+        rest = {m.value: path for m, path in encoders.start_from.items() if m not in gone}
+        overrides.append(f"encoders.start_from={in_line(rest)}")
+    if len(kept) < 2 and getattr(getattr(config, "balance", None), "kind", "none") != "none":
+        overrides.append("balance.kind=none")
+        notes.append("trained without balance, which needs two modalities")
+    name = "no input" if not kept else f"{kept[0]} only"
+    role: Role = "no input" if not kept else "text only" if kept[0] is Modality.TEXT else "unimodal"
+    return Arm(
+        name, tuple(overrides), role, make_config(apply_overrides(tree, overrides), where=f"arm {name}"), tuple(notes)
+    )

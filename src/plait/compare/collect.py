@@ -1,0 +1,359 @@
+"""From trained arms to what a comparison found.
+
+In: the arms with their runs' folders.
+Out: a `ComparisonResult`: scores, differences, verdict, prices, credits, examples, and what was equal.
+Invariant: scores come from the records of the runs; an arm without a record at every seed is a row with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plait.compare.arms import BARE, CONSTANT, slug
+from plait.compare.compared import Compared, Settings
+from plait.compare.drive import Outcome, Task
+from plait.compare.examples import examples_of
+from plait.compare.price import frontier
+from plait.compare.race import RaceRow, saved
+from plait.compare.result import (
+    Against,
+    ArmResult,
+    ComparisonResult,
+    Credit,
+    Decision,
+    Example,
+    Metric,
+    Point,
+    Price,
+    SeedResult,
+)
+from plait.compare.statistics import Comparison, Cost, ScoreTable, Verdict, compare, score_table, verdict
+from plait.compare.tasks import explain_task, price_task, record_of
+from plait.compare.terms import terms_of
+from plait.config import RunConfig
+from plait.data.manifest import Dataset
+from plait.environment import environment
+from plait.errors import UserError
+from plait.evaluate.record import Record
+from plait.run import replacing, write_json
+from plait.train.metrics import METRICS
+
+PRICES, SCORES = "prices.json", "scores.parquet"
+NUM_EXAMPLES = 8
+Run_tasks = Callable[[Sequence[Task]], dict[str, Outcome]]
+Records = dict[str, dict[int, Record]]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Everything that a result is made from."""
+
+    wanted: Settings
+    base: RunConfig
+    dataset: Dataset
+    compared: Sequence[Compared]
+    raced: Sequence[RaceRow]
+    began: float
+    notes: tuple[str, ...] = ()
+
+
+def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) -> ComparisonResult:
+    """The result."""
+    wanted = found.wanted
+    records = read_records(found)
+    if sum(1 for name in records if name != CONSTANT) < 1 or len(records) < 2:
+        reasons = "; ".join(f"{c.arm.name}: {c.reason}" for c in found.compared if c.reason)
+        raise UserError(f"nothing is left to compare{f' ({reasons})' if reasons else ''}", where=str(wanted.folder))
+    table = score_table(records, segment=wanted.segment, metric=wanted.metric)
+    comparison = compare(table)
+    prices = priced(found, [name for name in records if name != CONSTANT], tell, say)
+    decided = verdict(
+        comparison,
+        costs={name: cost_of(name, prices.get(name, Price())) for name in records},
+        without=[c.arm.name for c in found.compared if c.arm.role in BARE and c.arm.name in records],
+    )
+    credits = credited(found, comparison, tell)
+    say(f"\n{decided.sentence}")
+    arms = arm_results(found, records, comparison, prices, credits)
+    scored = {arm.name: arm.score for arm in arms if arm.score is not None}
+    write_scores(wanted.folder / SCORES, records, table)
+    first = wanted.seeds[0]
+    return ComparisonResult(
+        metric=metric_of(table, comparison),
+        decision=decision_of(decided),
+        arms=tuple(arms),
+        seeds=table.seeds,
+        terms=terms_of(found, arms, tell),
+        frontier=frontier(scored, {name: prices[name] for name in scored if name in prices}, table.higher_is_better),
+        examples=disagreements(found, records, table),
+        command=wanted.command,
+        environment=environment(first),
+        config=found.base.model_dump(mode="json"),
+        seconds=time.monotonic() - found.began,
+        notes=(*found.notes, *found.dataset.notes),
+        saved=saved(found.raced, num_seeds=len(wanted.seeds), full_steps=found.base.train.steps),
+    )
+
+
+def read_records(found: Collected) -> Records:
+    """The records of every whole arm, and of the constant answer."""
+    records: Records = {}
+    for one in found.compared:
+        if one.config is not None and not one.reason and not one.dropped:
+            records[one.arm.name] = {seed: record_of(one.folders[seed], one.at(seed)) for seed in found.wanted.seeds}
+    for one in found.compared:
+        if one.arm.role == "constant" and records:
+            constant = constant_record(next(iter(records.values()))[found.wanted.seeds[0]], found.wanted)
+            if constant is None:
+                one.reason = "a constant answer has no score in this metric"
+            else:
+                records[CONSTANT] = dict.fromkeys(found.wanted.seeds, constant)
+    return records
+
+
+def constant_record(record: Record, wanted: Settings) -> Record | None:
+    """The record of the best constant answer: that text for every sample; None where the metric is no metric of texts."""
+    summary = record.summary
+    segment = wanted.segment or summary.segments[-1]
+    figures = summary.metrics.get(segment, {})
+    metric = wanted.metric or next(iter(figures), None)
+    constant = figures[metric].constant if metric is not None and metric in figures else None
+    if constant is None:
+        return None
+    rows = tuple(
+        replace(
+            row,
+            segments={
+                **row.segments,
+                segment: replace(
+                    row.segments[segment], output=constant.text, bits=None, num_tokens=None, log_probability=None
+                ),
+            },
+        )
+        for row in record.rows
+    )
+    return Record(rows, summary)
+
+
+def disagreements(found: Collected, records: Records, table: ScoreTable) -> tuple[Example, ...]:
+    """The samples on which the arms disagree most at the first seed; none where the data are gone."""
+    samples, first = found.dataset.split(found.base.evaluate.split), table.seeds[0]
+    answered = {name: of[first] for name, of in records.items() if name != CONSTANT}
+    if not samples or len(answered) < 2:
+        return ()
+    return examples_of(answered, samples, segment=table.segment, metric=table.metric, num=NUM_EXAMPLES)
+
+
+def metric_of(table: ScoreTable, comparison: Comparison) -> Metric:
+    """What was compared."""
+    groups = {name: len(np.unique(index)) for name, index in table.groupings.items()}
+    return Metric(
+        table.segment,
+        table.metric,
+        table.higher_is_better,
+        table.percent,
+        table.split,
+        len(table.ids),
+        groups,
+        comparison.confidence,
+    )
+
+
+def decision_of(decided: Verdict) -> Decision:
+    """The verdict as plain data."""
+    separate = decided.separate
+    return Decision(
+        decided.kind,
+        decided.sentence,
+        decided.take,
+        decided.level,
+        decided.detectable,
+        separate.seeds if separate else None,
+        None if separate is None or separate.sample_factor is None else math.ceil(separate.sample_factor),
+        decided.further,
+    )
+
+
+def cost_of(name: str, price: Price) -> Cost:
+    """What the verdict needs of a price."""
+    return Cost(0, 0.0) if name == CONSTANT else Cost(price.parameters, price.train_seconds)
+
+
+def arm_results(
+    found: Collected,
+    records: Records,
+    comparison: Comparison,
+    prices: Mapping[str, Price],
+    credits: Mapping[str, tuple[Credit, ...]],
+) -> list[ArmResult]:
+    """The arms in the order of the result."""
+    table = comparison.table
+    of_seed = table.values.mean(axis=2)
+    against = {d.arm: Against(d.value, d.low, d.high, d.p, d.worse) for d in comparison.differences}
+    rows: dict[str, ArmResult] = {}
+    for one in found.compared:
+        name = one.arm.name
+        if name in table.arms:
+            a = table.arms.index(name)
+            seeds = tuple(seed_result(found, one, seed, float(of_seed[a, s])) for s, seed in enumerate(table.seeds))
+            rows[name] = ArmResult(
+                name,
+                one.arm.role,
+                one.arm.overrides,
+                "done",
+                score=float(table.scores[a]),
+                against=against.get(name),
+                seeds=seeds,
+                others=other_metrics(list(records[name].values()), table) if name != CONSTANT else {},
+                price=prices.get(name, Price()),
+                credits=credits.get(name, ()),
+                notes=tuple(one.notes),
+            )
+        else:
+            status = "dropped" if one.dropped else "failed"
+            reason = one.notes[-1] if one.dropped else one.reason
+            seeds = tuple(seed_result(found, one, seed, None) for seed in one.facts)
+            rows[name] = ArmResult(
+                name, one.arm.role, one.arm.overrides, status, reason, seeds=seeds, notes=tuple(one.notes)
+            )
+    return [*(rows[name] for name in comparison.ranking), *(row for row in rows.values() if row.score is None)]
+
+
+def seed_result(found: Collected, one: Compared, seed: int, score: float | None) -> SeedResult:
+    """One training: its score, and its held-out losses on the way."""
+    if seed not in one.folders:
+        return SeedResult(seed, score)
+    folder, facts = one.folders[seed], one.facts.get(seed, {})
+    return SeedResult(
+        seed,
+        score,
+        os.path.relpath(folder, found.wanted.folder),
+        facts.get("best_bits"),
+        curve_of(folder),
+        facts.get("train_seconds"),
+    )
+
+
+def curve_of(folder: Path) -> tuple[Point, ...]:
+    """The held-out loss by step, as the training wrote it down."""
+    path = folder / METRICS
+    if not path.exists():
+        return ()
+    lines = [json.loads(line) for line in path.read_text().splitlines() if '"tune"' in line]
+    return tuple(Point(line["step"], line["tune"]["bits"]) for line in lines if "tune" in line)
+
+
+def other_metrics(records: Sequence[Record], table: ScoreTable) -> dict[str, float]:
+    """The other figures, the mean over seeds, where every seed has one."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        for segment, figures in record.summary.metrics.items():
+            for name, figure in figures.items():
+                if (segment, name) != (table.segment, table.metric) and figure.value is not None:
+                    found.setdefault(f"{segment}.{name}", []).append(figure.value)
+    return {name: float(np.mean(values)) for name, values in found.items() if len(values) == len(records)}
+
+
+def priced(found: Collected, names: Sequence[str], tell: Run_tasks, say: Callable[[str], None]) -> dict[str, Price]:
+    """The price of every arm that was compared, measured in one go; kept as long as the arms and their runs are the same."""
+    wanted, first = found.wanted, found.wanted.seeds[0]
+    by_name = {c.arm.name: c for c in found.compared}
+    peaks = {name: by_name[name].facts.get(first, {}).get("peak_bytes") for name in names}
+    path, of = wanted.folder / PRICES, {name: str(by_name[name].folders[first]) for name in names}
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if kept.get("runs") != of or kept.get("seconds") != wanted.price_seconds:
+        if wanted.price_seconds <= 0:
+            kept = {"prices": {}}
+        else:
+            say(f"measuring what each arm costs: about {wanted.price_seconds:.0f} s")
+            arguments = {"folders": of, "split": found.base.evaluate.split, "seconds": wanted.price_seconds}
+            outcome = tell([Task("prices", price_task, arguments, wanted.folder / "logs" / "prices.log")])["prices"]
+            if not outcome.done:
+                say(f"prices could not be measured: {outcome.failure}")
+            kept = {"runs": of, "seconds": wanted.price_seconds, "prices": outcome.value or {}}
+            with replacing(path) as part:
+                write_json(part, kept)
+    prices = {name: Price(**kept["prices"][name]) if name in kept["prices"] else Price() for name in names}
+    known = {name: by_name[name].facts.get(first, {}).get("parameters") for name in names}
+    return {
+        name: replace(
+            price,
+            parameters=price.parameters or known[name],
+            peak_bytes=price.peak_bytes or peaks[name],
+            train_seconds=price.train_seconds if price.step_seconds else by_name[name].facts[first]["train_seconds"],
+        )
+        for name, price in prices.items()
+    }
+
+
+def credited(found: Collected, comparison: Comparison, tell: Run_tasks) -> dict[str, tuple[Credit, ...]]:
+    """What `plait explain` says of the best arms that read something, at the first seed."""
+    wanted, first = found.wanted, found.wanted.seeds[0]
+    by_name = {c.arm.name: c for c in found.compared}
+    names = [n for n in comparison.ranking if n != CONSTANT and (by_name[n].config or found.base).data.inputs]
+    split, tasks, logs = found.base.evaluate.split, {}, wanted.folder / "logs"
+    for name in names[: wanted.explained]:
+        folder = by_name[name].folders[first]
+        tasks[name] = Task(
+            f"explaining {name}", explain_task, {"folder": folder, "split": split}, logs / f"explain-{slug(name)}.log"
+        )
+    outcomes = tell(list(tasks.values()))
+    return {
+        name: credits_of(outcomes[task.name].value, comparison.table.segment)
+        for name, task in tasks.items()
+        if outcomes[task.name].done
+    }
+
+
+def credits_of(explained: Mapping[str, Any], segment: str) -> tuple[Credit, ...]:
+    """The credits of a segment, after what the model itself said before; of a model that has none, why."""
+    parts = [part for part in explained["segments"] if part["segment"] == segment]
+    if not parts:
+        return ()
+    part = next((p for p in parts if p["context"] == "own"), parts[0])
+    verdicts = {one["modality"]: one for one in part["verdicts"]}
+    found = []
+    for modality in explained["modalities"]:
+        decided = verdicts.get(modality)
+        used = None if decided is None or decided["status"] == "unknown" else decided["status"] in ("used", "redundant")
+        credit = part["credits"].get(modality)
+        figure = credit["credit"] if credit else {"value": None, "low": None, "high": None}
+        note = decided["sentence"] if decided else ""
+        found.append(Credit(modality, figure["value"], figure["low"], figure["high"], used, note))
+    return tuple(found)
+
+
+def write_scores(path: Path, records: Records, table: ScoreTable) -> None:
+    """One row per arm, seed and sample: what was said, what it adds to the score."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    columns: dict[str, list[Any]] = {name: [] for name in ("arm", "seed", "id", "output", "score", "share", "bits")}
+    for a, arm in enumerate(table.arms):
+        for s, seed in enumerate(table.seeds):
+            rows = {row.id: row.segments[table.segment] for row in records[arm][seed].rows}
+            for i, id in enumerate(table.ids):
+                part = rows[id]
+                values = (
+                    arm,
+                    seed,
+                    id,
+                    part.output,
+                    part.scores.get(table.metric),
+                    float(table.values[a, s, i]),
+                    part.bits,
+                )
+                for column, value in zip(columns.values(), values, strict=True):
+                    column.append(value)
+    metadata = {"segment": table.segment, "metric": table.metric, "split": table.split}
+    with replacing(path) as part:
+        parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), part, compression="zstd")

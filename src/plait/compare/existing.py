@@ -1,0 +1,181 @@
+"""Comparing runs that exist already.
+
+In: folders of runs, each evaluated.
+Out: a `ComparisonResult`, as if they had been trained here.
+Invariant: nothing is trained and nothing evaluated; runs that differ in their seed only are one arm.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from plait.compare.arms import CONSTANT, Arm, in_line, place_name
+from plait.compare.collect import Collected, collect
+from plait.compare.compared import Compared, Settings
+from plait.compare.drive import Outcome, Task, run_tasks
+from plait.compare.result import ComparisonResult, Role
+from plait.compare.tasks import facts_path
+from plait.config import RunConfig, read_config
+from plait.data.manifest import Dataset
+from plait.errors import UserError
+from plait.evaluate.record import record_path
+from plait.run import CONFIG, check_folder
+from plait.train.fit import read_data
+from plait.train.metrics import read_metrics
+from plait.train.resume import leaves
+from plait.types import Modality
+
+MAX_DIFFERENCES = 4
+"""Arms are named by the keys in which they differ; where these are more, by their folders."""
+
+BESIDE = (
+    "data.manifest",
+    "data.workers",
+    "data.cache_mb",
+    "train.threads",
+    "train.log_every",
+    "train.checkpoint_every",
+)
+"""Keys that make no other arm."""
+
+Say = Callable[[str], None]
+
+
+def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = lambda _: None) -> ComparisonResult:
+    """Compare runs by their records."""
+    began = time.monotonic()
+    configs = {folder: config_of(folder) for folder in folders}
+    compared = grouped(configs)
+    seeds = shared_seeds(compared)
+    base = next(iter(configs.values()))
+    dataset, notes = read_or_none(base)
+    if wanted.baselines:
+        compared.append(Compared(Arm(CONSTANT, (), "constant", None), None))
+    settings = replace(wanted, seeds=seeds, match="none")
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+
+    def tell(tasks: Sequence[Task]) -> dict[str, Outcome]:
+        return run_tasks(tasks, jobs=wanted.jobs) if tasks else {}
+
+    result = collect(Collected(settings, base, dataset, compared, (), began, notes), tell=tell, say=say)
+    result.write(wanted.folder)
+    return result
+
+
+def config_of(folder: Path) -> RunConfig:
+    """The configuration of a run that is evaluated."""
+    check_folder(folder)
+    config = read_config(folder / CONFIG)
+    path = record_path(folder, config.evaluate.split, config.evaluate.inputs)
+    if not path.exists():
+        raise UserError(
+            f"has no record of the split {config.evaluate.split!r}",
+            where=str(folder),
+            right=f"plait evaluate {folder} makes it",
+        )
+    return config
+
+
+def read_or_none(config: RunConfig) -> tuple[Dataset, tuple[str, ...]]:
+    """The data; or none and a note, where they are gone: then there are no examples to show."""
+    try:
+        return read_data(config), ()
+    except UserError as error:
+        data, note = config.data, f"the data cannot be read, so no examples are shown: {error}"
+        return Dataset(Path(data.manifest), [], data.segments or (), data.inputs or (), []), (note,)
+
+
+def grouped(configs: Mapping[Path, RunConfig]) -> list[Compared]:
+    """Runs that differ in their seed only are one arm, named by what it has that others have not."""
+    trees = {folder: flat(config) for folder, config in configs.items()}
+    groups: list[list[Path]] = []
+    for folder in configs:
+        group = next((group for group in groups if trees[group[0]] == trees[folder]), None)
+        if group is None:
+            groups.append([folder])
+        else:
+            twin = next((other for other in group if configs[other].seed == configs[folder].seed), None)
+            if twin is not None:
+                raise UserError(
+                    f"{twin} and {folder} are the same configuration with the same seed {configs[folder].seed}",
+                    where="--from",
+                    right="Leave one of them out",
+                )
+            group.append(folder)
+    keys = sorted(
+        {key for tree in trees.values() for key in tree if len({in_line(t.get(key)) for t in trees.values()}) > 1}
+    )
+    found = []
+    for group in groups:
+        tree, config = trees[group[0]], configs[group[0]]
+        overrides = tuple(f"{key}={in_line(tree.get(key))}" for key in keys if key in tree)
+        name = arm_name(tree, keys, group[0])
+        one = Compared(Arm(name, overrides, role_of(config, configs), config), config)
+        one.folders = {configs[folder].seed: folder for folder in group}
+        one.facts = {configs[folder].seed: facts_of(folder) for folder in group}
+        found.append(one)
+    names = [one.arm.name for one in found]
+    for one in found:
+        if names.count(one.arm.name) > 1:
+            one.arm = Arm(next(iter(one.folders.values())).name, one.arm.overrides, one.arm.role, one.arm.config)
+    return found
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Dotted keys and values, without the seed and what makes no other arm."""
+    tree = config.model_dump(mode="json", exclude={"seed", "evaluate", "generate"})
+    return {key: value for key, value in leaves(tree) if key not in BESIDE}
+
+
+def arm_name(tree: Mapping[str, Any], keys: Sequence[str], folder: Path) -> str:
+    """What an arm has that others have not: `concat`, or `concat, layers=2`; a new kind's own keys are not named."""
+    kinds = [key.removesuffix("kind") for key in keys if key.endswith(".kind")]
+    named = [
+        key for key in keys if key in tree and (key.endswith(".kind") or not any(key.startswith(k) for k in kinds))
+    ]
+    if not named or len(named) > MAX_DIFFERENCES:
+        return folder.name
+    return ", ".join(
+        inputs_name(tree[key]) if key == "data.inputs" else place_name(key, in_line(tree[key])) for key in named
+    )
+
+
+def inputs_name(inputs: Sequence[str]) -> str:
+    """`no input`, `text only`, `text + image`."""
+    return "no input" if not inputs else f"{inputs[0]} only" if len(inputs) == 1 else " + ".join(inputs)
+
+
+def role_of(config: RunConfig, configs: Mapping[Path, RunConfig]) -> Role:
+    """Whether an arm reads less than others do."""
+    inputs = config.data.inputs or ()
+    most = max(len(other.data.inputs or ()) for other in configs.values())
+    if len(inputs) == most or len(inputs) > 1:
+        return "candidate"
+    return "no input" if not inputs else "text only" if inputs[0] is Modality.TEXT else "unimodal"
+
+
+def shared_seeds(compared: Sequence[Compared]) -> tuple[int, ...]:
+    """The seeds that every arm has."""
+    seeds = set.intersection(*({*one.folders} for one in compared))
+    if not seeds:
+        there = "; ".join(f"{one.arm.name}: {', '.join(map(str, one.folders))}" for one in compared)
+        raise UserError(
+            f"no seed that all arms have ({there})", where="--from", right="Train every arm with the same seeds"
+        )
+    return tuple(sorted(seeds))
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What a training took, as far as its folder says."""
+    path = facts_path(folder)
+    if path.exists():
+        return json.loads(path.read_text())
+    lines = read_metrics(folder)
+    bits = [line["tune"]["bits"] for line in lines if "tune" in line]
+    seconds = [line["seconds"] for line in lines if "seconds" in line]
+    return {"best_bits": min(bits, default=None), "train_seconds": max(seconds, default=None)}

@@ -1,0 +1,168 @@
+"""What was equal between the arms, and what was not: found out, not claimed.
+
+In: the arms' configurations and runs.
+Out: a `Term` for each thing that a fair comparison needs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plait.compare.compared import Compared
+from plait.compare.drive import Outcome, Task
+from plait.compare.result import ArmResult, Term
+from plait.compare.tasks import orders_task
+from plait.config import read_config
+from plait.run import CONFIG, ENVIRONMENT
+from plait.train.resume import leaves
+
+if TYPE_CHECKING:
+    from plait.compare.collect import Collected
+
+CLOSE = 0.05
+"""Parameters within 5 % count as equal."""
+
+
+def terms_of(
+    found: Collected, arms: Sequence[ArmResult], tell: Callable[[Sequence[Task]], Mapping[str, Outcome]]
+) -> tuple[Term, ...]:
+    """All terms."""
+    done = [one for one in found.compared if one.config is not None and one.facts]
+    candidates = [one for one in done if one.arm.role == "candidate"] or done
+    return (
+        samples(found, done, tell),
+        training(found, candidates),
+        rates(found, done),
+        parameters(found, arms),
+        numerics(done),
+        machines(found, done),
+        *encoders(found),
+        *arms_notes(done),
+    )
+
+
+def samples(
+    found: Collected, done: Sequence[Compared], tell: Callable[[Sequence[Task]], Mapping[str, Outcome]]
+) -> Term:
+    """The same samples in the same order at each seed: the batches of the first two epochs are planned and compared."""
+    trees = {one.arm.name: one.at(found.wanted.seeds[0]).model_dump(mode="json") for one in done}
+    keys = {
+        name: json.dumps([tree["data"], tree["train"]["batch_size"]], sort_keys=True) for name, tree in trees.items()
+    }
+    distinct = dict.fromkeys(keys.values())
+    first = [next(name for name, key in keys.items() if key == wanted) for wanted in distinct]
+    task = Task("comparing the order of samples", orders_task, {"trees": [trees[name] for name in first]})
+    outcome = tell([task])[task.name]
+    if not outcome.done:
+        return Term("samples and their order", False, f"could not be found out: {outcome.failure}")
+    digests = dict(zip(distinct, outcome.value, strict=True))
+    groups: dict[str, list[str]] = {}
+    for name, key in keys.items():
+        groups.setdefault(digests[key], []).append(name)
+    if len(groups) == 1:
+        return Term("samples and their order", True, "the same samples in the same batches at each seed, in all arms")
+    most = max(groups.values(), key=len)
+    others = [name for names in groups.values() if names is not most for name in names]
+    detail = f"the same batches in {listed(most)}; the same samples, batched by other lengths, in {listed(others)}"
+    return Term("samples and their order", False, detail)
+
+
+def training(found: Collected, candidates: Sequence[Compared]) -> Term:
+    """The training settings, but for what the arms vary on purpose."""
+    trees = [dict(leaves(one.at(0).model_dump(mode="json")["train"])) for one in candidates]
+    different = sorted({key for tree in trees for key in tree if tree.get(key) != trees[0].get(key)})
+    different = [key for key in different if key != "learning_rate" or not found.wanted.learning_rates]
+    train = found.base.train
+    said = f"{train.steps} steps of {train.batch_size} samples, {train.optimiser}"
+    if not different:
+        return Term("training", True, f"{said}; the same settings in all arms")
+    return Term("training", False, f"{said}; the arms differ in {', '.join('train.' + key for key in different)}")
+
+
+def rates(found: Collected, done: Sequence[Compared]) -> Term:
+    """How each arm came to its learning rate."""
+    tried = found.wanted.learning_rates
+    if not tried:
+        rate = f"the configuration's {found.base.train.learning_rate:g} for every arm, no trials"
+        detail = f"{rate}: an arm that needs another is judged below its best"
+        return Term("learning rate", True, detail)
+    chosen = ", ".join(f"{one.arm.name} {one.learning_rate:g}" for one in done if one.learning_rate is not None)
+    number = f"{len(tried)} trials for every arm" if len(tried) > 1 else "one rate for every arm"
+    return Term(
+        "learning rate",
+        True,
+        f"{number} ({', '.join(f'{rate:g}' for rate in tried)}), chosen by held-out loss: {chosen}",
+    )
+
+
+def parameters(found: Collected, arms: Sequence[ArmResult]) -> Term:
+    """The candidates' sizes."""
+    sizes = {arm.name: arm.price.parameters for arm in arms if arm.role == "candidate" and arm.price.parameters}
+    if len(sizes) < 2:
+        return Term("parameters", True, "one size")
+    known = {name: size for name, size in sizes.items() if size is not None}
+    low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
+    equal = known[high] <= (1 + CLOSE) * known[low]
+    how = {"none": "as configured", "parameters": "inner widths solved", "flops": "inner widths solved for equal FLOPs"}
+    detail = f"{known[low]:,} ({low}) to {known[high]:,} ({high}), {how[found.wanted.match]}"
+    return Term("parameters", equal, detail + ("" if equal else f": {known[high] / known[low] - 1:.0%} apart"))
+
+
+def numerics(done: Sequence[Compared]) -> Term:
+    """Number type, attention, matrix products, threads."""
+    chosen = {
+        one.arm.name: (t.dtype, t.attention, t.matmul, t.device, t.threads) for one in done for t in [one.at(0).train]
+    }
+    kinds = set(chosen.values())
+    told = " or ".join(f"{d}, {a} attention, matrix products {m}, on {v} with {n} threads" for d, a, m, v, n in kinds)
+    return Term("numerics", len(kinds) == 1, told.replace("with 1 threads", "with one thread"))
+
+
+def machines(found: Collected, done: Sequence[Compared]) -> Term:
+    """Where the runs were made."""
+    made = [read_environment(one.folders[seed]) for one in done for seed in one.facts]
+    hardware = {(str(m.get("hardware", {}).get("processor")), str(m.get("packages", {}).get("torch"))) for m in made}
+    detail = " or ".join(f"{processor}, torch {torch}" for processor, torch in sorted(hardware))
+    return Term("machine", len(hardware) == 1, detail)
+
+
+def read_environment(folder: Path) -> Mapping[str, Any]:
+    """What a run says of its machine."""
+    path = folder / ENVIRONMENT
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def encoders(found: Collected) -> list[Term]:
+    """Where frozen encoders come from: those trained inside an arm favour that arm."""
+    terms = []
+    for modality, place in found.base.encoders.start_from.items():
+        folder = Path(place)
+        if not (folder / CONFIG).exists():
+            continue
+        other = read_config(folder / CONFIG)
+        inputs = [m for m in other.data.inputs or () if m != modality]
+        if inputs:
+            kind = getattr(other.fusion, "kind", "?")
+            detail = f"learnt in a run that reads {', '.join([modality, *inputs])} too, by {kind}: this favours arms like that run"
+            terms.append(Term(f"{modality} encoder", False, detail))
+        else:
+            terms.append(Term(f"{modality} encoder", True, "learnt in a run that reads nothing else"))
+    return terms
+
+
+def arms_notes(done: Sequence[Compared]) -> list[Term]:
+    """What single arms had to do without, or needed more of."""
+    told = [note for one in done if one.arm.role != "candidate" for note in dict.fromkeys(one.arm.notes)]
+    return [
+        Term(note, False, listed([one.arm.name for one in done if note in one.arm.notes]))
+        for note in dict.fromkeys(told)
+    ]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a row."""
+    *most, last = list(names)
+    return f"{', '.join(most)} and {last}" if most else last

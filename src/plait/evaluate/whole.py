@@ -1,0 +1,40 @@
+"""Evaluate a run on a split of its own data, or of another manifest's.
+
+In: a run, its dataset, options of generation.
+Out: a `Record`, written into the run's folder unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from plait.config import EvaluateConfig, GenerateConfig
+from plait.data.manifest import Dataset
+from plait.evaluate.answerer import RunAnswerer
+from plait.evaluate.record import Record
+from plait.evaluate.run import evaluate
+from plait.run import Run
+
+
+def evaluate_run(
+    run: Run,
+    dataset: Dataset,
+    *,
+    config: EvaluateConfig | None = None,
+    options: GenerateConfig | None = None,
+    write: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Record:
+    """Answer the split of `config` (default: the run's own settings) and score it."""
+    return evaluate(
+        RunAnswerer(run, options),
+        dataset.samples,
+        config=config or run.config.evaluate,
+        segments=run.segments,
+        seed=run.config.seed,
+        run=run.config.model_dump(mode="json"),
+        folder=run.folder if write else None,
+        linked=run if run.model.links else None,
+        notes=dataset.notes,
+        progress=progress,
+    )
