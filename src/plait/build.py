@@ -57,7 +57,9 @@ def build_model(
     def vectors(embedding: ScratchConfig | VectorSource, place: str) -> Tensor | None:
         if isinstance(embedding, ScratchConfig):
             return None
-        result = vectors_for(embedding, tokenizer.vocabulary, corpus(), config.width, derive_seed(config.seed, place))
+        with torch.device("cpu"):  # they have values, even where the model itself is only counted
+            seed = derive_seed(config.seed, place)
+            result = vectors_for(embedding, tokenizer.vocabulary, corpus(), config.width, seed)
         coverage[place] = float(result.covered.float().mean())
         return result.vectors
 

@@ -78,7 +78,7 @@ class Attention(nn.Module):
     """Multi-head attention of queries over keys and values (Vaswani et al. 2017), in two steps so that keys are made once.
 
     `keys(inputs)` projects what is read; `forward(states, keys, bias)` reads it. `output=False` leaves the last projection
-    away, where the reader mixes the heads itself.
+    away, where the reader mixes the heads itself. `inner_width`: of queries, keys and values together; None = that of the states.
     """
 
     def __init__(
@@ -89,16 +89,18 @@ class Attention(nn.Module):
         *,
         output: bool = True,
         bias: bool = False,
+        inner_width: int | None = None,
         implementation: Implementation = "fused",
     ) -> None:
         super().__init__()
-        if query_width % num_heads:
-            raise ValueError(f"width {query_width} is not a multiple of {num_heads} heads")
+        inner_width = inner_width or query_width
+        if inner_width % num_heads:
+            raise ValueError(f"width {inner_width} is not a multiple of {num_heads} heads")
         self.num_heads = num_heads
         self.implementation: Implementation = implementation
-        self.query = Linear(query_width, query_width, bias=bias)
-        self.key_value = Linear(key_width, 2 * query_width, bias=bias)
-        self.output = Linear(query_width, query_width, bias=bias) if output else nn.Identity()
+        self.query = Linear(query_width, inner_width, bias=bias)
+        self.key_value = Linear(key_width, 2 * inner_width, bias=bias)
+        self.output = Linear(inner_width, query_width, bias=bias) if output else nn.Identity()
 
     def split(self, values: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T d"]:
         """Heads apart."""
@@ -197,19 +199,48 @@ class FeedForward(nn.Module):
         return self.dropout(self.contract(F.gelu(inner)))
 
 
+class Hidden(nn.Module):
+    """A linear map with a hidden layer in it, `W_2 gelu(W_1 x)`, without biases."""
+
+    def __init__(self, width: int, out_width: int, inner_width: int) -> None:
+        super().__init__()
+        self.expand = Linear(width, inner_width, bias=False)
+        self.contract = Linear(inner_width, out_width, bias=False)
+
+    def forward(self, values: Float[Tensor, "*B D"]) -> Float[Tensor, "*B E"]:
+        """Position by position."""
+        return self.contract(F.gelu(self.expand(values)))
+
+
+def mapping(width: int, out_width: int, inner_width: int | None) -> Linear | Hidden:
+    """One matrix; with an inner width a hidden layer between two."""
+    if inner_width is None:
+        return Linear(width, out_width, bias=False)
+    return Hidden(width, out_width, inner_width)
+
+
 class SelfAttentionBlock(nn.Module):
     """One pre-norm Transformer encoder block, bidirectional (BERT's way) or causal (GPT's way).
 
+    `inner_width`: of its attention, its feed-forward layers having four times as much; None = that of the values.
     LayerNorm and not RMSNorm: PyTorch's CPU kernel of it is fused and 4 times faster (benchmarks/, LOG.md).
     """
 
-    def __init__(self, width: int, num_heads: int, *, dropout: float = 0.0, causal: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        inner_width: int | None = None,
+        dropout: float = 0.0,
+        causal: bool = False,
+    ) -> None:
         super().__init__()
         self.causal = causal
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, width, num_heads, bias=True)
+        self.attention = Attention(width, width, num_heads, bias=True, inner_width=inner_width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, dropout=dropout)
+        self.feed_forward = FeedForward(width, 4 * (inner_width or width), dropout=dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, values: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L D"]:

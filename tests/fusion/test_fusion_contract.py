@@ -1,4 +1,4 @@
-"""The contract of DESIGN.md, held by every fusion in every alignment and form, over every subset of modalities in one batch."""
+"""The contract of DESIGN.md, held by every fusion in every alignment, form and size, over every subset of modalities."""
 
 from __future__ import annotations
 
@@ -50,7 +50,14 @@ def variants() -> list[object]:
         found += [member(**align) for align in aligns]
         if "plain" in member.model_fields:
             found.append(member(plain=True, **aligns[number % len(aligns)]))
+        found.append(sized(member, **aligns[(number + 1) % len(aligns)]))
     return found
+
+
+def sized(member, num_steps: int = 1, **options):
+    """A kind at an inner width other than its own: a few steps above the smallest."""
+    smallest, step, _ = member(**options).size_steps(num_modalities=len(WIDTHS))
+    return member(**{member.size_key: smallest + num_steps * step}, **options)
 
 
 def name(config: object) -> str:

@@ -1,6 +1,6 @@
 """Attention: `W Attn(q = norm(h_t), kv = [Z_1; …; Z_M])`, one softmax over the tokens of all modalities, which compete.
 
-Vaswani et al. 2017 over the joint token set. Parameters: 4 D². Plain form: without the residual.
+Vaswani et al. 2017 over the joint token set. Parameters: 4 D I, I the inner width. Plain form: without the residual.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.fusion.base import Attended, AttentionWidth, Fusion, ModalityTokens, Place, resolve_place
 from plait.layers import Attention, attention_bias
 from plait.types import Condition, Features, Modality
 
 
-class AttentionConfig(OwnAlignmentOptions):
+class AttentionConfig(AttentionWidth):
     """`Attn(q = h_t, kv = [Z_1; …; Z_M])`: one softmax over all modalities' tokens; the modalities compete."""
 
     kind: Literal["attention"] = "attention"
@@ -27,7 +27,6 @@ class AttentionConfig(OwnAlignmentOptions):
     at: Place = Field(
         default=1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
     )
-    num_heads: int = Field(default=4, ge=1, description="attention heads")
     plain: bool = Field(default=False, description="without the residual of the text state")
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> AttentionFusion:
@@ -52,7 +51,7 @@ class AttentionFusion(Fusion):
         self.plain = config.plain
         self.tokens = ModalityTokens(feature_widths, width)
         self.norm = nn.LayerNorm(width)
-        self.attention = Attention(width, width, config.num_heads)
+        self.attention = Attention(width, width, config.num_heads, inner_width=config.inner_width)
 
     def condition(self, features: Mapping[Modality, Features]) -> Condition:
         """Keys and values of all tokens."""

@@ -46,6 +46,12 @@ class FusionOptions(Config):
     """What it does to the state h of a position, in one line."""
     advice: ClassVar[str] = ""
     """When to take it, in one line."""
+    size_key: ClassVar[str] = "inner_width"
+    """The option that makes it larger or smaller and leaves the widths of features and states as they are."""
+
+    def size_steps(self, *, num_modalities: int) -> tuple[int, int, int | None] | None:
+        """The sizes that `size_key` may take: the smallest, the distance of two, the largest (None = any); None: it has none."""
+        return (1, 1, None) if self.size_key in type(self).model_fields else None
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Fusion:
         """The fusion for a language model of `num_blocks` blocks of `width`, and encoders of these widths."""
@@ -62,6 +68,29 @@ class OwnAlignmentOptions(FusionOptions):
             kind = data.get("kind", cls.__name__)
             raise ValueError(f"{kind} brings its own alignment: leave `align` out (concat and product take it)")
         return data
+
+
+class AttentionWidth(OwnAlignmentOptions):
+    """The options of fusions that are made of attention."""
+
+    num_heads: int = Field(default=4, ge=1, description="attention heads")
+    inner_width: int | None = Field(
+        default=None,
+        ge=1,
+        description="width inside its attention, feed-forward layers having four times as much; null = that of the states",
+    )
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> AttentionWidth:
+        if self.inner_width is not None and self.inner_width % self.num_heads:
+            below, above = (self.inner_width // self.num_heads + more for more in (0, 1))
+            near = " or ".join(str(n * self.num_heads) for n in (below, above) if n)
+            raise ValueError(f"inner_width {self.inner_width} is not a multiple of {self.num_heads} heads: take {near}")
+        return self
+
+    def size_steps(self, *, num_modalities: int) -> tuple[int, int, int | None]:
+        """Every head has the same whole number of them."""
+        return (self.num_heads, self.num_heads, None)
 
 
 @dataclass(frozen=True)

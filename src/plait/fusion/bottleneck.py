@@ -2,8 +2,8 @@
 
 In each layer every modality's tokens and the B shared tokens attend to each other, each modality by itself, and the shared
 tokens become the mean of what they were told by each: `[Z_m; S_m] = block_m([Z_m; S])`, `S = mean_m S_m`. Then the text state
-attends to all tokens. Cost Σ (L_m + B)², not (Σ L_m)². Parameters: 12 D² for each layer and modality, 4 D² for the reading, B
-D.
+attends to all tokens. Cost Σ (L_m + B)², not (Σ L_m)². Parameters: 12 D I for each layer and modality, 4 D I for the reading,
+B D; I the inner width.
 """
 
 from __future__ import annotations
@@ -44,7 +44,12 @@ class Bottleneck(AttentionFusion):
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         self.shared = nn.Parameter(torch.randn(config.num_shared, width))
         self.layers = nn.ModuleList(
-            nn.ModuleDict({m.value: SelfAttentionBlock(width, config.num_heads) for m in self.tokens.modalities})
+            nn.ModuleDict(
+                {
+                    m.value: SelfAttentionBlock(width, config.num_heads, inner_width=config.inner_width)
+                    for m in self.tokens.modalities
+                }
+            )
             for _ in range(config.layers)
         )
 

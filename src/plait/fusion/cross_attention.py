@@ -1,6 +1,7 @@
 """Gated cross-attention (Flamingo, arXiv 2204.14198): `x + tanh(a) xattn(x, Z)`, then `x + tanh(b) FF(x)`, at every place.
 
-a = b = 0 at the start, so that the untrained fusion leaves the language model as it is. Parameters: 12 D² per place.
+a = b = 0 at the start, so that the untrained fusion leaves the language model as it is. Parameters: 12 D I per place, I
+the inner width.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from torch import Tensor, nn
 
 from plait.errors import UserError
 from plait.fusion.attention import join
-from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.fusion.base import Attended, AttentionWidth, Fusion, ModalityTokens, Place, resolve_place
 from plait.layers import Attention, FeedForward, attention_bias
 from plait.types import Condition, Features, Modality
 
 
-class CrossAttentionConfig(OwnAlignmentOptions):
+class CrossAttentionConfig(AttentionWidth):
     """`x + tanh(a) xattn(x, Z)`, `x + tanh(b) FF(x)` with a = b = 0 at the start: for language models that exist already."""
 
     kind: Literal["cross_attention"] = "cross_attention"
@@ -29,7 +30,6 @@ class CrossAttentionConfig(OwnAlignmentOptions):
     at: tuple[Place, ...] | Place | Literal["every"] = Field(
         default="every", description="places: one, a list, or every block"
     )
-    num_heads: int = Field(default=4, ge=1, description="attention heads")
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> CrossAttention:
         """The fusion."""
@@ -49,13 +49,13 @@ class CrossAttentionConfig(OwnAlignmentOptions):
 class GatedBlock(nn.Module):
     """The layers of one place."""
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(self, width: int, num_heads: int, inner_width: int | None = None) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, width, num_heads)
+        self.attention = Attention(width, width, num_heads, inner_width=inner_width)
         self.attention_gate = nn.Parameter(torch.zeros(1))
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, bias=False)
+        self.feed_forward = FeedForward(width, 4 * (inner_width or width), bias=False)
         self.feed_forward_gate = nn.Parameter(torch.zeros(1))
 
     def forward(
@@ -76,7 +76,9 @@ class CrossAttention(Fusion):
         super().__init__()
         self.at = config.places(num_blocks)
         self.tokens = ModalityTokens(feature_widths, width)
-        self.blocks = nn.ModuleDict({str(place): GatedBlock(width, config.num_heads) for place in self.at})
+        self.blocks = nn.ModuleDict(
+            {str(place): GatedBlock(width, config.num_heads, config.inner_width) for place in self.at}
+        )
 
     def block(self, place: int) -> GatedBlock:
         """The layers of one place."""

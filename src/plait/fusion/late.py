@@ -2,8 +2,8 @@
 
 In branch m the text state attends to modality m alone, `h_t + W_m Attn_m(q = norm_m(h_t), kv = Z_m)`; all branches share the
 language model. The logits are `Σ_b logits_b` over the branches that the sample has, a product of experts (Hinton 2002). Nothing
-that needs two modalities at once can be said before the sum. Parameters: 4 D² + 2 D for each modality. The language model costs
-M + 1 times as much.
+that needs two modalities at once can be said before the sum. Parameters: 4 D I + 2 D for each modality, I the inner width. The
+language model costs M + 1 times as much.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions, Place, resolve_place
+from plait.fusion.base import Attended, AttentionWidth, Fusion, ModalityTokens, Place, resolve_place
 from plait.layers import Attention, attention_bias
 from plait.types import Condition, Features, Modality
 
 
-class LateConfig(OwnAlignmentOptions):
+class LateConfig(AttentionWidth):
     """One branch of the language model for each modality and one without input; their logits are added."""
 
     kind: Literal["late"] = "late"
@@ -31,7 +31,6 @@ class LateConfig(OwnAlignmentOptions):
     at: Place = Field(
         default=1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"
     )
-    num_heads: int = Field(default=4, ge=1, description="attention heads")
     plain: bool = Field(default=False, description="without the residual of the text state")
 
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Late:
@@ -51,7 +50,10 @@ class Late(Fusion):
         self.tokens = ModalityTokens(feature_widths, width, learn_absent=False)
         self.norms = nn.ModuleDict({m.value: nn.LayerNorm(width) for m in self.tokens.modalities})
         self.attentions = nn.ModuleDict(
-            {m.value: Attention(width, width, config.num_heads) for m in self.tokens.modalities}
+            {
+                m.value: Attention(width, width, config.num_heads, inner_width=config.inner_width)
+                for m in self.tokens.modalities
+            }
         )
 
     def attention(self, modality: Modality) -> Attention:

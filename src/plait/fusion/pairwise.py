@@ -2,8 +2,8 @@
 
 For each ordered pair (m, n), m ≠ n, a stack of cross-attention blocks lets the tokens of m read those of n; what m read of the
 others is put side by side, brought to the width of the states and passed through self-attention; then the text state attends to
-all tokens. One modality alone has no pair: its own tokens go on. Parameters: 12 D² for each layer and pair, (M − 1) D² and 12
-D² for each modality, 4 D² for the reading.
+all tokens. One modality alone has no pair: its own tokens go on. Parameters: 12 D I for each layer and pair, (M − 1) D² and 12
+D I for each modality, 4 D I for the reading; I the inner width.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class PairwiseConfig(AttentionConfig):
 class CrossBlock(nn.Module):
     """One pre-norm block: the tokens read the source, then think."""
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(self, width: int, num_heads: int, inner_width: int | None = None) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
         self.source_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, width, num_heads)
+        self.attention = Attention(width, width, num_heads, inner_width=inner_width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width)
+        self.feed_forward = FeedForward(width, 4 * (inner_width or width))
 
     def forward(self, values: Float[Tensor, "B L D"], source: Features) -> Float[Tensor, "B L D"]:
         """The tokens after the block."""
@@ -60,10 +60,10 @@ class Pairwise(AttentionFusion):
         self, config: PairwiseConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
-        modalities, heads = self.tokens.modalities, config.num_heads
+        modalities, heads, inner = self.tokens.modalities, config.num_heads, config.inner_width
         self.pairs = nn.ModuleDict(
             {
-                f"{m}_{n}": nn.ModuleList(CrossBlock(width, heads) for _ in range(config.layers))
+                f"{m}_{n}": nn.ModuleList(CrossBlock(width, heads, inner) for _ in range(config.layers))
                 for m in modalities
                 for n in modalities
                 if m is not n
@@ -71,7 +71,7 @@ class Pairwise(AttentionFusion):
         )
         num_others = max(1, len(modalities) - 1)
         self.merges = nn.ModuleDict({m.value: Linear(num_others * width, width) for m in modalities})
-        self.selves = nn.ModuleDict({m.value: SelfAttentionBlock(width, heads) for m in modalities})
+        self.selves = nn.ModuleDict({m.value: SelfAttentionBlock(width, heads, inner_width=inner) for m in modalities})
 
     def condition(self, features: Mapping[Modality, Features]) -> Condition:
         """Keys and values of all tokens after they have read each other."""

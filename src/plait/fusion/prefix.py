@@ -1,7 +1,7 @@
 """Prefix: the projected tokens of all modalities stand before the text (LLaVA, arXiv 2304.08485).
 
-`prefix = W_2 gelu(W_1 Z_m)` in the order of the modalities. Parameters: Σ E_m D + D². The usual choice when the language model
-trains with it; it makes every sequence longer by Σ L_m positions.
+`prefix = W_2 gelu(W_1 Z_m)` in the order of the modalities. Parameters: Σ E_m I + I D, I the inner width. The usual choice when
+the language model trains with it; it makes every sequence longer by Σ L_m positions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from plait.fusion.attention import join
@@ -20,12 +20,8 @@ from plait.layers import Linear
 from plait.types import Condition, Features, Modality
 
 
-class PrefixConfig(OwnAlignmentOptions):
-    """Projected tokens stand before the text; the language model reads them like words."""
-
-    kind: Literal["prefix"] = "prefix"
-    formula: ClassVar[str] = "[W_2 gelu(W_1 Z); words]"
-    advice: ClassVar[str] = "the language model trains too, and inputs are short"
+class BeforeText(OwnAlignmentOptions):
+    """A fusion that stands before the text and has no other place."""
 
     @model_validator(mode="before")
     @classmethod
@@ -35,9 +31,20 @@ class PrefixConfig(OwnAlignmentOptions):
             raise ValueError(f"{kind} stands before the text, at the embeddings: leave `at` out (attention takes it)")
         return {key: value for key, value in data.items() if key != "at"} if isinstance(data, dict) else data
 
+
+class PrefixConfig(BeforeText):
+    """Projected tokens stand before the text; the language model reads them like words."""
+
+    kind: Literal["prefix"] = "prefix"
+    inner_width: int | None = Field(
+        default=None, ge=1, description="width between its two matrices; null = that of the states"
+    )
+    formula: ClassVar[str] = "[W_2 gelu(W_1 Z); words]"
+    advice: ClassVar[str] = "the language model trains too, and inputs are short"
+
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Prefix:
         """The fusion."""
-        return Prefix(width=width, feature_widths=feature_widths)
+        return Prefix(width=width, feature_widths=feature_widths, inner_width=self.inner_width)
 
 
 class Prefix(Fusion):
@@ -45,10 +52,10 @@ class Prefix(Fusion):
 
     at = ()
 
-    def __init__(self, *, width: int, feature_widths: Mapping[Modality, int]) -> None:
+    def __init__(self, *, width: int, feature_widths: Mapping[Modality, int], inner_width: int | None = None) -> None:
         super().__init__()
-        self.tokens = ModalityTokens(feature_widths, width)
-        self.project = Linear(width, width)
+        self.tokens = ModalityTokens(feature_widths, inner_width or width)
+        self.project = Linear(inner_width or width, width)
 
     def condition(self, features: Mapping[Modality, Features]) -> Condition:
         """The prefix and its mask."""

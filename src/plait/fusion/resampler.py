@@ -2,7 +2,7 @@
 
 N learned latents read all tokens and themselves, `X = X + Attn(q = norm(X), kv = [norm(Z); norm(X)])`, `X = X + FF(norm(X))`,
 layer by layer, and stand before the text as a prefix. A fixed budget of tokens, whatever the inputs' length; fine detail is
-lost. Parameters: 12 D² for each layer, N D, D².
+lost. Parameters: 12 D I for each layer, N D, D²; I the inner width.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.fusion.attention import join
-from plait.fusion.base import Attended, ModalityTokens
-from plait.fusion.prefix import Prefix, PrefixConfig
+from plait.fusion.base import Attended, AttentionWidth, ModalityTokens
+from plait.fusion.prefix import BeforeText, Prefix
 from plait.layers import Attention, FeedForward, attention_bias
 from plait.types import Condition, Features, Modality
 
 
-class ResamplerConfig(PrefixConfig):
+class ResamplerConfig(BeforeText, AttentionWidth):
     """A fixed number of latents read all modalities and stand before the text."""
 
-    kind: Literal["resampler"] = "resampler"  # pyright: ignore[reportIncompatibleVariableOverride]
+    kind: Literal["resampler"] = "resampler"
     layers: int = Field(default=2, ge=1, le=24, description="layers of the latents")
     num_latents: int = Field(default=16, ge=1, le=1024, description="latents, that is positions before the text")
-    num_heads: int = Field(default=4, ge=1, description="attention heads")
     formula: ClassVar[str] = "X ← X + Attn(X, [Z; X]), X ← X + FF(X); then W X before the text"
     advice: ClassVar[str] = "long inputs before a language model of one's own: a fixed budget of positions"
 
@@ -40,13 +39,13 @@ class ResamplerConfig(PrefixConfig):
 class LatentBlock(nn.Module):
     """One layer of the latents."""
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(self, width: int, num_heads: int, inner_width: int | None = None) -> None:
         super().__init__()
         self.token_norm = nn.LayerNorm(width)
         self.latent_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, width, num_heads)
+        self.attention = Attention(width, width, num_heads, inner_width=inner_width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width)
+        self.feed_forward = FeedForward(width, 4 * (inner_width or width))
 
     def forward(self, latents: Float[Tensor, "B N D"], tokens: Features) -> Float[Tensor, "B N D"]:
         """The latents after the layer."""
@@ -69,7 +68,9 @@ class Resampler(Prefix):
         super().__init__(width=width, feature_widths=feature_widths)
         self.tokens = ModalityTokens(feature_widths, width)
         self.latents = nn.Parameter(torch.randn(config.num_latents, width))
-        self.blocks = nn.ModuleList(LatentBlock(width, config.num_heads) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            LatentBlock(width, config.num_heads, config.inner_width) for _ in range(config.layers)
+        )
 
     def attended(
         self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]

@@ -31,22 +31,32 @@ class TensorConfig(CombinationOptions):
     projected_width: int = Field(default=8, ge=1, le=32, description="width of each factor before the outer product")
     formula: ClassVar[str] = "h + W flatten(⊗_{m=0..M} [1; P_m c_m]), c_0 = norm(h)"
     advice: ClassVar[str] = "one or two modalities whose exact interplay counts"
+    size_key: ClassVar[str] = "projected_width"
 
     def num_products(self, num_modalities: int) -> int:
         """(p + 1)^(M + 1)."""
         return (self.projected_width + 1) ** (num_modalities + 1)
 
+    def size_steps(self, *, num_modalities: int) -> tuple[int, int, int | None]:
+        """Up to the largest outer product."""
+        return (1, 1, min(32, largest_width(num_modalities)))
+
     def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> TensorFusion:
         """The fusion; refused where the outer product is too large."""
         number = self.num_products(len(feature_widths))
         if number > MAX_PRODUCTS:
-            largest = int(MAX_PRODUCTS ** (1 / (len(feature_widths) + 1)) + 1e-9) - 1
+            largest = largest_width(len(feature_widths))
             raise UserError(
                 f"tensor: ({self.projected_width} + 1)^({len(feature_widths)} + 1) = {number:,} products per position",
                 where="fusion.projected_width",
                 right=f"At most {MAX_PRODUCTS:,}: take {largest}, or fusion.kind=low_rank, which never makes them",
             )
         return TensorFusion(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+
+
+def largest_width(num_modalities: int) -> int:
+    """The largest projected width whose outer product is within the limit."""
+    return int(MAX_PRODUCTS ** (1 / (num_modalities + 1)) + 1e-9) - 1
 
 
 class TensorFusion(Combination):
