@@ -20,7 +20,11 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.config import GenerateConfig, RunConfig, make_config, read_config
+from plait.compare.compared import Settings
+from plait.compare.result import ComparisonResult
+from plait.compare.run import default_jobs, run_comparison, seeds_from
+from plait.config import GenerateConfig, RunConfig, apply_overrides, make_config, read_config
+from plait.config.reading import read_located
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.splits import known_split
 from plait.errors import UserError, did_you_mean
@@ -59,6 +63,29 @@ def train(
     if isinstance(config, Path | str):
         config = read_config(Path(config), overrides)
     return TrainedModel(fit(config, folder, resume=resume, progress=progress).run)
+
+
+def compare(
+    config: RunConfig | Path | str,
+    arms: Sequence[str] = (),
+    folder: Path | str = "runs/compare",
+    *,
+    seeds: int = 5,
+    overrides: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+    **options: Any,
+) -> ComparisonResult:
+    """Train arms on equal terms and say which is measurably better; the same call goes on where it was stopped.
+
+    `arms`: axes (`fusion.kind=concat,product`) and YAML files of arms, as for `plait compare`; `options` are those of
+    `plait.compare.compared.Settings`. In a script call it under `if __name__ == "__main__":`, since it starts processes.
+    """
+    if isinstance(config, RunConfig):
+        tree = apply_overrides(config.model_dump(mode="json"), overrides)
+    else:
+        tree = apply_overrides(read_located(Path(config)), overrides)
+    wanted = Settings(Path(folder), seeds_from(seeds, 0), **{"jobs": default_jobs(), **options})
+    return run_comparison(tree, arms, wanted, say=say)
 
 
 def load(folder: Path | str, *, device: str = "cpu") -> TrainedModel:

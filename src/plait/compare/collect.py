@@ -35,6 +35,7 @@ from plait.compare.result import (
     Point,
     Price,
     SeedResult,
+    Term,
 )
 from plait.compare.statistics import Comparison, Cost, ScoreTable, Verdict, compare, score_table, verdict
 from plait.compare.tasks import explain_task, price_task, record_of
@@ -64,6 +65,7 @@ class Collected:
     raced: Sequence[RaceRow]
     began: float
     notes: tuple[str, ...] = ()
+    match: Term | None = None
 
 
 def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) -> ComparisonResult:

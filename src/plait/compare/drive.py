@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import select
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,7 +202,7 @@ def _heard() -> Iterator[_Signals]:
 
 def _work(task: Task, connection: Connection) -> None:
     """What a task's process does."""
-    _end_with_parent()
+    _end_with_reader(connection)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
     if task.log is not None:
@@ -226,14 +226,16 @@ def _terminate(_number: int, _frame: object) -> None:
     raise SystemExit("SIGTERM")
 
 
-def _end_with_parent() -> None:
-    """End when the process that forked this one is gone: nobody would take the result."""
-    parent = os.getppid()
+def _end_with_reader(connection: Connection) -> None:
+    """End when nobody is left to take the result. (The process that forked this one lives on as long as any task does.)"""
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCH_SECONDS)
-        os._exit(1)
+        poll = select.poll()
+        poll.register(connection.fileno(), 0)  # only errors: the other end is closed
+        while not poll.poll(1000 * WATCH_SECONDS):
+            pass
+        if not connection.closed:
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -29,15 +29,16 @@ from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.match import match
 from plait.compare.race import RaceRow, race
-from plait.compare.result import ComparisonResult
+from plait.compare.result import ComparisonResult, Term
 from plait.compare.tasks import choose_task, facts_path, is_done, train_task
-from plait.config import RunConfig, make_config
+from plait.config import RunConfig, apply_overrides, make_config
 from plait.data.manifest import Dataset
+from plait.data.text import Tokenizer
 from plait.errors import UserError
 from plait.evaluate.choice import metrics_for
 from plait.evaluate.run import split_of
 from plait.run import replacing, write_json
-from plait.train.fit import read_data, resolved
+from plait.train.fit import read_data, resolved, texts_of
 from plait.train.lock import locked
 
 CHOICE = "choice.json"
@@ -67,11 +68,11 @@ def run_comparison(
     with locked(wanted.folder):
         comparison = Running(wanted, base, dataset, say)
         compared = comparison.resolve(arms)
-        comparison.matched(compared)
+        term = comparison.matched(compared)
         comparison.tried(compared)
         raced = comparison.raced(compared) if wanted.race else []
         comparison.trained(compared)
-        collected = Collected(wanted, base, dataset, compared, raced, began)
+        collected = Collected(wanted, base, dataset, compared, raced, began, match=term)
         result = collect(collected, tell=comparison.run, say=say)
         result.write(wanted.folder)
     return result
@@ -191,21 +192,29 @@ class Running:
             with replacing(path) as part:
                 write_json(part, outcome.value)
         chosen = dict(json.loads(path.read_text()))
-        self.say(f"chosen by measuring, for all arms: {', '.join(chosen.values())}")
+        told = f"{chosen['dtype']}, matrix products {chosen['matmul']}, {chosen['attention']} attention"
+        self.say(f"chosen by measuring, for all arms: {told}")
         return chosen
 
-    def matched(self, compared: Sequence[Compared]) -> None:
-        """Solve the fusions' inner widths so that the arms are of one size."""
+    def matched(self, compared: Sequence[Compared]) -> Term | None:
+        """Solve the fusions' inner widths so that the candidates are of the configuration's size."""
         candidates = {c.arm.name: c.config for c in compared if c.config is not None and c.arm.role == "candidate"}
         if self.wanted.match == "none" or len(candidates) < 2:
-            return
-        found = match(candidates, self.base, self.dataset, by=self.wanted.match)
+            return None
+        samples, data = self.dataset.split("train", needed=True), self.base.data
+        tokenizer = Tokenizer.train(data.tokenizer, texts_of(samples), data.segments or ())
+        found = match(self.base, candidates, tokenizer, target=self.wanted.match)
         for one in compared:
-            row = found.get(one.arm.name)
-            if row is None:
+            row = found.arms.get(one.arm.name)
+            if row is None or one.config is None:
                 continue
-            one.config = row.config or one.config
-            one.notes += [row.note] if row.note else []
+            if row.before is None and row.note.startswith("it cannot be built"):
+                one.reason = row.note
+            if row.overrides:
+                one.arm = replace(one.arm, overrides=(*one.arm.overrides, *row.overrides))
+                one.config = make_config(apply_overrides(one.config.model_dump(mode="json"), row.overrides))
+            one.notes += [note for note in (row.left if not found.is_equal(one.arm.name) else "", row.narrowed) if note]
+        return found.term()
 
     def tried(self, compared: Sequence[Compared]) -> None:
         """Each arm's learning rate, by the held-out loss of one trial per rate."""
@@ -310,8 +319,3 @@ class Running:
 def seeds_from(number: int, first: int) -> tuple[int, ...]:
     """`number` seeds from `first` on."""
     return tuple(range(first, first + number))
-
-
-def with_folder(wanted: Settings, folder: Path) -> Settings:
-    """The same settings elsewhere."""
-    return replace(wanted, folder=folder)

@@ -36,7 +36,7 @@ def terms_of(
         samples(found, done, tell),
         training(found, candidates),
         rates(found, done),
-        parameters(found, arms),
+        found.match or parameters(arms),
         numerics(done),
         machines(found, done),
         *encoders(found),
@@ -98,17 +98,15 @@ def rates(found: Collected, done: Sequence[Compared]) -> Term:
     )
 
 
-def parameters(found: Collected, arms: Sequence[ArmResult]) -> Term:
-    """The candidates' sizes."""
-    sizes = {arm.name: arm.price.parameters for arm in arms if arm.role == "candidate" and arm.price.parameters}
+def parameters(arms: Sequence[ArmResult]) -> Term:
+    """The candidates' sizes, as configured."""
+    known = {arm.name: arm.price.parameters for arm in arms if arm.role == "candidate" and arm.price.parameters}
+    sizes = sorted((size, name) for name, size in known.items() if size is not None)
     if len(sizes) < 2:
-        return Term("parameters", True, "one size")
-    known = {name: size for name, size in sizes.items() if size is not None}
-    low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
-    equal = known[high] <= (1 + CLOSE) * known[low]
-    how = {"none": "as configured", "parameters": "inner widths solved", "flops": "inner widths solved for equal FLOPs"}
-    detail = f"{known[low]:,} ({low}) to {known[high]:,} ({high}), {how[found.wanted.match]}"
-    return Term("parameters", equal, detail + ("" if equal else f": {known[high] / known[low] - 1:.0%} apart"))
+        return Term("parameters", True, "one arm, one size")
+    (low, least), (high, most) = sizes[0], sizes[-1]
+    apart = "" if high <= (1 + CLOSE) * low else f": {high / low - 1:.0%} apart"
+    return Term("parameters", not apart, f"as configured, {low:,} ({least}) to {high:,} ({most}){apart}")
 
 
 def numerics(done: Sequence[Compared]) -> Term:

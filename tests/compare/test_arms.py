@@ -1,0 +1,151 @@
+"""Arms from words: axes multiply, files name, no two alike, and baselines that fit the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plait.compare.arms import arms_of, split_values
+from plait.errors import UserError
+from plait.types import Modality
+from tiny_data import tiny_tree
+
+ALL = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+
+
+def tree(**parts: Any) -> dict[str, Any]:
+    return tiny_tree(Path("/nowhere/manifest.jsonl"), **parts)
+
+
+def names(words: list[str], **options: Any) -> list[str]:
+    return [arm.name for arm in arms_of(tree(), words, modalities=ALL, baselines=False, **options)]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], ["as configured"]),
+        (["fusion.kind=concat,product"], ["concat", "product"]),
+        (["fusion.at=0,1"], ["at=0", "at=1"]),
+        (
+            ["fusion.kind=concat,sum", "lm.kind=gru,lstm"],
+            ["concat, gru", "concat, lstm", "sum, gru", "sum, lstm"],
+        ),
+        (["data.inputs=[image],[image, audio]"], ["inputs=[image]", "inputs=[image, audio]"]),
+    ],
+)
+def test_axes_multiply(words: list[str], found: list[str]):
+    assert names(words) == found
+
+
+def test_an_arm_is_the_configuration_with_its_overrides():
+    arms = arms_of(tree(fusion={"kind": "concat", "align": "mean"}), ["fusion.kind=attention,sum"], modalities=ALL)
+    kinds = {arm.name: arm.config.fusion for arm in arms if arm.config is not None and arm.role == "candidate"}
+    assert kinds["attention"].kind == "attention"  # which has no `align`: that key is dropped
+    assert kinds["sum"].align == "mean"
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a,b", ["a", "b"]),
+        ("[a, b],c", ["[a, b]", "c"]),
+        ("{a: 1, b: 2},3", ["{a: 1, b: 2}", "3"]),
+        ("'a,b',c", ["'a,b'", "c"]),
+    ],
+)
+def test_commas_in_brackets_and_quotes_part_nothing(text: str, values: list[str]):
+    assert split_values(text) == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "small: {width: 8}\nwide gru: {lm.kind: gru, width: 24}\n",
+        "small: {width: 8}\nwide gru: {width: 24, lm: {kind: gru}}\n",
+        "- {name: small, width: 8}\n- {name: wide gru, width: 24, lm: {kind: gru}}\n",
+    ],
+)
+def test_a_file_of_arms(text: str, tmp_path: Path):
+    path = tmp_path / "arms.yaml"
+    path.write_text(text)
+    small, wide = arms_of(tree(), [str(path)], modalities=ALL, baselines=False)
+    assert (small.name, wide.name, wide.slug) == ("small", "wide gru", "wide-gru")
+    assert small.config is not None
+    assert wide.config is not None
+    assert (small.config.width, wide.config.width, wide.config.lm.kind) == (8, 24, "gru")
+
+
+def test_baselines_are_each_modality_alone_no_input_and_the_constant_answer():
+    found = {arm.name: arm for arm in arms_of(tree(), ["fusion.kind=sum,film"], modalities=ALL)}
+    assert {name: arm.role for name, arm in found.items()} == {
+        "sum": "candidate",
+        "film": "candidate",
+        "text only": "text only",
+        "image only": "unimodal",
+        "audio only": "unimodal",
+        "no input": "no input",
+        "constant answer": "constant",
+    }
+    image = found["image only"].config
+    assert image is not None
+    assert image.data.inputs == (Modality.IMAGE,)
+
+
+def test_a_baseline_that_is_asked_for_is_there_once():
+    arms = arms_of(tree(), ["data.inputs=[text, image],[text]"], modalities=ALL)
+    assert [(arm.name, arm.role) for arm in arms if "text" in arm.name] == [
+        ("inputs=[text, image]", "candidate"),
+        ("inputs=[text]", "text only"),
+    ]
+
+
+def test_with_one_modality_there_is_none_alone_beside_it():
+    one = tree(data={"manifest": "/nowhere/m.jsonl", "inputs": ["image"]})
+    assert [a.name for a in arms_of(one, [], modalities=ALL)] == ["as configured", "no input", "constant answer"]
+
+
+def test_a_baseline_keeps_nothing_that_needs_another_modality():
+    base = tree(
+        encoders={"image": {"kind": "vit"}, "freeze": ["image", "audio"], "start_from": {"image": "/a", "audio": "/b"}}
+    )
+    base["train"] |= {"ctc": {"segment": "heard"}, "alignment": {"weight": 0.1}}
+    found = {arm.name: arm for arm in arms_of(base, [], modalities=ALL)}
+    image, audio, nothing = (found[name].config for name in ("image only", "audio only", "no input"))
+    assert None not in (image, audio, nothing)
+    assert image.train.ctc is None
+    assert found["image only"].notes == ("trained without train.ctc, which needs audio",)
+    assert (image.encoders.freeze, dict(image.encoders.start_from)) == ((Modality.IMAGE,), {Modality.IMAGE: "/a"})
+    assert audio.train.ctc is not None
+    assert nothing.train.alignment is None
+    assert (nothing.encoders.freeze, dict(nothing.encoders.start_from)) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fusion.kind=concat,concat"], "'concat' and 'concat' are the same configuration"),
+        (["fusion.kind=concat", "fusion.align=attend,mean", "width=16,16"], "are the same configuration"),
+        (["fusion.kind=concat,produkt"], "arm produkt: fusion: unknown fusion kind 'produkt'. Did you mean 'product'"),
+        (["fusion.colour=red"], "arm colour=red: fusion: unknown key 'colour'"),
+        (["fusion.kind"], "'fusion.kind' names no arms. Write KEY=VALUE,VALUE"),
+        (["fusion.kind=concat,,sum"], "names no arms"),
+        (["=concat"], "names no arms"),
+        (["gone.yaml"], "gone.yaml: cannot be read"),
+    ],
+)
+def test_mistakes_are_named(words: list[str], message: str):
+    with pytest.raises(UserError) as caught:
+        names(words)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "a: 3", "a: [b", "a: {width: 8}\na: {width: 9}"])
+def test_a_file_that_holds_no_arms_is_named(text: str, tmp_path: Path):
+    path = tmp_path / "arms.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        names([str(path)])
+    assert str(path) in str(caught.value)

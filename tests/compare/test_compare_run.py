@@ -1,0 +1,287 @@
+"""`plait compare` from the configuration to the result, and everything that must not be done twice or wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+
+import plait
+from conftest import ARMS
+from plait.compare.result import ComparisonResult, read_result
+from plait.evaluate import read_record
+
+NAMES = {"concat", "product", "text only", "image only", "audio only", "no input", "constant answer"}
+
+
+@pytest.fixture(scope="session")
+def result(compared: Path) -> ComparisonResult:
+    return read_result(compared)
+
+
+def own_copy(compared: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(compared, tmp_path / "compared"))
+
+
+def test_every_arm_is_there_at_every_seed(result: ComparisonResult):
+    assert {arm.name for arm in result.arms} == NAMES
+    assert all(arm.status == "done" and [s.seed for s in arm.seeds] == [0, 1] for arm in result.arms)
+    assert result.arm("text only").role == "text only"
+    scores = [arm.score for arm in result.arms]
+    assert scores == sorted(scores, reverse=True)
+    assert [arm.against is None for arm in result.arms] == [True] + [False] * (len(NAMES) - 1)
+
+
+def test_scores_are_those_of_the_records(result: ComparisonResult, compared: Path):
+    for arm in result.arms:
+        if arm.role == "constant":
+            continue
+        values = []
+        for seed in arm.seeds:
+            assert seed.folder is not None
+            summary = read_record(compared / seed.folder / "records" / "test.parquet").summary
+            figure = summary.metrics["answer"]["accuracy"].value
+            assert seed.score == pytest.approx(figure, abs=1e-12)
+            values.append(seed.score)
+        assert arm.score == pytest.approx(np.mean(values), abs=1e-12)
+
+
+def test_the_constant_answer_scores_what_the_evaluation_says_of_it(result: ComparisonResult, compared: Path):
+    summary = read_record(compared / "runs" / "concat" / "seed-0" / "records" / "test.parquet").summary
+    constant = summary.metrics["answer"]["accuracy"].constant
+    assert constant is not None
+    assert result.arm("constant answer").score == pytest.approx(constant.value, abs=1e-12)
+
+
+def test_an_arm_is_what_plait_train_makes_of_it(config: Path, compared: Path, tmp_path: Path):
+    plait.train(config, tmp_path / "run", overrides=["fusion.kind=product", "seed=1"])
+    for name in ("model.safetensors", "tokenizer.json"):
+        same = (compared / "runs" / "product" / "seed-1" / name).read_bytes()
+        assert (tmp_path / "run" / name).read_bytes() == same
+
+
+def test_the_scores_of_all_samples_are_in_one_table(result: ComparisonResult, compared: Path):
+    table = parquet.read_table(compared / "scores.parquet")
+    assert table.num_rows == len(NAMES) * 2 * result.metric.num_samples
+    for arm in result.arms:
+        rows = [
+            share
+            for name, share in zip(table["arm"].to_pylist(), table["share"].to_pylist(), strict=True)
+            if name == arm.name
+        ]
+        assert np.mean(rows) == pytest.approx(arm.score, abs=1e-12)
+
+
+def test_what_was_equal_was_found_out(result: ComparisonResult):
+    terms = {term.name: term for term in result.terms}
+    assert terms["training"].equal
+    assert terms["numerics"].equal
+    assert not terms["samples and their order"].equal
+    assert "the same batches in concat and product" in terms["samples and their order"].detail
+
+
+def test_the_best_arm_that_reads_something_is_explained(result: ComparisonResult):
+    explained = [arm for arm in result.arms if arm.credits]
+    assert len(explained) == 1
+    assert all(credit.bits is not None for credit in explained[0].credits)
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """When each file of the runs was written."""
+    return {str(path): path.stat().st_mtime_ns for path in sorted((folder / "runs").rglob("*")) if path.is_file()}
+
+
+def test_the_same_command_trains_nothing_again(config: Path, compared: Path, tmp_path: Path, shell: Any):
+    folder = own_copy(compared, tmp_path)
+    before = stamps(folder)
+    code, out, err = shell("compare", config, "--folder", folder, *ARMS, "--json")
+    assert code == 0, err
+    assert stamps(folder) == before
+    again, first = json.loads(out), json.loads((compared / "result.json").read_text())
+    assert [arm["score"] for arm in again["arms"]] == [arm["score"] for arm in first["arms"]]
+    assert "Verdict: " in err
+
+
+def test_a_seed_and_an_arm_more_are_added(config: Path, compared: Path, tmp_path: Path, shell: Any):
+    folder = own_copy(compared, tmp_path)
+    before = stamps(folder)
+    words = (
+        "--arms",
+        "fusion.kind=concat,product,sum",
+        "--no-baselines",
+        "--seeds",
+        3,
+        "--price-seconds",
+        0,
+        "--explain",
+        0,
+    )
+    code, _, err = shell("compare", config, "--folder", folder, *words, "--json")
+    assert code == 0, err
+    after = stamps(folder)
+    assert {path: after[path] for path in before} == before
+    made = {Path(path).parent.relative_to(folder / "runs") for path in set(after) - set(before) if "model" in path}
+    runs = {Path("concat/seed-2"), Path("product/seed-2"), *(Path(f"sum/seed-{seed}") for seed in range(3))}
+    assert runs <= made
+
+
+def test_another_configuration_is_refused(config: Path, compared: Path, shell: Any):
+    code, _, err = shell("compare", config, "train.steps=5", "--folder", compared, *ARMS)
+    assert code == 2
+    assert "was trained with another configuration:\n  train.steps: 4 → 5" in err
+    assert "Take another --folder" in err
+
+
+def test_an_arm_that_cannot_be_built_is_a_row_with_its_reason(config: Path, tmp_path: Path, shell: Any):
+    words = ("--arms", "fusion.at=1,7", "--no-baselines", "--seeds", 1, "--price-seconds", 0, "--explain", 0)
+    for match in ("parameters", "none"):
+        folder = tmp_path / match
+        code, _, err = shell("compare", config, "lm.layers=2", "--folder", folder, *words, "--match", match)
+        assert code == 2
+        assert "nothing is left to compare (at=7:" in err
+        assert "place 7 does not exist: the language model has 2 blocks" in err
+    code, out, _ = shell("compare", config, "--folder", tmp_path / "row", *words, "--arms", "width=16,24")
+    assert code == 0
+    assert "at=7, 16: failed: " in out.replace("width=", "")
+    assert len(read_result(tmp_path / "row").arms) == 4
+
+
+def test_learning_rates_are_tried_alike(config: Path, tmp_path: Path, shell: Any):
+    folder = tmp_path / "rates"
+    words = ("--arms", "fusion.kind=concat,sum", "--no-baselines", "--seeds", 1, "--price-seconds", 0, "--explain", 0)
+    code, _, err = shell("compare", config, "--folder", folder, *words, "--learning-rates", "1e-5,1e-2")
+    assert code == 0, err
+    trials = sorted(
+        str(path.parent.relative_to(folder / "trials")) for path in folder.glob("trials/*/*/model.safetensors")
+    )
+    assert trials == ["concat/lr-0.01", "concat/lr-1e-05", "sum/lr-0.01", "sum/lr-1e-05"]
+    for arm in read_result(folder).arms:
+        assert arm.seeds[0].folder is not None
+        assert plait.load(folder / arm.seeds[0].folder).run.config.train.learning_rate == 1e-2
+        assert "learning rate 0.01, of trials with held-out bits per token 1e-05: " in arm.notes[0]
+
+
+def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path, shell: Any):
+    folder = tmp_path / "race"
+    arms = tmp_path / "arms.yaml"
+    arms.write_text(
+        "good: {train.learning_rate: 0.01}\nalike: {train.learning_rate: 0.011}\nbad: {train.learning_rate: 1.0e-9}\n"
+    )
+    words = ("--arms", arms, "--no-baselines", "--seeds", 2, "--price-seconds", 0, "--explain", 0, "--race")
+    code, out, err = shell("compare", config, "train.steps=80", "train.evaluate_every=80", "--folder", folder, *words)
+    assert code == 0, err
+    result = read_result(folder)
+    assert {arm.name: arm.status for arm in result.arms} == {"good": "done", "alike": "done", "bad": "dropped"}
+    assert "bits per token" in result.arm("bad").reason
+    assert "the race " in result.saved
+    assert not (folder / "runs" / "bad").exists()
+    assert "bad: dropped: dropped after 20 steps" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--learning-rates", "fast"], "--learning-rates: 'fast' is no list of numbers"),
+        (["--learning-rates", "1e-3,-1"], "Give each rate once, above 0"),
+        (["--match", "weight"], "--match: 'weight' cannot be matched"),
+        (["--arms", "fusion.kind=concat,concat"], "are the same configuration"),
+        (["--segment", "anser"], "no segment 'anser'"),
+        (["--metric", "accurcy"], "no metric 'accurcy'"),
+        (["--from", "/nowhere"], "there is no run folder /nowhere"),
+        (["--from", "/nowhere", "--race"], "--from beside --race: these runs are trained already"),
+    ],
+)
+def test_mistakes_are_one_message(words: list[str], message: str, config: Path, tmp_path: Path, shell: Any):
+    code, out, err = shell("compare", config, "--folder", tmp_path / "c", "--json", *words, "--seeds", 1)
+    assert code == 2
+    assert message in err
+    assert json.loads(out)["exit_code"] == 2
+    assert not list(tmp_path.rglob("model.safetensors")), "the mistake could have been told before anything was trained"
+
+
+def test_a_split_too_small_is_refused_before_anything_is_trained(tmp_path: Path, config: Path, shell: Any):
+    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
+    kept = [row for i, row in enumerate(rows) if row["split"] != "test" or i == 5]
+    manifest = config.parent / "small.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    code, _, err = shell("compare", config, f"data.manifest={manifest}", "--folder", tmp_path / "c", *ARMS)
+    assert code == 2
+    assert "1 sample in split 'test': too small for any verdict" in err
+    assert not (tmp_path / "c").exists()
+
+
+def test_another_folder_is_not_touched(tmp_path: Path, config: Path, shell: Any):
+    (tmp_path / "photo.jpg").touch()
+    code, _, err = shell("compare", config, "--folder", tmp_path, *ARMS)
+    assert (code, sorted(p.name for p in tmp_path.iterdir())) == (2, ["photo.jpg"])
+    assert "holds 'photo.jpg', so it is no comparison" in err
+
+
+def test_runs_that_exist_are_compared_alike(compared: Path, result: ComparisonResult, tmp_path: Path, shell: Any):
+    runs = sorted(compared.glob("runs/*/seed-*"))
+    code, out, err = shell(
+        "compare", "--from", *runs, "--folder", tmp_path / "c", "--price-seconds", 0, "--explain", 0, "--json"
+    )
+    assert code == 0, err
+    again = {arm["name"]: arm for arm in json.loads(out)["arms"]}
+    names = {"concat": "text + image + audio, concat", "product": "text + image + audio, product"}
+    names |= {name: f"{name}, concat" for name in ("text only", "image only", "audio only", "no input")}
+    for arm in result.arms:
+        other = again[names.get(arm.name, arm.name)]
+        assert (other["score"], other["role"]) == (arm.score, arm.role)
+        assert [seed["score"] for seed in other["seeds"]] == [seed.score for seed in arm.seeds]
+    assert out.count('"p":') == len(NAMES) - 1
+
+
+def test_runs_of_different_samples_are_refused(compared: Path, tmp_path: Path, config: Path, shell: Any):
+    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
+    for row in rows[:12]:
+        row["split"] = "train" if row["split"] == "test" else row["split"]
+    other = config.parent / "other.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plait.train(config, tmp_path / "run", overrides=[f"data.manifest={other}", "width=24"]).evaluate()
+    code, _, err = shell(
+        "compare", "--from", compared / "runs" / "concat" / "seed-0", tmp_path / "run", "--folder", tmp_path / "c"
+    )
+    assert code == 2
+    assert "6 of 8 sample ids are shared" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_in_the_middle_it_goes_on_and_ends_the_same(
+    number: signal.Signals, config: Path, compared: Path, tmp_path: Path
+):
+    """Killed again and again until it gets through: the same weights and scores as if it had never been."""
+    folder, printed = tmp_path / "killed", tmp_path / "printed"
+    words = [sys.executable, "-m", "plait", "compare", str(config), "--folder", str(folder), *ARMS]
+    environment, kills = {**os.environ, "OMP_NUM_THREADS": "1"}, 0
+    while True:
+        with printed.open("w") as file:
+            child = subprocess.Popen(words, stdout=file, stderr=file, env=environment, start_new_session=True)
+            try:
+                code = child.wait(timeout=6 + 2 * kills)
+                break
+            except subprocess.TimeoutExpired:
+                child.send_signal(number)
+                child.wait(timeout=30)
+                time.sleep(2.5)  # its tasks end within a second or two
+                kills += 1
+        assert kills < 20
+    assert code == 0, printed.read_text()
+    assert kills > 0
+    for path in sorted(compared.glob("runs/*/*/model.safetensors")):
+        assert (folder / path.relative_to(compared)).read_bytes() == path.read_bytes()
+    assert [(a.name, a.score) for a in read_result(folder).arms] == [
+        (a.name, a.score) for a in read_result(compared).arms
+    ]
