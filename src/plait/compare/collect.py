@@ -22,7 +22,7 @@ from plait.compare.arms import BARE, CONSTANT, slug
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task
 from plait.compare.examples import examples_of
-from plait.compare.price import frontier
+from plait.compare.frontier import frontier
 from plait.compare.race import RaceRow, saved
 from plait.compare.result import (
     Against,
@@ -38,6 +38,7 @@ from plait.compare.result import (
     Term,
 )
 from plait.compare.statistics import Comparison, Cost, ScoreTable, Verdict, compare, score_table, verdict
+from plait.compare.statistics.table import default_metric
 from plait.compare.tasks import explain_task, price_task, record_of
 from plait.compare.terms import terms_of
 from plait.config import RunConfig
@@ -95,7 +96,7 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
         arms=tuple(arms),
         seeds=table.seeds,
         terms=terms_of(found, arms, tell),
-        frontier=frontier(scored, {name: prices[name] for name in scored if name in prices}, table.higher_is_better),
+        frontier=frontier(scored, prices, higher_is_better=table.higher_is_better),
         examples=disagreements(found, records, table),
         command=wanted.command,
         environment=environment(first),
@@ -127,7 +128,7 @@ def constant_record(record: Record, wanted: Settings) -> Record | None:
     summary = record.summary
     segment = wanted.segment or summary.segments[-1]
     figures = summary.metrics.get(segment, {})
-    metric = wanted.metric or next(iter(figures), None)
+    metric = wanted.metric or default_metric(figures)
     constant = figures[metric].constant if metric is not None and metric in figures else None
     if constant is None:
         return None

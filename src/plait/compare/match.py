@@ -243,9 +243,9 @@ class Counter:
         """The same, counted anew."""
         rest = self.rest(config)
         if not rest.num_tokens:
-            return rest.parameters if self.target == "parameters" else rest.flops(1, self.lengths.positions)
+            return float(rest.parameters if self.target == "parameters" else rest.flops(1, self.lengths.positions))
         if self.target == "parameters":
-            return rest.parameters + self.fusion_parameters(config, rest)
+            return float(rest.parameters + self.fusion_parameters(config, rest))
         found = cost(
             config.fusion,
             width=config.width,
@@ -254,7 +254,7 @@ class Counter:
             num_tokens=rest.num_tokens,
             num_positions=self.lengths.positions,
         )
-        return rest.flops(found.lm_rows, self.lengths.positions, found.lm_positions) + found.flops
+        return float(rest.flops(found.lm_rows, self.lengths.positions, found.lm_positions) + found.flops)
 
     def fusion_parameters(self, config: RunConfig, rest: Rest) -> int:
         """The fusion's own."""

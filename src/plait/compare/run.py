@@ -30,11 +30,13 @@ from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.match import match
 from plait.compare.race import RaceRow, race
 from plait.compare.result import ComparisonResult, Term
+from plait.compare.statistics.table import DENOMINATORS, default_metric
 from plait.compare.tasks import choose_task, facts_path, is_done, train_task
 from plait.config import RunConfig, apply_overrides, make_config
 from plait.data.manifest import Dataset
 from plait.data.text import Tokenizer
-from plait.errors import UserError
+from plait.errors import UserError, did_you_mean
+from plait.evaluate import LOSS_NAMES
 from plait.evaluate.choice import metrics_for
 from plait.evaluate.run import split_of
 from plait.run import replacing, write_json
@@ -64,6 +66,7 @@ def run_comparison(
     arms = arms_of(tree, words, modalities=dataset.modalities, baselines=wanted.baselines)
     base = fixed(base, dataset)
     check_split(base, dataset)
+    wanted = with_metric(wanted, base)
     wanted.folder.mkdir(parents=True, exist_ok=True)
     with locked(wanted.folder):
         comparison = Running(wanted, base, dataset, say)
@@ -114,6 +117,24 @@ def check_split(base: RunConfig, dataset: Dataset) -> None:
             where=base.data.manifest,
             right="Give it at least 2 samples; 20 or more give intervals that mean something",
         )
+
+
+def with_metric(wanted: Settings, base: RunConfig) -> Settings:
+    """The settings with the segment and the metric stated; one that no record will have is refused."""
+    metrics = base.evaluate.metrics or {}
+    if wanted.segment is not None and wanted.segment not in metrics:
+        raise UserError(
+            f"no segment {wanted.segment!r}", where="--segment", right=did_you_mean(wanted.segment, metrics)
+        )
+    segment = wanted.segment or list(metrics)[-1]
+    known = [*metrics[segment], *LOSS_NAMES]
+    comparable = [name for name in known if name in DENOMINATORS]
+    if wanted.metric is not None and wanted.metric not in comparable:
+        what = f"no metric {wanted.metric!r} of segment {segment!r}"
+        if wanted.metric in known:
+            what = f"{wanted.metric} is no sum over samples, so differences have no exact share per sample"
+        raise UserError(what, where="--metric", right=did_you_mean(wanted.metric, comparable))
+    return replace(wanted, segment=segment, metric=wanted.metric or default_metric(known))
 
 
 def fixed(config: RunConfig, dataset: Dataset) -> RunConfig:

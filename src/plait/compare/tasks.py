@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ import torch
 
 from plait.build import build_model
 from plait.compare.drive import Tell
-from plait.compare.price import measure_prices
+from plait.compare.price import measure_prices, peak_memory, reset_peak
 from plait.config import EvaluateConfig, RunConfig, make_config, read_config
 from plait.data.text import Tokenizer
 from plait.errors import UserError
@@ -74,11 +75,13 @@ def train_task(tell: Tell, *, tree: Mapping[str, Any], folder: Path, scored: Sco
     torch.set_num_threads(config.train.threads or 1)
     check_same(folder, config)
     tell({"state": "preparing"})
+    reset_peak(config.train.device)
     begun = folder.exists() and any(folder.iterdir())
     try:
         run, result = fit(None if begun else config, folder, resume=begun, progress=TaskProgress(tell))
     except Interrupted as stopped:
         raise KeyboardInterrupt(f"saved after step {stopped.step}") from None
+    peak = peak_memory(config.train.device)
     evaluation = evaluation_of(config, scored)
     if evaluation is not None and not record_path(folder, evaluation.split, evaluation.inputs).exists():
         tell({"state": "evaluating"})
@@ -92,6 +95,7 @@ def train_task(tell: Tell, *, tree: Mapping[str, Any], folder: Path, scored: Sco
         "train_seconds": result.seconds,
         "seconds": time.monotonic() - began,
         "parameters": run.model.num_parameters,
+        "peak_bytes": peak,
     }
     with replacing(facts_path(folder)) as part:
         write_json(part, found)
@@ -195,15 +199,14 @@ def record_of(folder: Path, config: RunConfig, scored: Scored = "split") -> Reco
 
 def price_task(tell: Tell, *, folders: Mapping[str, str], split: str, seconds: float) -> dict[str, Any]:
     """What each arm costs, all measured together."""
-    from dataclasses import asdict
-
     runs = {name: Run.load(folder) for name, folder in folders.items()}
     first = next(iter(runs.values()))
     torch.set_num_threads(first.config.train.threads or 1)
-    samples = read_data(first.config).split(split, needed=True)
+    dataset = read_data(first.config)
 
     def count(done: int, of: int) -> None:
-        tell({"state": "measuring", "step": done, "steps": of})
+        tell({"state": "measuring (seconds)", "step": done, "steps": of})
 
-    found = measure_prices(runs, samples, seconds=seconds, progress=count)
+    asked, trained = dataset.split(split, needed=True), dataset.split("train")
+    found = measure_prices(runs, asked, seconds=seconds, progress=count, train_samples=trained or None)
     return {name: asdict(price) for name, price in found.items()}

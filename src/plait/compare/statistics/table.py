@@ -15,7 +15,7 @@ allow), and nothing is drawn at random.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,11 @@ DENOMINATORS: Mapping[str, int] = {
 """The metrics that are ratios of sums, and which of their statistics is the denominator; the numerator is the first one."""
 
 _INSTEAD = {"bleu": "cider_d or rouge_l", "chrf": "cider_d or rouge_l", "perplexity": "bits_per_token"}
+
+
+def default_metric(names: Iterable[str]) -> str | None:
+    """The first metric that can be compared."""
+    return next((name for name in names if name in DENOMINATORS), None)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class ScoreTable:
 def score_table(
     records: Mapping[str, Mapping[int, Record]], *, segment: str | None = None, metric: str | None = None
 ) -> ScoreTable:
-    """The table of one metric of one segment; without a choice the last segment's first metric.
+    """The table of one metric of one segment; without a choice the last segment's first metric that can be compared.
 
     Arms that lack a seed of the others: the seeds that all have are compared. A sample that any record could not
     score is left out of all. Both are counted in `notes`.
@@ -168,7 +173,7 @@ def _chosen(cells: Mapping[tuple[str, int], Record], segment: str | None, metric
     """The segment and the score, which all records must have by the same rule."""
     first = next(iter(cells.values())).summary
     segment = segment if segment is not None else first.segments[-1]
-    metric = metric if metric is not None else next(iter(first.metrics.get(segment, {})), None)
+    metric = metric if metric is not None else default_metric(first.metrics.get(segment, {}))
     for cell, record in cells.items():
         summary = record.summary
         if segment not in summary.metrics:
