@@ -23,6 +23,7 @@ from plait.cli.fusions import fusions
 from plait.cli.generate import generate
 from plait.cli.init import init
 from plait.cli.lab import lab
+from plait.cli.report import report
 from plait.cli.schema import schema
 from plait.cli.search import search
 from plait.cli.train import train
@@ -41,6 +42,7 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(evaluate)
 app.command()(explain)
+app.command()(report)
 app.command()(generate)
 app.command()(search)
 app.command()(fusions)

@@ -8,16 +8,17 @@ what the page leaves out is said in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
 from plait.compare.result import ArmResult, ComparisonResult, Credit, Example
 from plait.evaluate.render import SCORES
 from plait.report import comparison_plots, words
-from plait.report.media import Media, Shown
+from plait.report.cards import Card, answer, flat
+from plait.report.media import Media
 from plait.report.page import NAME, write_page
 from plait.report.palette import ROLE
 from plait.report.svg import INSTALL, can_plot
@@ -46,27 +47,6 @@ class ArmRow(NamedTuple):
     prices: Mapping[str, str]
     others: Mapping[str, str]
     notes: tuple[str, ...]
-
-
-class Answer(NamedTuple):
-    """What an arm said to an example; `mark` is right, wrong, or none where the score is a number."""
-
-    who: str
-    text: str
-    mark: str
-    score: str
-
-
-class Card(NamedTuple):
-    """An example as it is shown."""
-
-    id: str
-    text: str | None
-    images: list[Shown]
-    audio: Shown | None
-    segments: list[tuple[str, tuple[str, ...]]]
-    answers: list[Answer]
-    tags: list[str]
 
 
 def comparison_report(
@@ -202,15 +182,6 @@ def card(result: ComparisonResult, example: Example, media: Media) -> Card:
     )
 
 
-def answer(who: str, text: str, metric: str, value: float | None) -> Answer:
-    """An answer with its mark: right or wrong where that is what the metric says, its score otherwise."""
-    if value is None:
-        return Answer(who, text, "", "not scored")
-    if metric == "accuracy" and value in (0.0, 1.0):
-        return Answer(who, text, "right" if value else "wrong", "")
-    return Answer(who, text, "", words.named_score(metric, value))
-
-
 def learning_rows(result: ComparisonResult) -> list[tuple[str, str, str, str]]:
     """Arm, held-out bits per token at the end (mean, and from the best seed to the worst), steps."""
     rows = []
@@ -248,14 +219,3 @@ def credit_cell(name: str, one: Credit | None) -> tuple[str, str, str, str]:
     bounds = "" if one.low is None or one.high is None else words.signed(f"{one.low:.2f} to {one.high:.2f}")
     used = {True: "used", False: "not measurably used", None: ""}[one.used]
     return name, words.signed(f"{one.bits:.2f}"), bounds, "; ".join(filter(None, (used, one.note)))
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested values as lines."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name} ")
-        elif isinstance(value, list | tuple):
-            yield f"{prefix}{name}", ", ".join(map(str, value)) or words.NONE
-        else:
-            yield f"{prefix}{name}", words.NONE if value is None else str(value)

@@ -178,11 +178,11 @@ def _frontier(
         axes.set_xlabel(f"{cost.title}, {cost.unit}" + (" (log scale)" if axes.get_xscale() == "log" else ""))
         unit = "%" if result.metric.percent else gap_unit(result.metric)
         axes.set_ylabel(f"{metric_title(result.metric.name)}{', ' * bool(unit)}{unit}")
-        _labels(
-            figure,
-            axes,
-            [(price, factor * (arm.score or 0.0), _label(arm, numbers, on, width)) for arm, price in points],
-        )
+        shown = [(price, factor * (arm.score or 0.0), _label(arm, numbers, on, width)) for arm, price in points]
+        _labels(figure, axes, [one for one in shown if low <= one[1] <= high])
+        for price, value, label in shown:
+            if not low <= value <= high:
+                _off_scale(axes, price, value, label, (low, high))
 
     names = [clean(arm.name) for arm, _ in sorted(points, key=lambda one: one[1]) if arm.name in on]
     title = f"{metric_title(result.metric.name)} against {cost.title}"
@@ -198,6 +198,22 @@ def _frontier(
     )
 
 
+def _off_scale(axes: Any, price: float, value: float, label: str, shown: tuple[float, float]) -> None:
+    """An arm whose score is not in the picture: it is named at the edge, at its price, and its score is said."""
+    below = value < shown[0]
+    axes.annotate(
+        f"{'▼' if below else '▲'} {label}: {value:.3g}".replace("-", "−"),
+        (price, shown[0] if below else shown[1]),
+        (0, 4 if below else -4),
+        textcoords="offset points",
+        rotation=90,
+        ha="center",
+        va="bottom" if below else "top",
+        fontsize=7,
+        annotation_clip=False,
+    )
+
+
 def _label(arm: ArmResult, numbers: dict[str, int], on: set[str], width: Width) -> str:
     """Arms of the frontier by name, the others by their number in the table."""
     number = str(numbers[arm.name])
@@ -210,7 +226,7 @@ def _labels(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) 
     figure.set_layout_engine("none")
     renderer, frame = figure.canvas.get_renderer(), axes.get_window_extent()
     here = [axes.transData.transform((x, y)) for x, y, _ in points]
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in here]
+    taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in here]
     for k in sorted(range(len(points)), key=lambda k: len(points[k][2])):
         tried = []
         for dx, dy, ha, va in PLACES:
@@ -263,7 +279,7 @@ def learning(result: ComparisonResult) -> Plot | None:
             axes.plot(*_xy(means[arms[place].name]), color=role_colour(arms[place].role), linewidth=2.2)
             axes.set_title(clean(arms[place].name, 24 if width == "wide" else 17), fontsize=8.5, loc="left")
             if log:
-                _plain_log(axes)
+                plain_log(axes)
             axes.grid(axis="y")
         figure.supxlabel("training step", fontsize=8.5)
         figure.supylabel("held-out bits per token" + (" (log scale)" if log else ""), fontsize=8.5)
@@ -277,7 +293,7 @@ def learning(result: ComparisonResult) -> Plot | None:
     )
 
 
-def _plain_log(axes: Any) -> None:
+def plain_log(axes: Any) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_yscale("log")

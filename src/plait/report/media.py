@@ -55,11 +55,11 @@ class Media:
     over: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
 
-    def picture(self, path: str | Path) -> Shown:
-        """A picture, upright, at most 360 pixels large."""
+    def picture(self, path: str | Path, *, most: int = MAX_SIDE) -> Shown:
+        """A picture, upright, its longer side at most so many pixels."""
         path = Path(path)
         try:
-            data, kind, (width, height) = small_picture(path)
+            data, kind, (width, height) = small_picture(path, most)
         except Exception as error:
             return self._cannot(path, "picture", error)
         return self._counted(Shown(path.name, width=width, height=height), data, kind, "picture")
@@ -101,18 +101,18 @@ class Media:
         return Shown(path.name, reason=why)
 
 
-def small_picture(path: Path) -> tuple[bytes, str, tuple[int, int]]:
+def small_picture(path: Path, most: int = MAX_SIDE) -> tuple[bytes, str, tuple[int, int]]:
     """Its bytes, their type and its size: a small one exactly, a larger one as JPEG, without anything else that the file holds."""
     Image.init()
     with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"{opened.width} × {opened.height} pixels")
-        opened.draft("RGB", (2 * MAX_SIDE, 2 * MAX_SIDE))
+        opened.draft("RGB", (2 * most, 2 * most))
         picture = ImageOps.exif_transpose(opened)
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     picture.info.clear()
     exact = max(picture.size) <= SMALL
-    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    picture.thumbnail((most, most))
     file = io.BytesIO()
     if exact or picture.mode == "RGBA":
         picture.save(file, format="PNG", optimize=True)
