@@ -45,6 +45,7 @@ from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
 from plait.generate import Generated, next_tokens, stream
 from plait.links import TARGET
+from plait.report import run_report
 from plait.run import Run
 from plait.search import Found, Query, check_links, embed, find, open_index, say_words
 from plait.train import Progress, fit, usable_device
@@ -303,6 +304,10 @@ class TrainedModel:
             if can_plot():
                 plot_curves(found, self.run.folder)
         return found
+
+    def report(self, out: Path | str | None = None) -> Path:
+        """`report.html` in the run's folder (or `out`): what evaluations and explanations have found so far, as one page."""
+        return run_report(self.run.folder, out=None if out is None else Path(out))
 
     def embed(
         self,

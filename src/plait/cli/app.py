@@ -24,6 +24,7 @@ from plait.cli.fusions import fusions
 from plait.cli.generate import generate
 from plait.cli.init import init
 from plait.cli.lab import lab
+from plait.cli.report import report
 from plait.cli.schema import schema
 from plait.cli.search import search
 from plait.cli.train import train
@@ -43,6 +44,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(compare)
+app.command()(report)
 app.command()(generate)
 app.command()(search)
 app.command()(fusions)

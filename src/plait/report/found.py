@@ -1,0 +1,145 @@
+"""What a run's folder holds, read for its report; and what it lacks, with the command that makes it.
+
+In: the folder of a run.
+Out: a `Found`.
+Invariant: nothing is computed, no model is built; a file that cannot be read is named among what is missing, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import yaml
+from pydantic import TypeAdapter
+
+from plait.errors import UserError
+from plait.evaluate import Record, read_record
+from plait.explain import Explanation
+from plait.explain.curves import Curves
+from plait.explain.result import FOLDER
+from plait.run import CONFIG, ENVIRONMENT, MODEL, check_folder, whole
+from plait.train.metrics import METRICS, read_metrics
+
+Read = TypeVar("Read")
+
+CURVES = "-curves.json"
+
+
+class Missing(NamedTuple):
+    """What the folder lacks, and the command that makes it."""
+
+    what: str
+    command: str
+
+
+@dataclass
+class Found:
+    """All that there is. `records` and `explanations` by the file's name; `parts`: part of the model → its parameters."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    parts: Mapping[str, int] = field(default_factory=dict)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    records: dict[str, Record] = field(default_factory=dict)
+    explanations: dict[str, Explanation] = field(default_factory=dict)
+    curves: dict[str, Curves] = field(default_factory=dict)
+    pictures: list[Path] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+    @property
+    def record(self) -> Record | None:
+        """The record that says how good the run is: that of its own split with all inputs, else the first."""
+        own = self.config.get("evaluate", {}).get("split", "test")
+        return self.records.get(own) or next(iter(self.records.values()), None)
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the whole model."""
+        return sum(self.parts.values())
+
+
+def find(folder: Path) -> Found:
+    """Read a run's folder."""
+    check_folder(folder)
+    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise UserError("is no configuration", where=str(folder / CONFIG), right="Copy the run's folder again")
+    environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+    found = Found(folder, config, {name: value for name, value in environment.items() if name != "format"})
+    found.parts = (
+        _of(found, folder / MODEL, parts_of, Missing("trained weights", f"plait train --resume {folder}")) or {}
+    )
+    found.lines = _of(found, folder / METRICS, lambda _: read_metrics(folder), _curve_missing(folder)) or []
+    for path in sorted((folder / "records").glob("*.parquet")):
+        record = _of(found, path, read_record, Missing(f"the record {path.name}", f"plait evaluate {folder}"))
+        if record is not None:
+            found.records[path.stem] = record
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        if path.name.startswith("sample-"):
+            continue
+        again = Missing(
+            f"the explanation {path.name}", f"plait explain {folder}{' --curves' * path.name.endswith(CURVES)}"
+        )
+        if path.name.endswith(CURVES):
+            curves = _of(found, path, lambda path: TypeAdapter(Curves).validate_json(path.read_bytes()), again)
+            found.curves |= {} if curves is None else {path.name.removesuffix(CURVES): curves}
+        else:
+            one = _of(found, path, lambda path: TypeAdapter(Explanation).validate_json(path.read_bytes()), again)
+            found.explanations |= {} if one is None else {path.stem: one}
+    found.pictures = sorted((folder / FOLDER).glob("sample-*.png"))
+    found.missing += not_made(found)
+    return found
+
+
+def not_made(found: Found) -> list[Missing]:
+    """What was never made, with its command."""
+    folder = found.folder
+    wanted = [
+        (found.records, Missing("how good it is: no evaluation", f"plait evaluate {folder}")),
+        (found.explanations, Missing("which modality is used: no explanation", f"plait explain {folder}")),
+        (
+            found.curves,
+            Missing("what noise, blur and missing inputs do: no curves", f"plait explain {folder} --curves"),
+        ),
+    ]
+    if not found.config.get("data", {}).get("inputs"):
+        wanted = wanted[:1]  # a model without inputs has nothing to explain
+    return [missing for there, missing in wanted if not there]
+
+
+def parts_of(path: Path) -> dict[str, int]:
+    """Part → its parameters, from the names and shapes of the weights: `encoders.image`, `fusion`, `lm`."""
+    from safetensors import safe_open
+
+    parts: dict[str, int] = {}
+    with whole(path), safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118 - the file is no mapping
+            words = name.split(".")
+            part = ".".join(words[: 2 if words[0] == "encoders" else 1])
+            size = 1
+            for length in file.get_slice(name).get_shape():
+                size *= length
+            parts[part] = parts.get(part, 0) + size
+    return parts
+
+
+def _curve_missing(folder: Path) -> Missing:
+    return Missing("how it learned: no metrics.jsonl", f"plait train --resume {folder}")
+
+
+def _of(found: Found, path: Path, read: Callable[[Path], Read], missing: Missing) -> Read | None:
+    """What a file holds; where it is not there or cannot be read, that is noted."""
+    if not path.is_file():
+        found.missing.append(missing)
+        return None
+    try:
+        return read(path)
+    except (UserError, ValueError, KeyError, TypeError, OSError) as error:
+        why = str(error).splitlines()[0]
+        found.missing.append(Missing(f"{missing.what} (cannot be read: {why})", missing.command))
+        return None

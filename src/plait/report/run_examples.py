@@ -1,0 +1,129 @@
+"""Samples that a run got right and wrong, to be looked at and listened to.
+
+In: what was found of a run: its record, and its manifest for the inputs.
+Out: cards, the wrong ones first; and what could not be shown.
+Invariant: the same record gives the same examples; they are spread over tags and groups, so that not all show the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from plait.data.manifest import read_manifest
+from plait.errors import UserError
+from plait.evaluate import Record, Row
+from plait.evaluate.metrics import LOSS_NAMES
+from plait.evaluate.render import SCORES
+from plait.report.cards import Answer, Card, answer
+from plait.report.found import Found
+from plait.report.media import Media
+from plait.seeds import derive_seed
+from plait.types import Modality, Sample
+
+NUM_WRONG, NUM_RIGHT = 6, 3
+
+PERFECT = {"accuracy": 1.0, "wer": 0.0, "cer": 0.0, "rouge_l": 1.0}
+"""Scores that cannot be better: what reaches them is not among the wrong ones."""
+
+
+class Examples(NamedTuple):
+    """`what`: the score by which they were chosen."""
+
+    wrong: list[Card]
+    right: list[Card]
+    what: str
+    exact: bool
+    notes: list[str]
+
+
+def examples(found: Found, media: Media) -> Examples:
+    """The examples of the run's main record."""
+    record = found.record
+    chosen = chosen_by(record) if record else None
+    if record is None or chosen is None:
+        return Examples([], [], "", False, [])
+    segment, metric = chosen
+    wrong = chosen_rows(record, segment, metric, NUM_WRONG, best=False)
+    taken = {row.id for row in wrong}
+    right = [
+        row for row in chosen_rows(record, segment, metric, NUM_RIGHT + len(wrong), best=True) if row.id not in taken
+    ]
+    samples, notes = inputs_of(found, {row.id for row in (*wrong, *right)})
+    cards = [[card(row, samples.get(row.id), media) for row in rows] for rows in (wrong, right[:NUM_RIGHT])]
+    return Examples(cards[0], cards[1], f"{metric} of {segment}", metric == "accuracy", notes)
+
+
+def chosen_by(record: Record) -> tuple[str, str] | None:
+    """The last segment with a metric of texts, and that metric."""
+    for segment in reversed(record.summary.segments):
+        for name in record.summary.metrics[segment]:
+            if name not in LOSS_NAMES:
+                return segment, name
+    return None
+
+
+def chosen_rows(record: Record, segment: str, metric: str, num: int, *, best: bool) -> list[Row]:
+    """The best or the worst rows; among equals those of tags and groups not shown yet, then by a draw on the id."""
+    sign = 1 if SCORES[metric].higher_is_better == best else -1
+    found = []
+    for row in record.rows:
+        value = row.segments[segment].scores.get(metric)
+        perfect = value == PERFECT.get(metric)
+        if (
+            value is not None
+            and (metric not in PERFECT or best or not perfect)
+            and (metric != "accuracy" or not best or perfect)
+        ):
+            found.append((-sign * value, derive_seed(0, "examples", row.id), row))
+    found.sort(key=lambda one: one[:2])
+    shown: Counter[tuple[str, str]] = Counter()
+    chosen: list[Row] = []
+    while found and len(chosen) < num:
+        ties = [one for one in found if one[0] == found[0][0]]
+        one = min(ties, key=lambda one: (sum(shown[key] for key in marks(one[2])), one[1]))
+        found.remove(one)
+        chosen.append(one[2])
+        shown.update(marks(one[2]))
+    return chosen
+
+
+def marks(row: Row) -> list[tuple[str, str]]:
+    """What rows may have in common."""
+    return [*row.tags.items(), *row.groups.items()]
+
+
+def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]]:
+    """The samples of these ids, from the run's manifest; a note where it is not there any more."""
+    data = found.config.get("data", {})
+    path = Path(data.get("manifest", ""))
+    try:
+        inputs = [Modality(name) for name in data.get("inputs") or ()]
+        dataset = read_manifest(path, inputs=inputs, allow_outside=bool(data.get("allow_outside")), on_error="skip")
+    except (UserError, OSError, ValueError) as error:
+        return {}, [f"The examples are without their inputs, because the data cannot be read: {error}"]
+    samples = {sample.id: sample for sample in dataset.samples if sample.id in ids}
+    gone = sorted(ids - set(samples))
+    note = f"Without their inputs, because {path} has no such rows any more: {', '.join(gone)}"
+    return samples, [note] if gone else []
+
+
+def card(row: Row, sample: Sample | None, media: Media) -> Card:
+    """A sample with its inputs, what was right, and what the model said."""
+    answers: list[Answer] = []
+    segments: list[tuple[str, Sequence[str]]] = []
+    for name, part in row.segments.items():
+        segments.append((name, part.references))
+        metric = next((m for m in part.scores), "")
+        answers.append(answer(name, part.output or "", metric, part.scores.get(metric)))
+    return Card(
+        row.id,
+        sample.text if sample else None,
+        [media.picture(path) for path in sample.image] if sample else [],
+        media.sound(sample.audio) if sample and sample.audio else None,
+        segments,
+        answers,
+        [f"{name}: {value}" for name, value in row.tags.items()],
+    )
