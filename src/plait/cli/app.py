@@ -14,6 +14,7 @@ import sys
 
 import typer
 
+from plait.cli.cache import cache
 from plait.cli.common import Leave
 from plait.cli.data import data_app
 from plait.cli.demo import demo
@@ -44,6 +45,7 @@ app.command()(explain)
 app.command()(generate)
 app.command()(search)
 app.command()(fusions)
+app.command()(cache)
 app.command()(lab)
 app.command()(schema)
 

@@ -76,6 +76,7 @@ class FeatureCache:
                 encoder = model.encoder(modality)
                 store = FeatureStore(encoder_id(encoder, config, modality), about(config, model, modality))
                 store.refresh()
+                store.use()
                 self.known[modality] = StoredFeatures(store, digests, encoder.width)
         preprocessor.features.update(self.known)
 
@@ -89,7 +90,6 @@ class FeatureCache:
                     extract(self.model.encoder(modality), known, modality, samples, self.preprocessor, self.say)
             elif items and told:
                 self.say(f"features: all {len(items):,} {PLURAL[modality]} are in the cache")
-            known.store.use()
 
     def fill_if_possible(self, samples: Sequence[Sample]) -> None:
         """The same where the features only save time: a cache that cannot be written is said and done without."""
