@@ -89,16 +89,16 @@ def compare(
     return run_comparison(tree, arms, wanted, say=say)
 
 
-def load(folder: Path | str, *, device: str = "cpu") -> TrainedModel:
-    """The trained model in a run's folder."""
-    return TrainedModel(Run.load(folder, device=usable_device(device, where="device")))
+def load(folder: Path | str, *, device: str = "cpu", say: Callable[[str], None] = lambda _: None) -> TrainedModel:
+    """The trained model in a run's folder; `say` is told what is added to the cache of features (`encoders.cache`)."""
+    return TrainedModel(Run.load(folder, device=usable_device(device, where="device")), say)
 
 
 class TrainedModel:
     """A run's model, ready to be asked."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, say: Callable[[str], None] = lambda _: None) -> None:
+        self.run, self.say = run, say
 
     def sample(
         self,
@@ -201,6 +201,7 @@ class TrainedModel:
             options=self.options(**options),
             write=write,
             progress=progress,
+            say=self.say,
         )
 
     def explain(
@@ -222,6 +223,7 @@ class TrainedModel:
             seed=config.seed if seed is None else seed,
             batch_size=batch_size or config.evaluate.batch_size,
             progress=progress,
+            say=self.say,
         )
         found = replace(found, notes=(*found.notes, *dataset.notes))
         if write:
@@ -290,7 +292,7 @@ class TrainedModel:
         """
         config, dataset = self.run.config, self.dataset(manifest)
         found = curves(
-            RunAnswerer(self.run, self.options(**options)),
+            RunAnswerer(self.run, self.options(**options), say=self.say),
             dataset.samples,
             split=split or config.evaluate.split,
             limit=limit,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from plait.ctc import CTC
 from plait.encoders import Encoder
+from plait.encoders.base import length_mask
 from plait.fusion import Fusion
 from plait.links import Links
 from plait.lm import Cache, LanguageModel
@@ -93,6 +94,9 @@ class Model(nn.Module):
             device = self.lm.embedding.table.device
             values = torch.zeros(batch_size, 0, encoder.width, device=device)
             return Features(values, torch.zeros(batch_size, 0, dtype=torch.bool, device=device))
+        if used.encoded:
+            assert modality in self.frozen, f"features of the {modality} encoder, which trains"
+            return gather(Features(used.values, length_mask(used.lengths, used.values.shape[1])), used.index)
         return gather(encoder(used), used.index)
 
     def condition(self, features: Mapping[Modality, Features]) -> Condition:
@@ -209,7 +213,7 @@ def only_used(items: Items) -> Items | None:
     position[used] = torch.arange(len(used), device=used.device)
     index = torch.where(items.index >= 0, position[items.index.clamp(min=0)], -1)
     sources = None if items.sources is None else items.sources[used]
-    return Items(items.values[used], items.lengths[used], index, sources)
+    return Items(items.values[used], items.lengths[used], index, sources, items.encoded)
 
 
 def gather(features: Features, index: Int[Tensor, "B K"]) -> Features:

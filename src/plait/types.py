@@ -95,17 +95,19 @@ class Items:
     `lengths`: valid tokens of a text, valid frames of a log-mel, 1 for a picture; `(R,)`.
     `index`: the item that sample b has at place k, −1 for none; `(B, K)`. Several samples may share one item.
     `sources`: items with the same number are random changes of the same file; None = every item is a file or text of its own.
+    `encoded`: the values are features `(R, L, E)` already, as the modality's frozen encoder computed them, `lengths` their tokens.
     """
 
     values: Shaped[Tensor, "R ..."]
     lengths: Int[Tensor, " R"]
     index: Int[Tensor, "B K"]
     sources: Int[Tensor, " R"] | None = None
+    encoded: bool = False
 
     def to(self, device: torch.device | str) -> Items:
         """The same items on another device."""
         sources = None if self.sources is None else self.sources.to(device)
-        return Items(self.values.to(device), self.lengths.to(device), self.index.to(device), sources)
+        return Items(self.values.to(device), self.lengths.to(device), self.index.to(device), sources, self.encoded)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import sys
 
 import typer
 
+from plait.cli.cache import cache
 from plait.cli.common import Leave
 from plait.cli.compare import compare
 from plait.cli.data import data_app
@@ -48,6 +49,7 @@ app.command()(report)
 app.command()(generate)
 app.command()(search)
 app.command()(fusions)
+app.command()(cache)
 app.command()(lab)
 app.command()(schema)
 

@@ -57,6 +57,11 @@ class Output:
             print(json.dumps(values, ensure_ascii=False, default=str), flush=True)
 
 
+def say_aside(text: str) -> None:
+    """Words beside the result: on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def use_threads(threads: int | None) -> None:
     """Compute with so many threads."""
     if threads is not None:

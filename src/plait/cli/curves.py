@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plait.cli.common import Output
+from plait.cli.common import Output, say_aside
 
 
 def show_curves(
@@ -35,7 +35,7 @@ def show_curves(
         raise UserError("only curves take a limit", where="--limit", right="Add --curves, or leave it out.")
     for option in others:
         raise UserError("says nothing of curves", where=option, right="Call once with --curves and once without.")
-    model = load(run, device=device or "cpu")
+    model = load(run, device=device or "cpu", say=say_aside)
     with counter("curves", to_stderr=True) as count:
         found = model.curves(
             split,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, use_threads
+from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, say_aside, use_threads
 
 if TYPE_CHECKING:
     from plait.api import TrainedModel
@@ -76,7 +76,7 @@ def explain(
     if sample is not None and needed:
         right = "Leave one of them out: whether a modality is used is asked of a whole split"
         raise UserError("--sample does not go with --fail-if-unused", right=right)
-    model = load(run, device=device or "cpu")
+    model = load(run, device=device or "cpu", say=say_aside)
     for name in needed:
         if name not in model.run.modalities:
             right = did_you_mean(name, model.run.modalities)

@@ -217,7 +217,7 @@ def made_of(config: RunConfig) -> dict[str, Any]:
         "data.image": data.image.size,
         "data.audio": data.audio.num_mels,
         "width": config.width,
-        "encoders": config.encoders.model_dump(exclude={"start_from", "freeze"}),
+        "encoders": config.encoders.model_dump(exclude={"start_from", "freeze", "cache"}),
         "lm": config.lm.model_dump(),
         "train.ctc": config.train.ctc is None,
         "train.alignment": config.train.alignment is None,

@@ -39,6 +39,7 @@ from plait.errors import UserError, did_you_mean
 from plait.evaluate import LOSS_NAMES
 from plait.evaluate.choice import metrics_for
 from plait.evaluate.run import split_of
+from plait.features import can_cache
 from plait.run import replacing, write_json
 from plait.train.fit import read_data, resolved, texts_of
 from plait.train.lock import locked
@@ -67,6 +68,9 @@ def run_comparison(
     base = fixed(base, dataset)
     check_split(base, dataset)
     wanted = with_metric(wanted, base)
+    for modality in base.encoders.freeze:
+        if why := can_cache(base, modality):
+            say(f"{modality} features are computed at every step: {why}")
     wanted.folder.mkdir(parents=True, exist_ok=True)
     with locked(wanted.folder):
         comparison = Running(wanted, base, dataset, say)
@@ -138,14 +142,19 @@ def with_metric(wanted: Settings, base: RunConfig) -> Settings:
 
 
 def fixed(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The configuration with everything stated that all arms share: inputs, segments, metrics, threads, no loader workers."""
+    """The configuration with everything stated that all arms share: inputs, segments, metrics, threads, no loader workers.
+
+    Features of frozen encoders come from the cache wherever they can.
+    """
     threads = config.train.threads
     config = resolved(config, dataset)
     metrics = metrics_for(config.evaluate, split_of(dataset.samples, config.evaluate.split), dataset.segments)
     on_cpu = config.train.device == "cpu"
+    cached = [m for m in config.encoders.freeze if not can_cache(config, m)]
     return config.model_copy(
         update={
             "evaluate": config.evaluate.model_copy(update={"metrics": metrics}),
+            "encoders": config.encoders.model_copy(update={"cache": tuple(cached)}),
             "train": config.train.model_copy(update={"threads": threads or (1 if on_cpu else None)}),
             "data": config.data.model_copy(
                 update={"workers": 0 if config.data.workers is None else config.data.workers}

@@ -31,7 +31,8 @@ class EncodersConfig(Config):
     """One encoder per modality; those of modalities that the run does not read are not built.
 
     `start_from`: the folders of runs whose encoders these begin with, by modality. `freeze`: the modalities whose encoders stay
-    as they begin; the rest of the model learns to read them.
+    as they begin; the rest of the model learns to read them. `cache`: the frozen ones whose features are computed once for each
+    file or text and kept on the disk for this and all later runs (`plait cache`); not with random changes of that modality.
     """
 
     text: TextEncoderConfig = TextTransformerConfig()
@@ -39,6 +40,7 @@ class EncodersConfig(Config):
     audio: AudioEncoderConfig = AudioTransformerConfig()
     start_from: dict[Modality, str] = Field(default_factory=dict)
     freeze: tuple[Modality, ...] = ()
+    cache: tuple[Modality, ...] = ()
 
 
 class RunConfig(Config):

@@ -131,4 +131,4 @@ def _select_items(items: Items, rows: Int[Tensor, " rows"]) -> Items:
     if values.dim() < 4 and len(used):  # a sequence: text or sound
         values = values[:, : int(lengths.max())]
     sources = None if items.sources is None else items.sources[used]
-    return Items(values, lengths, renumbered[index], sources)
+    return Items(values, lengths, renumbered[index], sources, items.encoded)

@@ -54,7 +54,13 @@ def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Le
     inputs, config = preprocessor.modalities, preprocessor.config
     paths = {sample.audio for sample in samples if sample.audio is not None and Modality.AUDIO in inputs}
     by_header = len(paths) <= MAX_HEADERS
-    of_path: dict[Path | None, int] = {path: min(_longest(config.audio), _frames(path, by_header)) for path in paths}
+    known = preprocessor.features.get(Modality.AUDIO) if by_header else None
+    of_path: dict[Path | None, int] = {
+        path: min(
+            _longest(config.audio), (known.frames(path) if known and path else None) or frames_of(path, by_header)
+        )
+        for path in paths
+    }
     image = [len(sample.image) if Modality.IMAGE in inputs else 0 for sample in samples]
     text = [
         min(len(preprocessor.encode(sample.text)), config.text.max_tokens)
@@ -83,7 +89,7 @@ def _longest(config: AudioConfig) -> int:
     return num_frames(math.ceil(config.max_seconds * SAMPLE_RATE))
 
 
-def _frames(path: Path, by_header: bool) -> int:
+def frames_of(path: Path, by_header: bool = True) -> int:
     """Frames by the file's header, or as if every file held 32,000 bytes a second; 0 for one that cannot be read."""
     import soundfile
 
@@ -96,12 +102,17 @@ def _frames(path: Path, by_header: bool) -> int:
 
 
 def decoded_bytes(samples: Sequence[Sample], lengths: Lengths, preprocessor: Preprocessor) -> int:
-    """What the cache would hold after one epoch: bytes of all distinct pictures and sounds, as they are kept."""
+    """What the cache would hold after one epoch: bytes of all distinct pictures and sounds, as they are kept.
+
+    What was encoded before is not decoded at all.
+    """
     config = preprocessor.config
     total = 0
-    if Modality.IMAGE in preprocessor.modalities:
+    if Modality.IMAGE in preprocessor.modalities and Modality.IMAGE not in preprocessor.features:
         pictures = {path for sample in samples for path in sample.image}
         total += len(pictures) * 3 * config.image.size**2
+    if Modality.AUDIO in preprocessor.features:
+        return total
     of_file = {s.audio: int(frames) for s, frames in zip(samples, lengths.audio, strict=True)}
     a_frame = 4 * max(config.audio.num_mels, SAMPLE_RATE // FRAMES_A_SECOND if preprocessor.adds_noise else 0)
     return total + sum(of_file.values()) * a_frame
@@ -115,11 +126,15 @@ def automatic_workers(samples: Sequence[Sample], lengths: Lengths, preprocessor:
 
 
 class WorstBatch(NamedTuple):
-    """The largest batch that can come: the shape of each part's values, the seconds of sound in it, its bytes."""
+    """The largest batch that can come: the shape of each part's values, the seconds of sound in it, its bytes.
+
+    `encoded`: the modalities whose values are features already.
+    """
 
     shapes: Mapping[str, tuple[int, ...]]
     seconds: float
     num_bytes: int
+    encoded: frozenset[Modality] = frozenset()
 
     def make(self) -> Batch:
         """A batch of these shapes without padding, of zeros: what a trial step for the estimate of memory reads."""
@@ -128,9 +143,11 @@ class WorstBatch(NamedTuple):
         for modality in Modality:
             if modality.value in self.shapes:
                 shape = self.shapes[modality.value]
-                values = torch.zeros(shape, dtype=torch.long if modality is Modality.TEXT else torch.float32)
-                lengths = torch.full((shape[0],), 1 if modality is Modality.IMAGE else shape[1], dtype=torch.long)
-                inputs[modality] = Items(values, lengths, _spread(shape[0], batch_size))
+                encoded = modality in self.encoded
+                is_ids, is_picture = (modality is kind and not encoded for kind in (Modality.TEXT, Modality.IMAGE))
+                values = torch.zeros(shape, dtype=torch.long if is_ids else torch.float32)
+                lengths = torch.full((shape[0],), 1 if is_picture else shape[1], dtype=torch.long)
+                inputs[modality] = Items(values, lengths, _spread(shape[0], batch_size), encoded=encoded)
         tokens = torch.zeros(batch_size, width, dtype=torch.long)
         return Batch(
             ids=tuple(f"worst-{number}" for number in range(batch_size)),
@@ -165,8 +182,15 @@ def worst_batch(samples: Sequence[Sample], lengths: Lengths, preprocessor: Prepr
         shapes["image"] = (pictures, 3, config.image.size, config.image.size)
     if Modality.AUDIO in preprocessor.modalities:
         shapes["audio"] = (num_sounds, frames, config.audio.num_mels)
+    encoded = {}
+    for modality, known in preprocessor.features.items():
+        items = {item for sample in samples for item in preprocessor.items_of(modality, sample)}
+        longest = max((known.num_tokens(item) or 0 for item in items), default=0)
+        if longest:
+            encoded[modality.value] = (shapes[modality.value][0], longest, known.width)
+    shapes |= encoded
     elements = {part: int(np.prod(shape)) for part, shape in shapes.items()}
-    eight_bytes = elements["target"] * 3 + elements.get("text", 0)
-    num_bytes = 8 * eight_bytes + 4 * (elements.get("image", 0) + elements.get("audio", 0))
+    elements["target"] *= 3
+    num_bytes = sum(n * (4 if p in ("image", "audio", *encoded) else 8) for p, n in elements.items())
     seconds = num_sounds * frames / FRAMES_A_SECOND if Modality.AUDIO in preprocessor.modalities else 0.0
-    return WorstBatch(shapes, seconds, num_bytes)
+    return WorstBatch(shapes, seconds, num_bytes, frozenset(Modality(part) for part in encoded))

@@ -3,12 +3,12 @@
 In: samples; the run's tokenizer, segments and modalities; for training the seed and the epoch of all random draws.
 Out: `Prepared`: the batch, which of the samples are in it, which were left out and why.
 Invariant: what a sample becomes depends on the sample, the configuration, the corruption and (seed, epoch) only: not on the samples
-beside it, nor on the process, nor on what the cache holds.
+beside it, nor on the process, nor on what the cache holds (features that were computed before differ from new ones in last bits).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -22,6 +22,7 @@ from plait.data.collate import SegmentTokens, collate_index, collate_sequences, 
 from plait.data.config import DataConfig
 from plait.data.draws import Draw
 from plait.data.image import augment_image, load_image, normalise_images
+from plait.data.known import Item, KnownFeatures, all_known
 from plait.data.manifest import LeftOut
 from plait.data.text import Tokenizer
 from plait.errors import UserError
@@ -60,9 +61,11 @@ class Prepared:
 class _Items:
     """One modality's items while a batch is gathered: values by key, what each was made from, and each sample's keys.
 
-    `waves` are clips whose log-mel is still to be computed, with the place in the cache that it is to take.
+    `waves` are clips whose log-mel is still to be computed, with the place in the cache that it is to take. `known`: the features
+    of all items of the batch: then nothing is decoded.
     """
 
+    known: Mapping[Hashable, Tensor] | None = None
     values: dict[Hashable, Tensor] = field(default_factory=dict)
     sources: dict[Hashable, tuple[Sample, int]] = field(default_factory=dict)
     waves: dict[Hashable, tuple[Tensor, CacheKey | None]] = field(default_factory=dict)
@@ -78,7 +81,8 @@ class _Items:
 class Preprocessor:
     """Makes batches. `left_out` (by id) and `cut` (ids of samples whose text was cut) hold what `batch` met so far.
 
-    `corruption` may be set between batches: the cache holds clean values only, so they are decoded once for all of them.
+    `corruption` may be set between batches: the cache holds clean values only, so they are decoded once for all of them. `features`
+    by modality: what was encoded before is not decoded, wherever it is neither changed at random nor damaged.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Preprocessor:
             raise UserError("video is not read yet", where="data.inputs", right="Take text, image and audio.")
         self.config, self.tokenizer = config, tokenizer
         self.corruption = corruption
+        self.features: dict[Modality, KnownFeatures] = {}
         self.segments = tuple(segments)
         self.modalities = tuple(m for m in Modality if m in modalities)
         self.cache = DecodedCache(config.cache_mb * 2**20)
@@ -130,7 +135,7 @@ class Preprocessor:
 
     def prepare(self, samples: Sequence[Sample], draw: Draw, weights: Sequence[float] | None = None) -> Prepared:
         """The batch, and what became of each sample; nothing is noted. `weights`: of the samples in the loss."""
-        items = {modality: _Items() for modality in self.modalities}
+        items = {modality: _Items(known=self._known(modality, samples, draw)) for modality in self.modalities}
         targets: list[list[SegmentTokens]] = []
         kept: list[int] = []
         left_out: list[LeftOut] = []
@@ -203,9 +208,12 @@ class Preprocessor:
             return []
         if modality is Modality.TEXT:
             return self._gather_text(sample.text or "", items)
-        paths = sample.image if modality is Modality.IMAGE else (sample.audio,)
         keys: list[Hashable] = []
-        for place, path in enumerate(path for path in paths if path is not None):
+        for place, path in enumerate(paths_of(sample, modality)):
+            if items.known is not None:
+                items.values[path] = items.known[path]
+                keys.append(path)
+                continue
             # What is changed at random is each sample's own; otherwise one file is one item, whoever has it.
             own = self._is_augmented(modality, draw) or self._is_corrupted(modality)
             key = (path, sample.id, place) if own else path
@@ -227,8 +235,22 @@ class Preprocessor:
         if not ids:
             return []
         if ids not in items.values:
-            items.values[ids] = torch.tensor(ids, dtype=torch.long)
+            items.values[ids] = torch.tensor(ids, dtype=torch.long) if items.known is None else items.known[ids]
         return [ids]
+
+    def items_of(self, modality: Modality, sample: Sample) -> tuple[Item, ...]:
+        """The files of a sample's modality, or the ids of its text as they are read."""
+        if modality is not Modality.TEXT:
+            return paths_of(sample, modality)
+        ids = self.encode(sample.text or "")[: self.config.text.max_tokens]
+        return (ids,) if ids else ()
+
+    def _known(self, modality: Modality, samples: Sequence[Sample], draw: Draw) -> Mapping[Hashable, Tensor] | None:
+        """The features of every item of the samples, if all are known and meant as they are."""
+        known = self.features.get(modality)
+        if known is None or self._is_augmented(modality, draw) or self._is_corrupted(modality):
+            return None
+        return all_known(known, [item for sample in samples for item in self.items_of(modality, sample)])
 
     def _is_augmented(self, modality: Modality, draw: Draw) -> bool:
         return draw.training and modality in self._augmented
@@ -279,6 +301,10 @@ class Preprocessor:
     def _collate(self, modality: Modality, items: _Items, draw: Draw) -> Items:
         """The items of the samples that are in the batch, changed at random where that is asked for."""
         keys, rows = items.numbered()
+        if items.known is not None:
+            values, width = [items.values[key] for key in keys], self.features[modality].width
+            lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
+            return Items(collate_sequences(values, torch.zeros(1, width)), lengths, collate_index(rows), encoded=True)
         augmented = self._is_augmented(modality, draw)
         if modality is Modality.AUDIO:
             self._add_mels(items, keys)
@@ -317,6 +343,12 @@ class Preprocessor:
     def adds_noise(self) -> bool:
         """Whether training adds noise to waves, so that waves are cached and not log-mels."""
         return self.config.audio.augment.noise > 0
+
+
+def paths_of(sample: Sample, modality: Modality) -> tuple[Path, ...]:
+    """The files of a sample's pictures or of its sound."""
+    paths = sample.image if modality is Modality.IMAGE else (sample.audio,)
+    return tuple(path for path in paths if path is not None)
 
 
 def _numbers(paths: Sequence[Path]) -> Tensor:

@@ -9,7 +9,7 @@ are missing and listed in `left_out`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
@@ -17,6 +17,7 @@ from plait.config import GenerateConfig
 from plait.data.draws import Draw
 from plait.data.manifest import LeftOut
 from plait.data.preprocess import Preprocessor
+from plait.features import FeatureCache
 from plait.generate import Generated, generate
 from plait.run import Run
 from plait.types import IGNORED, Batch, Sample
@@ -25,7 +26,10 @@ BITS_PER_NAT = 1 / math.log(2)
 
 
 class RunAnswerer:
-    """Answers with a run's model, on the device that the model is on."""
+    """Answers with a run's model, on the device that the model is on.
+
+    `cached`: read the features that the run has in the cache (`encoders.cache`); `say` is told what is added to it.
+    """
 
     def __init__(
         self,
@@ -34,10 +38,13 @@ class RunAnswerer:
         *,
         choices: Mapping[str, Sequence[str]] | None = None,
         begun: str = "",
+        cached: bool = True,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.run, self.config, self.choices, self.begun = run, config or run.config.generate, choices, begun
         self.device = run.model.lm.embedding.table.device
         self.preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities)
+        self.features = FeatureCache(run.config, run.model, self.preprocessor, say=say) if cached else None
 
     @property
     def left_out(self) -> Mapping[str, LeftOut]:
@@ -46,6 +53,8 @@ class RunAnswerer:
 
     def batches(self, samples: Sequence[Sample], batch_size: int) -> Iterator[Batch]:
         """Batches in the order of the samples, of those that can be read; a batch of which none can is no batch."""
+        if self.features is not None and len(samples) > batch_size:  # one batch alone is not worth a block
+            self.features.fill_if_possible(samples)
         for start in range(0, len(samples), batch_size):
             prepared = self.preprocessor.prepare(samples[start : start + batch_size], Draw(training=False))
             self.preprocessor.note(prepared)

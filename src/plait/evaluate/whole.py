@@ -24,10 +24,11 @@ def evaluate_run(
     options: GenerateConfig | None = None,
     write: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Record:
-    """Answer the split of `config` (default: the run's own settings) and score it."""
+    """Answer the split of `config` (default: the run's own settings) and score it; `say` is told what is cached."""
     return evaluate(
-        RunAnswerer(run, options),
+        RunAnswerer(run, options, say=say),
         dataset.samples,
         config=config or run.config.evaluate,
         segments=run.segments,

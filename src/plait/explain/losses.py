@@ -30,6 +30,7 @@ from plait.data.manifest import LeftOut
 from plait.data.preprocess import Preprocessor
 from plait.explain.credit import shapley
 from plait.explain.positions import Positions
+from plait.features import FeatureCache
 from plait.generate import END, Draft, Writer, write
 from plait.model import Model
 from plait.run import Run
@@ -100,6 +101,7 @@ def subset_losses(
     device = run.model.lm.embedding.table.device
     expanded, places = all_references(samples)
     preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, modalities)
+    FeatureCache(run.config, run.model, preprocessor)
     loader = Loader(
         expanded, preprocessor, batch_size=batch_size, seed=0, training=False, workers=run.config.data.workers
     )

@@ -34,6 +34,7 @@ from plait.explain.reliance import shuffled
 from plait.explain.result import Explanation, SegmentResult
 from plait.explain.tables import Tables
 from plait.explain.verdict import verdicts
+from plait.features import FeatureCache
 from plait.run import Run
 from plait.types import Sample
 
@@ -51,6 +52,7 @@ def explain(
     seed: int = 0,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Explanation:
     """How much each modality is used on `split` among `samples`, which also hold the splits `train` and `tune`."""
     modalities = run.modalities
@@ -64,6 +66,10 @@ def explain(
     has_credit = any(dropped.values())
     passes = [*([tuning] if has_credit else []), *[chosen] * (1 + len(modalities))]
     count = Counter(sum(len(s.references) for part in passes for s in part), progress)
+
+    preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, modalities)
+    cache = FeatureCache(run.config, run.model, preprocessor, say=say)
+    cache.fill_if_possible([*(tuning if has_credit else []), *chosen])
 
     notes: list[str] = []
     contexts: tuple[Context, ...] = ("true", "own") if has_credit and len(run.segments) > 1 else ("true",)

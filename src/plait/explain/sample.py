@@ -63,7 +63,7 @@ def explain_sample(
             where=sample.where or sample.id,
             right=f"It reads {reads}",
         )
-    answerer = RunAnswerer(run, run.config.generate.model_copy(update={"method": "greedy"}))
+    answerer = RunAnswerer(run, run.config.generate.model_copy(update={"method": "greedy"}), cached=False)
     batch = answerer.batch(sample)
     answer = answerer.generate(batch)[0].segments
     from_answer = not sample.references

@@ -22,6 +22,7 @@ from plait.data.draws import Draw
 from plait.data.manifest import LeftOut
 from plait.data.preprocess import Preprocessor
 from plait.errors import UserError
+from plait.features import FeatureCache
 from plait.links import TARGET, Links
 from plait.run import Run
 from plait.types import Features, Modality, Sample
@@ -77,6 +78,7 @@ def entries(
     """The distinct items of `side` among the samples, with their vectors."""
     links = check_links(run)
     preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities)
+    FeatureCache(run.config, run.model, preprocessor)
     of_samples = [items_of(run, preprocessor, sample, side) for sample in samples]
     distinct: dict[Hashable, Item] = {}
     for items in of_samples:

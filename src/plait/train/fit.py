@@ -25,6 +25,8 @@ from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer
 from plait.environment import version_of
 from plait.errors import UserError
+from plait.features import FeatureCache, check_cache
+from plait.model import Model
 from plait.run import (
     CONFIG,
     ENVIRONMENT,
@@ -101,6 +103,7 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
         check_tensorboard()
     dataset = read_data(config)
     config = resolved(config, dataset)
+    check_cache(config)
     samples = dataset.split("train", needed=True)
     progress.say(f"data: {len(samples)} samples to train on, {', '.join(config.data.inputs or ()) or 'no inputs'}")
     segments = config.data.segments or ()
@@ -115,6 +118,7 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
     model = built.model.to(config.train.device)
     progress.say(f"model: {model.num_parameters:,} parameters, {tokenizer.size} tokens")
     loaders = loaders_for(config, dataset, tokenizer)
+    fill_cache(config, model, loaders, progress)
     batch = first_batch(loaders.train)
     with settings(config.train):
         choice = choose(model, batch.to(config.train.device), config.train)
@@ -153,7 +157,18 @@ def take_up(config: RunConfig | None, folder: Path, progress: Progress) -> tuple
         )
     tell_versions(folder, progress)
     progress.say(f"going on after step {state.step} of {run.config.train.steps}")
-    return run, dataset, loaders_for(run.config, dataset, run.tokenizer)
+    loaders = loaders_for(run.config, dataset, run.tokenizer)
+    fill_cache(run.config, run.model, loaders, progress)
+    return run, dataset, loaders
+
+
+def fill_cache(config: RunConfig, model: Model, loaders: Loaders, progress: Progress) -> None:
+    """Compute what is missing of the features that the configuration wants from the cache, before the first batch."""
+    held_out = loaders.tune.samples if loaders.tune and config.train.evaluate_every is not None else []
+    with settings(config.train):
+        FeatureCache(config, model, loaders.train.preprocessor, say=progress.say).fill(
+            [*loaders.train.samples, *held_out]
+        )
 
 
 def first_batch(loader: Loader) -> Batch:

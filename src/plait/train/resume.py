@@ -25,6 +25,7 @@ MAY_CHANGE = (
     "data.manifest",
     "data.workers",
     "data.cache_mb",
+    "encoders.cache",
     "evaluate",
     "generate",
 )

@@ -1,0 +1,145 @@
+"""Encode what is missing in a store: in batches of like length, in whole blocks.
+
+In: a frozen encoder, the items of some samples, and their store.
+Out: blocks.
+Invariant: an item is encoded from the file as a training without the cache would read it, in fp32 and without dropout; a crash
+loses no more than the block that was being filled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from plait.data.known import Item
+from plait.data.lengths import frames_of
+from plait.data.loader import Loader
+from plait.data.preprocess import Preprocessor
+from plait.encoders import Encoder
+from plait.features.known import SAY_EVERY, StoredFeatures
+from plait.types import Items, Modality, Sample
+
+BATCH_SIZE = 32
+BLOCK_BYTES = 2**26
+BLOCK_SECONDS = 60.0
+"""A block is closed at whichever comes first."""
+
+WORKERS_FROM_BYTES = 2**28
+"""Of less than this in files, starting processes that decode costs more than they save."""
+
+PLURAL = {Modality.IMAGE: "pictures", Modality.AUDIO: "sounds", Modality.TEXT: "texts"}
+
+
+@dataclass
+class Block:
+    """What waits to be written."""
+
+    known: StoredFeatures
+    keys: list[bytes] = field(default_factory=list)
+    values: list[Float[Tensor, "_ E"]] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    num_bytes: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def take(self, key: bytes, values: Float[Tensor, "L E"], frames: int) -> None:
+        """One more item; the block is written when it is large or old enough."""
+        self.keys.append(key)
+        self.values.append(values)
+        self.frames.append(frames)
+        self.num_bytes += values.numel() * values.element_size()
+        if self.num_bytes >= BLOCK_BYTES or time.monotonic() - self.began > BLOCK_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """What waits goes to the disk."""
+        if self.keys:
+            self.known.store.add(self.keys, self.values, self.frames)
+        self.keys, self.values, self.frames, self.num_bytes = [], [], [], 0
+        self.began = time.monotonic()
+
+
+def extract(
+    encoder: Encoder,
+    known: StoredFeatures,
+    modality: Modality,
+    samples: Sequence[Sample],
+    preprocessor: Preprocessor,
+    say: Callable[[str], None],
+) -> int:
+    """Encode the items of the samples that the store lacks; their number, less those that cannot be read (`on_error: skip`)."""
+    data = preprocessor.config.model_copy(update={"cache_mb": 0})
+    reader = Preprocessor(data, preprocessor.tokenizer, preprocessor.segments, (modality,))
+    owners: dict[Item, Sample] = {}
+    for sample in samples:
+        for item in reader.items_of(modality, sample):
+            owners.setdefault(item, sample)
+    missing = known.missing(owners)
+    if not missing:
+        return 0
+    began, done, said = time.monotonic(), 0, time.monotonic()
+    block = Block(known)
+    for keys, items in encodable(missing, owners, modality, reader):
+        with encoding(encoder):
+            features = encoder(items.to(device_of(encoder)))
+        values, mask = features.values.float().cpu(), features.mask.cpu()
+        for row, key in enumerate(keys):
+            item = missing[key]
+            frames = frames_of(item) if modality is Modality.AUDIO and isinstance(item, Path) else 0
+            block.take(key, values[row][mask[row]], frames)
+        done += len(keys)
+        if time.monotonic() - said > SAY_EVERY:
+            said = time.monotonic()
+            say(f"features: {done:,} of {len(missing):,} {PLURAL[modality]}")
+    block.write()
+    say(f"features: {done:,} {PLURAL[modality]} encoded in {time.monotonic() - began:.1f} s, kept for all later runs")
+    return done
+
+
+def encodable(
+    missing: Mapping[bytes, Item], owners: Mapping[Item, Sample], modality: Modality, reader: Preprocessor
+) -> Iterator[tuple[list[bytes], Items]]:
+    """Batches of items, the longest first, with the key of each; an item that cannot be read is treated as its sample would be."""
+    keys = list(missing)
+    samples = [alone(owners[item], modality, item) for item in missing.values()]
+    num_bytes = sum(item.stat().st_size for item in missing.values() if isinstance(item, Path) and item.exists())
+    workers = 0 if num_bytes < WORKERS_FROM_BYTES else reader.config.workers
+    loader = Loader(samples, reader, batch_size=BATCH_SIZE, seed=0, training=False, workers=workers)
+    for numbers, batch in loader.indexed_batches():
+        items = batch.inputs[modality]
+        order = items.index[:, 0].tolist()
+        rows = sorted((item, number) for item, number in zip(order, numbers, strict=True))
+        yield [keys[number] for _, number in rows], items
+
+
+def alone(owner: Sample, modality: Modality, item: Item) -> Sample:
+    """A sample with this item and nothing else, which stands where its owner does."""
+    if not isinstance(item, Path):
+        return Sample(owner.id, owner.split, text=owner.text, where=owner.where)
+    media: dict[str, object] = {modality.value: (item,) if modality is Modality.IMAGE else item}
+    return Sample(owner.id, owner.split, where=owner.where, **media)  # pyright: ignore[reportArgumentType]
+
+
+def device_of(encoder: Encoder) -> torch.device:
+    """Where the encoder is; an encoder without parameters computes on the CPU."""
+    return next((p.device for p in encoder.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def encoding(encoder: Encoder) -> Iterator[None]:
+    """The encoder without dropout, in exact fp32, and afterwards as it was."""
+    training, precision = encoder.training, torch.get_float32_matmul_precision()
+    encoder.eval()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.inference_mode(), torch.autocast(device_of(encoder).type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        encoder.train(training)

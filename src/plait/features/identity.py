@@ -1,0 +1,66 @@
+"""Which encoder it is that features came from.
+
+In: an encoder with its weights, the configurations of the encoder and of the preparation of its inputs.
+Out: 16 hexadecimal digits.
+Invariant: whatever could change a feature changes them: a number of the weights, an option, the preparation of the inputs, the
+code of the encoder or of the preparation (users write encoders of their own), the libraries that decode and compute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plait.config import RunConfig
+from plait.encoders import Encoder
+from plait.environment import version_of
+from plait.types import Modality
+
+FORMAT = 1
+"""Grows when blocks or keys come to mean something else."""
+
+LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "soundfile", "soxr")
+PREPARED_BY = {Modality.IMAGE: ("plait.data.image",), Modality.AUDIO: ("plait.data.audio",), Modality.TEXT: ()}
+
+
+def encoder_id(encoder: Encoder, config: RunConfig, modality: Modality) -> str:
+    """The identity of an encoder together with what prepares its inputs."""
+    said = {
+        "format": FORMAT,
+        "modality": modality.value,
+        "encoder": getattr(config.encoders, modality.value).model_dump(mode="json"),
+        "preparation": preparation(config, modality),
+        "code": code_of(encoder, modality),
+        "libraries": {name: version_of(name) for name in LIBRARIES},
+    }
+    digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=8)
+    for name, tensor in encoder.state_dict().items():
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def preparation(config: RunConfig, modality: Modality) -> dict[str, Any]:
+    """How the inputs are prepared, random changes left out; the ids of a text are its key, so nothing more is to be said of it."""
+    if modality is Modality.TEXT:
+        return {}
+    return getattr(config.data, modality.value).model_dump(mode="json", exclude={"augment"})
+
+
+def code_of(encoder: Encoder, modality: Modality) -> str:
+    """A digest of the files that the classes of the encoder's modules stand in, but for PyTorch's, and of the preparation's."""
+    names = {base.__module__ for module in encoder.modules() for base in type(module).__mro__}
+    names = {name for name in names if name.partition(".")[0] not in ("torch", "builtins", "abc", "typing")}
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted({*names, *PREPARED_BY[modality]}):
+        module = sys.modules.get(name)
+        path = None if module is None else inspect.getsourcefile(module)
+        if path is not None and Path(path).is_file():
+            digest.update(name.encode() + b"\n" + Path(path).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""The features of one encoder on the disk, and what a preparation reads of them.
+
+In: an encoder's identity; keys; features of new items.
+Out: a folder `features/ID` with `about.json` and blocks; the features of a key, mapped.
+Invariant: whoever reads sees whole blocks only; any number of processes may read, add and delete at once. The lock keeps two of
+them from computing the same items, and goes with its process; where the system has none, items are at worst there twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from plait.features.block import SUFFIX, Block, CacheUnwritable, open_block, write_block
+from plait.features.place import cache_folder
+from plait.run import PART, remove, write_json
+
+FEATURES, ABOUT, LOCK = "features", "about.json", ".lock"
+POLL_SECONDS = 0.2
+
+
+def features_folder() -> Path:
+    """Where the folders of all encoders lie."""
+    return cache_folder() / FEATURES
+
+
+class FeatureStore:
+    """The features of one encoder by key. `about` says in words whose they are."""
+
+    def __init__(self, id: str, about: Mapping[str, Any]) -> None:
+        self.folder, self.about = features_folder() / id, dict(about)
+        self._blocks: dict[Path, Block | None] = {}
+        self._places: dict[bytes, tuple[Block, int]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a process that does not inherit the memory: it maps the blocks itself."""
+        return {"folder": self.folder, "about": self.about, "_blocks": {}, "_places": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._places
+
+    def get(self, key: bytes) -> Float[Tensor, "L E"] | None:
+        """The features of an item; not to be changed in place."""
+        found = self._places.get(key)
+        return None if found is None else found[0].item(found[1])
+
+    def num_tokens(self, key: bytes) -> int | None:
+        """The tokens of an item."""
+        found = self._places.get(key)
+        return None if found is None else found[0].lengths[found[1]]
+
+    def frames(self, key: bytes) -> int | None:
+        """The frames that a sound was made of, by its header."""
+        found = self._places.get(key)
+        return None if found is None else found[0].frames[found[1]]
+
+    def refresh(self) -> None:
+        """Take up the blocks that others have added. What is mapped stays, even if it was deleted since."""
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            if path not in self._blocks:
+                self._take(path)
+
+    def _take(self, path: Path) -> None:
+        block = self._blocks[path] = open_block(path)
+        if block is not None:
+            for number, key in enumerate(block.keys):
+                self._places.setdefault(key, (block, number))
+
+    def use(self) -> None:
+        """Note that the features were used now: `plait cache` says it, and clears what was not used for long."""
+        with contextlib.suppress(OSError):
+            os.utime(self.folder / ABOUT)
+
+    def add(self, keys: Sequence[bytes], values: Sequence[Float[Tensor, "_ E"]], frames: Sequence[int]) -> None:
+        """One more block, in the folder even if it was cleared a moment ago."""
+        self.make()
+        try:
+            path = write_block(self.folder, keys, values, frames)
+        except CacheUnwritable:
+            if self.folder.is_dir():
+                raise
+            self.make()  # cleared between the two
+            path = write_block(self.folder, keys, values, frames)
+        self._take(path)
+
+    def make(self) -> None:
+        """The folder, and what it says about itself."""
+        about = self.folder / ABOUT
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not about.exists():
+                part = self.folder / f".{ABOUT}.{os.getpid()}{PART}"
+                write_json(part, self.about)
+                os.replace(part, about)  # noqa: PTH105
+        except OSError as error:
+            raise CacheUnwritable(self.folder, error) from error
+
+    @contextmanager
+    def filling(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Hold the right to compute for this encoder; whoever waited for it takes up what the other has computed."""
+        self.make()
+        try:
+            file = (self.folder / LOCK).open("a")
+        except OSError as error:
+            raise CacheUnwritable(self.folder, error) from error
+        with file:
+            held = wait_for(file, lambda: say("features: another process computes some of these, waiting for it"))
+            if held:
+                self._clean()
+            self.refresh()
+            yield
+
+    def _clean(self) -> None:
+        """Remove what a crash left: half a block, and blocks that are damaged."""
+        for part in self.folder.glob(f".*{PART}"):
+            remove(part)
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            if path not in self._blocks:
+                self._take(path)
+            if self._blocks[path] is None:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def wait_for(file: IO[str], waiting: Callable[[], None]) -> bool:
+    """Lock the file, however long another process holds it; False where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    told = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                waiting()
+            told = True
+            time.sleep(POLL_SECONDS)
+        except OSError:  # a network file system without locks
+            return False
+        else:
+            return True
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What a store says about itself; nothing where it is not readable."""
+    try:
+        return dict(json.loads((folder / ABOUT).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
