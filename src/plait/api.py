@@ -45,7 +45,7 @@ from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
 from plait.generate import Generated, next_tokens, stream
 from plait.links import TARGET
-from plait.report import run_report
+from plait.report import comparison_report, run_report
 from plait.run import Run
 from plait.search import Found, Query, check_links, embed, find, open_index, say_words
 from plait.train import Progress, fit, usable_device
@@ -86,7 +86,9 @@ def compare(
     else:
         tree = apply_overrides(read_located(Path(config)), overrides)
     wanted = Settings(Path(folder), seeds_from(seeds, 0), **{"jobs": default_jobs(), **options})
-    return run_comparison(tree, arms, wanted, say=say)
+    result = run_comparison(tree, arms, wanted, say=say)
+    comparison_report(result, wanted.folder)
+    return result
 
 
 def load(folder: Path | str, *, device: str = "cpu", say: Callable[[str], None] = lambda _: None) -> TrainedModel:

@@ -92,6 +92,7 @@ def compare(
     from plait.compare.existing import compare_existing
     from plait.compare.render import render
     from plait.compare.run import default_jobs, run_comparison, seeds_from
+    from plait.report import report
 
     output = Output(as_json)
     name = "compare-from" if existing or config is None else f"compare-{config.stem}"
@@ -125,7 +126,9 @@ def compare(
             tree = with_encoders(tree_of(config, changes), encoders_from or [])
             result = run_comparison(tree, arms or [], wanted, say=output.say)
     output.say(f"\n{render(result)}")
-    output.result({"folder": str(wanted.folder), **result.to_json()})
+    written = report(wanted.folder, None).path
+    output.say(f"\nreport: {written}  (and result.json, scores.parquet beside it)")
+    output.result({"folder": str(wanted.folder), "report": str(written), **result.to_json()})
 
 
 def tree_of(config: Path | None, changes: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from plait.compare.match import short
 from plait.compare.result import ArmResult, ComparisonResult, Metric
 
 WIDTH = 120
@@ -36,7 +37,7 @@ def render(result: ComparisonResult) -> str:
 
 def table(result: ComparisonResult) -> str:
     """The arms, the best first."""
-    rows = [["arm", "score", "seeds", "difference", "p", "parameters", "MFLOPs", "training", "latency", "samples/s"]]
+    rows = [["arm", "score", "seeds", "difference", "p", "parameters", "FLOPs", "training", "latency", "samples/s"]]
     rows += [row(arm, result.metric) for arm in result.arms if arm.score is not None]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = [
@@ -61,8 +62,8 @@ def row(arm: ArmResult, metric: Metric) -> list[str]:
         spread,
         beside,
         "" if against is None else ("< .001" if against.p < 0.001 else f"{against.p:.3f}".lstrip("0")),
-        "" if price.parameters is None else f"{price.parameters / 1e3:,.0f} k",
-        "" if price.flops is None else f"{price.flops / 1e6:,.0f}",
+        "" if price.parameters is None else short(price.parameters),
+        "" if price.flops is None else short(price.flops),
         "" if price.train_seconds is None else f"{price.train_seconds:,.0f} s",
         "" if price.latency_p50_ms is None else f"{price.latency_p50_ms:.1f} ms",
         "" if price.throughput is None else f"{price.throughput:,.0f}",
