@@ -22,7 +22,7 @@ from torch import Tensor
 
 from plait.compare.compared import Settings
 from plait.compare.result import ComparisonResult
-from plait.compare.run import default_jobs, run_comparison, seeds_from
+from plait.compare.run import run_comparison, seeds_from
 from plait.config import GenerateConfig, RunConfig, apply_overrides, make_config, read_config
 from plait.config.reading import read_located
 from plait.data.manifest import Dataset, LeftOut, read_manifest
@@ -85,7 +85,7 @@ def compare(
         tree = apply_overrides(config.model_dump(mode="json"), overrides)
     else:
         tree = apply_overrides(read_located(Path(config)), overrides)
-    wanted = Settings(Path(folder), seeds_from(seeds, 0), **{"jobs": default_jobs(), **options})
+    wanted = Settings(Path(folder), seeds_from(seeds, 0), **options)
     result = run_comparison(tree, arms, wanted, say=say)
     comparison_report(result, wanted.folder)
     return result

@@ -91,7 +91,7 @@ def compare(
     from plait.compare.compared import Settings
     from plait.compare.existing import compare_existing
     from plait.compare.render import render
-    from plait.compare.run import default_jobs, run_comparison, seeds_from
+    from plait.compare.run import run_comparison, seeds_from
     from plait.report import report
 
     output = Output(as_json)
@@ -99,7 +99,7 @@ def compare(
     wanted = Settings(
         folder=folder or Path("runs") / name,
         seeds=seeds_from(seeds, seed or 0),
-        jobs=jobs or default_jobs(),
+        jobs=jobs or 0,
         baselines=baselines,
         learning_rates=numbers(learning_rates),
         match=matched(match),

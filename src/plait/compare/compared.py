@@ -19,14 +19,15 @@ Match = Literal["parameters", "flops", "none"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How arms are compared. `learning_rates`: each arm tries all of them; empty = the configuration's own.
+    """How arms are compared.
 
-    `explained`: so many of the best arms are explained; `price_seconds`: how long prices are measured, all arms together.
+    `jobs`: trainings at once, 0 = as many as the machine has cores. `learning_rates`: each arm tries all of them; empty = the
+    configuration's own. `explained`: so many of the best arms are explained; `price_seconds`: how long prices are measured, all arms together.
     """
 
     folder: Path
     seeds: tuple[int, ...]
-    jobs: int = 1
+    jobs: int = 0
     baselines: bool = True
     learning_rates: tuple[float, ...] = ()
     match: Match = "parameters"

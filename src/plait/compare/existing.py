@@ -60,7 +60,7 @@ def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = la
     wanted.folder.mkdir(parents=True, exist_ok=True)
 
     def tell(tasks: Sequence[Task]) -> dict[str, Outcome]:
-        return run_tasks(tasks, jobs=wanted.jobs) if tasks else {}
+        return run_tasks(tasks, jobs=wanted.jobs or 1) if tasks else {}
 
     result = collect(Collected(settings, base, dataset, compared, (), began, notes), tell=tell, say=say)
     result.write(wanted.folder)

@@ -60,8 +60,8 @@ class Match:
     """
 
     overrides: tuple[str, ...] = ()
-    before: float | None = None
-    after: float | None = None
+    before: int | None = None
+    after: int | None = None
     deviation: float | None = None
     note: str = ""
 
@@ -81,7 +81,7 @@ class Matched:
     """All arms beside a reference of `size`."""
 
     target: Target
-    size: float
+    size: int
     tolerance: float
     arms: Mapping[str, Match]
 
@@ -122,7 +122,7 @@ def match(
     )
 
 
-def matched(config: RunConfig, reference: RunConfig, counter: Counter, *, goal: float, tolerance: float) -> Match:
+def matched(config: RunConfig, reference: RunConfig, counter: Counter, *, goal: int, tolerance: float) -> Match:
     """One arm."""
     different = [key for key, value in made_of(config).items() if value != made_of(reference)[key]]
     if "data.tokenizer" in different:
@@ -140,7 +140,7 @@ def matched(config: RunConfig, reference: RunConfig, counter: Counter, *, goal: 
 
 
 def solved(
-    config: RunConfig, reference: RunConfig, counter: Counter, kept: Match, *, goal: float, tolerance: float
+    config: RunConfig, reference: RunConfig, counter: Counter, kept: Match, *, goal: int, tolerance: float
 ) -> Match:
     """An arm with the inner width that brings it nearest."""
     fusion = config.fusion
@@ -154,7 +154,7 @@ def solved(
         return with_note(kept, f"fusion.{key} is given")
     smallest, step, largest = sizes
 
-    def size_at(number: int) -> float:
+    def size_at(number: int) -> int:
         return counter.whole(with_size(config, smallest + number * step))
 
     last = ((largest or max(MAX_SIZE, smallest)) - smallest) // step
@@ -176,7 +176,7 @@ def solved(
     return Match((f"fusion.{key}={size}",), kept.before, after, after / goal - 1, note, narrowed)
 
 
-def nearest(size_at: Callable[[int], float], goal: float, last: int) -> int:
+def nearest(size_at: Callable[[int], int], goal: int, last: int) -> int:
     """The number in 0 … last whose size is nearest to the goal; sizes rise with the number."""
     low, high = 0, 1
     while high < last and size_at(high) <= goal:
@@ -230,16 +230,16 @@ class Counter:
     def __init__(self, tokenizer: Tokenizer, target: Target, lengths: Lengths) -> None:
         self.tokenizer, self.target, self.lengths = tokenizer, target, lengths
         self.rests: dict[str, Rest] = {}
-        self.sizes: dict[tuple[str, str], float] = {}
+        self.sizes: dict[tuple[str, str], int] = {}
 
-    def whole(self, config: RunConfig) -> float:
+    def whole(self, config: RunConfig) -> int:
         """The model's parameters, or the FLOPs of its forward pass for one sample; refused (`UserError`) like the model itself."""
         key = (repr(made_of(config)), repr(config.fusion))
         if key not in self.sizes:
             self.sizes[key] = self.counted(config)
         return self.sizes[key]
 
-    def counted(self, config: RunConfig) -> float:
+    def counted(self, config: RunConfig) -> int:
         """The same, counted anew."""
         rest = self.rest(config)
         if not rest.num_tokens:
@@ -332,7 +332,7 @@ def blank_item(modality: Modality, config: RunConfig, lengths: Lengths) -> Items
     return Items(torch.zeros(1, frames, config.data.audio.num_mels), torch.tensor([frames]), one)
 
 
-def short(number: float) -> str:
+def short(number: int) -> str:
     """`1.64 M`, `95.6 M`, `12 k`."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:

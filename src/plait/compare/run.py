@@ -35,6 +35,7 @@ from plait.compare.tasks import choose_task, facts_path, is_done, train_task
 from plait.config import RunConfig, apply_overrides, make_config
 from plait.data.manifest import Dataset
 from plait.data.text import Tokenizer
+from plait.environment import memory_gb
 from plait.errors import UserError, did_you_mean
 from plait.evaluate import LOSS_NAMES
 from plait.evaluate.choice import metrics_for
@@ -48,12 +49,19 @@ CHOICE = "choice.json"
 TRIAL_SEED = 1000
 """Added to the first seed for learning-rate trials, so that no seed of the comparison is chosen by its own luck."""
 
+JOB_GB = 2.0
+"""What is set aside for a training where nobody says how many run at once."""
+
 Say = Callable[[str], None]
 
 
-def default_jobs() -> int:
-    """One process per core: on a CPU each computes in one thread."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def jobs_for(config: RunConfig) -> int:
+    """On a CPU one process per core, each computing in its own threads, as far as the memory goes; on a GPU one at a time."""
+    if config.train.device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = memory_gb()
+    return max(1, min(cores // (config.train.threads or 1), cores if memory is None else int(memory / JOB_GB)))
 
 
 def run_comparison(
@@ -67,7 +75,7 @@ def run_comparison(
     arms = arms_of(tree, words, modalities=dataset.modalities, baselines=wanted.baselines)
     base = fixed(base, dataset)
     check_split(base, dataset)
-    wanted = with_metric(wanted, base)
+    wanted = replace(with_metric(wanted, base), jobs=wanted.jobs or jobs_for(base))
     for modality in base.encoders.freeze:
         if why := can_cache(base, modality):
             say(f"{modality} features are computed at every step: {why}")
