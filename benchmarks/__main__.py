@@ -25,7 +25,7 @@ import torch
 from benchmarks.measure import machine
 from benchmarks.table import lines_of
 
-PARTS = ("training", "decoding", "demo", "explain", "preprocess")
+PARTS = ("training", "decoding", "demo", "explain", "cache", "preprocess")
 ON_REQUEST = ("calibration",)
 """Not speed, and long: measured only if it is named."""
 
@@ -48,6 +48,10 @@ def measure(part: str, repeats: int, record: Path | None = None) -> dict[str, An
         from benchmarks.explaining import measure_explain
 
         return measure_explain(repeats=repeats)
+    if part == "cache":
+        from benchmarks.caching import measure_caching
+
+        return measure_caching(repeats=max(2, repeats - 2), threads=torch.get_num_threads())
     if part == "calibration":
         from benchmarks.calibration import measure_calibration
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 TRAINER_DEFAULT, TRAINER_TUNED, LOADER, LOG_MEL, PICTURES, DECODE = 2.5, 1.0, 0.10, 1.5, 1.8, 1.5
+CACHE = 1.1
 
 
 def target(value: float, bound: float, *, at_most: bool = False) -> str:
@@ -29,6 +30,7 @@ def lines_of(figures: Mapping[str, Any]) -> Iterator[str]:
         "decoding": decoding_lines,
         "demo": demo_lines,
         "explain": explain_lines,
+        "cache": cache_lines,
         "preprocess": preprocess_lines,
         "calibration": calibration_lines,
     }.items():
@@ -110,6 +112,23 @@ def explain_lines(part: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"  the encoders alone, once: {part['encoders_seconds']:.2f} s, {part['encoders_share']:.0%} of the shared way; evaluating "
         f"one subset, all inputs, {part['one_subset_seconds']:.2f} s"
+    )
+
+
+def cache_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """Trainings over frozen encoders."""
+    yield (
+        f"Comparing {part['trainings']} fusions over the demo's frozen encoders, {part['steps']} steps each, "
+        f"{part['samples']} samples: {part['comparison_seconds']:.1f} s from an empty cache"
+    )
+    yield (
+        f"  to one extraction ({part['extraction_seconds']:.1f} s) and its trainings ({part['trainings_seconds']:.1f} s): "
+        f"{part['cost_ratio']:.2f}x {target(part['cost_ratio'], CACHE, at_most=True)}; to the extraction and the steps alone "
+        f"({part['loops_seconds']:.1f} s) {part['cost_ratio_to_loops']:.2f}x"
+    )
+    yield (
+        f"  one by one without the cache {part['without_seconds']:.1f} s: {part['speed_up']:.2f}x as long; a step "
+        f"{1e3 * part['step_seconds_without']:.0f} → {1e3 * part['step_seconds_with']:.0f} ms"
     )
 
 

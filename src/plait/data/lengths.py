@@ -55,12 +55,12 @@ def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Le
     paths = {sample.audio for sample in samples if sample.audio is not None and Modality.AUDIO in inputs}
     by_header = len(paths) <= MAX_HEADERS
     known = preprocessor.features.get(Modality.AUDIO) if by_header else None
-    of_path: dict[Path | None, int] = {
-        path: min(
-            _longest(config.audio), (known.frames(path) if known and path else None) or frames_of(path, by_header)
-        )
-        for path in paths
-    }
+
+    def frames(path: Path) -> int:
+        found = known.frames(path) if known else None
+        return min(_longest(config.audio), found or frames_of(path, by_header))
+
+    of_path: dict[Path | None, int] = {path: frames(path) for path in paths}
     image = [len(sample.image) if Modality.IMAGE in inputs else 0 for sample in samples]
     text = [
         min(len(preprocessor.encode(sample.text)), config.text.max_tokens)

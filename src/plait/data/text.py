@@ -259,9 +259,10 @@ def _count_tokens(
     """A tokenizer whose vocabulary is the special tokens, then what the splitter gives, the most frequent first."""
     normalizer = normalizers.Lowercase() if lowercase else None
     counts: Counter[str] = Counter()
-    for text in texts:
+    for text, number in Counter(texts).items():  # questions and answers recur: each is looked at once
         text = normalizer.normalize_str(text) if normalizer else text
-        counts.update(token for token, _ in splitter.pre_tokenize_str(text))
+        for token, _ in splitter.pre_tokenize_str(text):
+            counts[token] += number
     known = sorted((token for token, n in counts.items() if n >= min_count), key=lambda token: (-counts[token], token))
     vocabulary = [*special, *known][:max_size]
     backend = tokenizers.Tokenizer(models.WordLevel({t: i for i, t in enumerate(vocabulary)}, unk_token=UNKNOWN))

@@ -23,6 +23,8 @@ FRESH_NS = 2_000_000_000
 """A file changed within the last two seconds may change again within one tick of its clock: its digest is not kept on the disk."""
 
 READ_BYTES = 2**20
+AT_ONCE = 500
+"""Files in one question to the database."""
 
 
 class FileState(NamedTuple):
@@ -102,8 +104,11 @@ class FileDigests:
         names = [str(path.absolute()) for path in paths]
         try:
             with closing(self._open()) as database:
-                question = "select name, changed, status_changed, bytes, digest from files where name = ?"
-                rows = [row for name in names if (row := database.execute(question, (name,)).fetchone())]
+                rows = []
+                for start in range(0, len(names), AT_ONCE):
+                    part = names[start : start + AT_ONCE]
+                    question = f"select * from files where name in ({','.join('?' * len(part))})"
+                    rows += database.execute(question, part).fetchall()
         except sqlite3.Error as error:
             self._forget_damaged(error)
             return {}
