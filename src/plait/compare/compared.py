@@ -22,7 +22,8 @@ class Settings:
     """How arms are compared.
 
     `jobs`: trainings at once, 0 = as many as the machine has cores. `learning_rates`: each arm tries all of them; empty = the
-    configuration's own. `explained`: so many of the best arms are explained; `price_seconds`: how long prices are measured, all arms together.
+    configuration's own. `explained`: so many of the best arms are explained; `price_seconds`: how long prices are measured, all
+    arms together.
     """
 
     folder: Path

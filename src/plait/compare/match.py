@@ -25,7 +25,6 @@ from plait.config import RunConfig
 from plait.data.audio import SAMPLE_RATE, num_frames
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig
-from plait.errors import UserError
 from plait.fusion import FusionOptions
 from plait.fusion.cost import cost
 from plait.layers import set_attention
@@ -129,7 +128,7 @@ def matched(config: RunConfig, reference: RunConfig, counter: Counter, *, goal: 
         return Match(note="it has a tokenizer of its own, so it was not counted")
     try:
         before = counter.whole(config)
-    except UserError as error:
+    except ValueError as error:  # a user's mistake, or a width that heads cannot share
         return Match(note=f"it cannot be built: {error}")
     kept = Match((), before, before, before / goal - 1)
     if different:
@@ -243,9 +242,9 @@ class Counter:
         """The same, counted anew."""
         rest = self.rest(config)
         if not rest.num_tokens:
-            return float(rest.parameters if self.target == "parameters" else rest.flops(1, self.lengths.positions))
+            return rest.parameters if self.target == "parameters" else rest.flops(1, self.lengths.positions)
         if self.target == "parameters":
-            return float(rest.parameters + self.fusion_parameters(config, rest))
+            return rest.parameters + self.fusion_parameters(config, rest)
         found = cost(
             config.fusion,
             width=config.width,
@@ -254,7 +253,7 @@ class Counter:
             num_tokens=rest.num_tokens,
             num_positions=self.lengths.positions,
         )
-        return float(rest.flops(found.lm_rows, self.lengths.positions, found.lm_positions) + found.flops)
+        return rest.flops(found.lm_rows, self.lengths.positions, found.lm_positions) + found.flops
 
     def fusion_parameters(self, config: RunConfig, rest: Rest) -> int:
         """The fusion's own."""
