@@ -25,7 +25,6 @@ from plait.config import RunConfig
 from plait.data.audio import SAMPLE_RATE, num_frames
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig
-from plait.errors import UserError
 from plait.fusion import FusionOptions
 from plait.fusion.cost import cost
 from plait.layers import set_attention
@@ -129,7 +128,7 @@ def matched(config: RunConfig, reference: RunConfig, counter: Counter, *, goal: 
         return Match(note="it has a tokenizer of its own, so it was not counted")
     try:
         before = counter.whole(config)
-    except UserError as error:
+    except ValueError as error:  # a user's mistake, or a width that heads cannot share
         return Match(note=f"it cannot be built: {error}")
     kept = Match((), before, before, before / goal - 1)
     if different:
