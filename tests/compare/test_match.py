@@ -18,6 +18,8 @@ from plait.types import Batch, Items, Modality
 from tiny_model import ENCODERS, READ, SEGMENTS, make_tokenizer
 
 KINDS = [member.model_fields["kind"].default for member in FUSIONS]
+MIXED = ["concat", "tensor", "attention", "prefix", "resampler", "cross_attention", "late"]
+"""Every way of taking part: at one place, at several, before the text, in branches. The fusions' own FLOPs have a contract."""
 LENGTHS = Lengths(positions=7, words=5, seconds=0.25)
 TREE: dict[str, Any] = {
     "data": {"manifest": "m", "inputs": [*READ], "segments": [*SEGMENTS], "image": {"size": 32}},
@@ -72,7 +74,7 @@ def a_batch(vocabulary_size: int, config: RunConfig) -> Batch:
     return Batch(("s",), inputs, tokens, tokens, torch.zeros_like(tokens), torch.ones(1))
 
 
-@pytest.mark.parametrize(("lm", "kinds"), [("transformer", KINDS), ("lstm", ["concat", "prefix", "late"])])
+@pytest.mark.parametrize(("lm", "kinds"), [("transformer", MIXED), ("lstm", ["concat", "prefix", "late"])])
 def test_flops_are_those_of_the_models_that_run(lm, kinds):
     tokenizer = make_tokenizer()
     counter = Counter(tokenizer, "flops", LENGTHS)
@@ -182,6 +184,8 @@ def test_an_arm_that_cannot_be_built_is_told_with_its_reason():
     assert arm.after is None
     assert "cannot be built" in arm.left
     assert "products per position" in arm.left
+    (arm,) = matched(("fusion.num_heads=3",)).arms.values()
+    assert "cannot be built: width 16 is not a multiple of 3 heads" in arm.left
 
 
 def test_a_fusion_squeezed_to_little_is_said():
