@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from plait.report import words
 from plait.report.media import Shown
 
+LONG = 22
+"""Letters of an answer that still stand beside its mark."""
+
 
 class Answer(NamedTuple):
     """What an arm said to an example; `mark` is right, wrong, or none where the score is a number."""
@@ -21,6 +24,11 @@ class Answer(NamedTuple):
     text: str
     mark: str
     score: str
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it needs a line of its own."""
+        return len(self.text) > LONG
 
 
 class Card(NamedTuple):
@@ -35,13 +43,13 @@ class Card(NamedTuple):
     tags: list[str]
 
 
-def answer(who: str, text: str, metric: str, value: float | None) -> Answer:
+def answer(who: str, text: str, metric: str, value: float | int | None) -> Answer:
     """An answer with its mark: right or wrong where that is what the metric says, its score otherwise."""
     if value is None:
         return Answer(who, text, "", "not scored")
     if metric == "accuracy" and value in (0.0, 1.0):
         return Answer(who, text, "right" if value else "wrong", "")
-    return Answer(who, text, "", words.named_score(metric, value))
+    return Answer(who, text, "", f"{words.metric_title(metric)} {words.named_score(metric, value)}")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

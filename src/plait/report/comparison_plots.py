@@ -48,7 +48,7 @@ def forest(result: ComparisonResult) -> Plot | None:
     arms, metric = scored(result), result.metric
     if len(arms) < 2:
         return None
-    factor = 100 if metric.percent else 1
+    factor = 100.0 if metric.percent else 1.0
     better = "right" if metric.higher_is_better else "left"
 
     def draw(figure: Any, width: Width) -> None:
@@ -146,7 +146,7 @@ def frontiers(result: ComparisonResult) -> list[Plot]:
 def _frontier(
     result: ComparisonResult, name: str, cost: Cost, points: list[tuple[ArmResult, float]], *, small: bool
 ) -> Plot | None:
-    factor, on = 100 if result.metric.percent else 1, set(result.frontier[name])
+    factor, on = 100.0 if result.metric.percent else 1.0, set(result.frontier[name])
     numbers = {arm.name: number for number, arm in enumerate(result.arms, 1)}
 
     def draw(figure: Any, width: Width) -> None:
@@ -202,7 +202,7 @@ def _off_scale(axes: Any, price: float, value: float, label: str, shown: tuple[f
     """An arm whose score is not in the picture: it is named at the edge, at its price, and its score is said."""
     below = value < shown[0]
     axes.annotate(
-        f"{'▼' if below else '▲'} {label}: {value:.3g}".replace("-", "−"),
+        f"{'◀' if below else '▶'} {label}: {value:.3g}".replace("-", "−"),
         (price, shown[0] if below else shown[1]),
         (0, 4 if below else -4),
         textcoords="offset points",

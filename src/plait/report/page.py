@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from plait.environment import version_of
 from plait.report.palette import PALETTE
@@ -24,6 +25,9 @@ from plait.report.words import sentence
 from plait.run import replacing
 
 NAME = "report.html"
+LONG_WORD = 18
+"""Letters of a word after which, if as many follow, a line may break."""
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -46,8 +50,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_printable,
     )
-    made.filters.update(sentence=sentence, svg=_svg)
+    made.filters.update(sentence=sentence, svg=_svg, breakable=breakable)
     return made
+
+
+def breakable(text: object) -> Markup:
+    """Escaped, with places in very long words where a line may break; what is copied from the page stays as it was."""
+    pieces = re.split(rf"(?<=\S{{{LONG_WORD}}})(?=\S{{{LONG_WORD}}})", str(_printable(text)))
+    return Markup("<wbr>").join(escape(piece) for piece in pieces)
 
 
 def _printable(value: object) -> object:

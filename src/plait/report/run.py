@@ -19,6 +19,7 @@ from plait.evaluate.render import SCORES
 from plait.explain import Explanation
 from plait.explain.curves import Curves
 from plait.explain.losses import NO_INPUT
+from plait.explain.verdict import interval, number
 from plait.report import run_plots, words
 from plait.report.cards import flat
 from plait.report.found import Found, Missing, find
@@ -141,26 +142,26 @@ def facts(found: Found) -> list[tuple[str, str, str]]:
 
 
 def further(found: Found) -> list[str]:
-    """What belongs beside the sentence: which modality is used for what, as `plait explain` said it."""
-    return [
-        verdict.sentence
-        for one in found.explanations.values()
-        for segment in one.segments
-        if segment.context == "true"
-        for verdict in segment.verdicts
-    ]
+    """Which modality is used for what, as `plait explain` said it; behind other segments, after what the model itself wrote."""
+    sentences: list[str] = []
+    for one in found.explanations.values():
+        own = {segment.segment for segment in one.segments if segment.context == "own"}
+        for segment in one.segments:
+            if segment.verdicts and (segment.context == "own" or segment.segment not in own):
+                sentences += [verdict.sentence for verdict in segment.verdicts]
+    return sentences
 
 
 def parts(found: Found) -> list[tuple[str, str, str]]:
     """Part of the model, what it is, its parameters."""
     rows = []
-    for name, number in found.parts.items():
+    for name, size in found.parts.items():
         config: Any = found.config
         for key in name.split("."):
             config = config.get(key) if isinstance(config, Mapping) else None
         if name in ("ctc", "links"):
             config = found.config.get("train", {}).get({"ctc": "ctc", "links": "alignment"}[name])
-        rows.append((name, described(config), words.count(number)))
+        rows.append((name, described(config), words.count(size)))
     return rows
 
 
@@ -213,7 +214,8 @@ def summary_view(name: str, summary: Summary) -> dict[str, Any]:
         "n": summary.n,
         "inputs": "all inputs" if summary.inputs is None else "+".join(summary.inputs) or "no input",
         "rows": list(figure_rows(summary.metrics)),
-        "by": [(pattern, *row) for pattern, figures in summary.by.items() for row in first_rows(figures)],
+        "by": [(p, *row) for p, figures in summary.by.items() if "," not in p for row in first_rows(figures)],
+        "by_two": [(p, *row) for p, figures in summary.by.items() if "," in p for row in first_rows(figures)],
         "retrieval": [
             (
                 f"{one.query} → {one.gallery}",
@@ -233,21 +235,18 @@ def summary_view(name: str, summary: Summary) -> dict[str, Any]:
 
 
 def figure_rows(figures: Mapping[str, Mapping[str, Figure]]) -> Iterator[tuple[str, ...]]:
-    """Segment, metric, value, interval, n, constant answer."""
+    """Segment, metric with an arrow to where it is better, value, interval, n, constant answer."""
     for segment, metrics in figures.items():
         for name, one in metrics.items():
             constant = (
                 f"{words.named_score(name, one.constant.value)} (“{one.constant.text}”)" if one.constant else words.NONE
             )
-            arrow = (
-                {True: "higher is better", False: "lower is better"}[SCORES[name].higher_is_better]
-                if name in SCORES
-                else ""
-            )
+            arrow = ({True: " ↑", False: " ↓"}[SCORES[name].higher_is_better]) if name in SCORES else ""
+            value = words.named_score(name, one.value).removesuffix(f" {words.LOSSES.get(name, '')}")
             yield (
                 segment,
-                f"{words.metric_title(name)} ({arrow})",
-                words.named_score(name, one.value),
+                words.metric_title(name) + arrow,
+                value,
                 bounds(name, one).strip() or words.NONE,
                 f"{one.n:,}",
                 constant,
@@ -259,10 +258,11 @@ def first_rows(figures: Mapping[str, Mapping[str, Figure]]) -> Iterator[tuple[st
     for segment, metrics in figures.items():
         for name, one in list(metrics.items())[:1]:
             constant = words.named_score(name, one.constant.value) if one.constant else words.NONE
+            span = bounds(name, one).strip() or words.NONE
             yield (
                 f"{segment}: {words.metric_title(name)}",
                 words.named_score(name, one.value),
-                bounds(name, one).strip() or words.NONE,
+                span,
                 f"{one.n:,}",
                 constant,
             )
@@ -280,8 +280,7 @@ def bits(one: Figure | None) -> str:
     """`0.90 [0.87, 0.93]`."""
     if one is None or one.value is None:
         return words.NONE
-    text = f"{one.value:.2f}" + ("" if one.low is None or one.high is None else f" [{one.low:.2f}, {one.high:.2f}]")
-    return words.signed(text)
+    return words.signed(f"{number(one.value)} {interval(one)}".strip())
 
 
 def explanation_view(found: Explanation) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from plait.data.fields import RowParser
+from plait.data.folder import manifest_in
 from plait.data.manifest import read_manifest
+from plait.data.media import MediaFolder
+from plait.data.rows import RowError, read_rows
 from plait.errors import UserError
 from plait.evaluate import Record, Row
 from plait.evaluate.metrics import LOSS_NAMES
@@ -100,14 +104,37 @@ def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]
     data = found.config.get("data", {})
     path = Path(data.get("manifest", ""))
     try:
-        inputs = [Modality(name) for name in data.get("inputs") or ()]
-        dataset = read_manifest(path, inputs=inputs, allow_outside=bool(data.get("allow_outside")), on_error="skip")
+        samples = read_some(path, ids, [Modality(m) for m in data.get("inputs") or ()], bool(data.get("allow_outside")))
     except (UserError, OSError, ValueError) as error:
         return {}, [f"The examples are without their inputs, because the data cannot be read: {error}"]
-    samples = {sample.id: sample for sample in dataset.samples if sample.id in ids}
     gone = sorted(ids - set(samples))
-    note = f"Without their inputs, because {path} has no such rows any more: {', '.join(gone)}"
+    note = f"Without their inputs, because {path} has no such rows any more, or lacks their files: {', '.join(gone)}"
     return samples, [note] if gone else []
+
+
+def read_some(path: Path, ids: set[str], inputs: Sequence[Modality], allow_outside: bool) -> dict[str, Sample]:
+    """The rows of these ids alone: a large manifest is read through, but only these rows' media are looked at."""
+    if path.is_dir() and manifest_in(path) is None:
+        dataset = read_manifest(
+            path, inputs=inputs, allow_outside=allow_outside, on_error="skip", require_targets=False
+        )
+        return {sample.id: sample for sample in dataset.samples if sample.id in ids}
+    path = (manifest_in(path) if path.is_dir() else None) or path
+    parse = RowParser(MediaFolder(path.parent, allow_outside=allow_outside), inputs=inputs, require_targets=False)
+    samples: dict[str, Sample] = {}
+    for row in read_rows(path):
+        if isinstance(row, RowError):
+            continue
+        id = row.fields.get("id")
+        if isinstance(id, str) and id.strip() and id.strip() not in ids:
+            continue
+        try:
+            sample = parse(row).sample
+        except RowError:
+            continue  # the row's media are gone: it is named among those without their inputs
+        if sample.id in ids:
+            samples.setdefault(sample.id, sample)
+    return samples
 
 
 def card(row: Row, sample: Sample | None, media: Media) -> Card:

@@ -62,7 +62,7 @@ def held_out(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, fl
     for line in lines:
         for name, bits in (line.get("tune") or {}).items():
             if isinstance(bits, int | float) and math.isfinite(bits):
-                found.setdefault(name, []).append((line["step"], bits))
+                found.setdefault(name, []).append((line["step"], float(bits)))
     return found
 
 

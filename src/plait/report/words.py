@@ -7,6 +7,7 @@ Invariant: what is not known is a dash, never 0; a minus is a minus sign.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -38,6 +39,10 @@ MEANING = {
 }
 
 
+LOSSES = {"bits_per_token": "bits per token", "bits_per_character": "bits per character"}
+"""Metrics that are called by their unit."""
+
+
 class Cost(NamedTuple):
     """A price: how it is called, its unit on an axis with the factor to it, and whether less of it is better.
 
@@ -53,29 +58,31 @@ class Cost(NamedTuple):
 
 COSTS: dict[str, Cost] = {
     "train_seconds": Cost("training time", "minutes", 1 / 60, beside=("step_seconds", "a step")),
-    "latency_p50_ms": Cost("time for one answer", "ms", 1, beside=("latency_p95_ms", "95 of 100 within")),
+    "latency_p50_ms": Cost("time for one answer", "ms", 1.0, beside=("latency_p95_ms", "95 of 100 within")),
     "parameters": Cost("parameters", "millions", 1e-6, beside=("fusion_parameters", "the fusion")),
     "flops": Cost("arithmetic per sample", "GFLOP", 1e-9),
     "peak_bytes": Cost("memory in training", "GB", 1e-9),
-    "throughput": Cost("answers per second", "samples/s, 32 at a time", 1, less_is_better=False),
+    "throughput": Cost("answers per second", "samples/s, 32 at a time", 1.0, less_is_better=False),
 }
 """Prices by their name in `Price`, the one that a person feels first at the front."""
 
 
-def meanings(names: Iterable[str], confidence: float) -> list[tuple[str, str]]:
+def meanings(names: Iterable[str], confidence: float | int) -> list[tuple[str, str]]:
     """Terms with their sentences."""
     values = {"confidence": f"{100 * confidence:g} %", "alpha": f"{1 - confidence:.3g}"}
     return [(name[0].upper() + name[1:], MEANING[name].format(**values)) for name in names]
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    text = text.strip()
+    """With a capital and a full stop, quotation marks for `these` and minus signs."""
+    text = re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"`([^`]*)`", r"“\1”", text.strip()))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")
 
 
 def metric_title(name: str) -> str:
     """`accuracy`, `WER`."""
+    if name in LOSSES:
+        return LOSSES[name]
     return title(name)[:-2] if name in SCORES else name
 
 
@@ -83,7 +90,7 @@ def metric_unit(name: str, *, percent: bool) -> str:
     """The unit of a score."""
     if percent:
         return "%"
-    return {"bits_per_token": "bits per token", "bits_per_character": "bits per character"}.get(name, "")
+    return LOSSES.get(name, "")
 
 
 def signed(text: str) -> str:
@@ -91,19 +98,19 @@ def signed(text: str) -> str:
     return text.replace("-", "−")
 
 
-def score(metric: Metric, value: float | None) -> str:
+def score(metric: Metric, value: float | int | None) -> str:
     """`96.9 %`, `0.123 bits per token`."""
     if value is None:
         return NONE
     return f"{plain(metric, value)} {metric_unit(metric.name, percent=metric.percent)}".rstrip()
 
 
-def plain(metric: Metric, value: float) -> str:
+def plain(metric: Metric, value: float | int) -> str:
     """A score or a difference without its unit."""
     return signed(f"{100 * value:.1f}" if metric.percent else f"{value:.3f}")
 
 
-def gap(metric: Metric, value: float, *, sign: bool = True) -> str:
+def gap(metric: Metric, value: float | int, *, sign: bool = True) -> str:
     """A difference of scores: `−1.2 points`."""
     text = f"{plain(metric, value)} {gap_unit(metric)}".rstrip()
     return f"+{text}" if sign and value > 0 else text
@@ -114,7 +121,7 @@ def gap_unit(metric: Metric) -> str:
     return "points" if metric.percent else metric_unit(metric.name, percent=False)
 
 
-def named_score(name: str, value: float | None) -> str:
+def named_score(name: str, value: float | int | None) -> str:
     """A score by its metric's name."""
     if value is None:
         return NONE
@@ -124,12 +131,12 @@ def named_score(name: str, value: float | None) -> str:
     return f"{signed(score_number(SCORES[name], value))} {unit}".rstrip()
 
 
-def span(metric: Metric, low: float, high: float) -> str:
+def span(metric: Metric, low: float | int, high: float | int) -> str:
     """`−1.9 to +0.3`."""
     return " to ".join(("+" if value > 0 else "") + plain(metric, value) for value in (low, high))
 
 
-def p_value(p: float) -> str:
+def p_value(p: float | int) -> str:
     """`0.012`, `< 0.001`."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
@@ -139,14 +146,14 @@ def count(number: int | None) -> str:
     return NONE if number is None else f"{number:,}"
 
 
-def millions(number: float | None) -> str:
+def millions(number: float | int | None) -> str:
     """`1.64 M`, `52,000`."""
     if number is None:
         return NONE
     return f"{number / 1e6:,.2f} M" if number >= 1e6 else f"{number:,.0f}"
 
 
-def seconds(value: float | None) -> str:
+def seconds(value: float | int | None) -> str:
     """`48 s`, `3 min 28 s`, `2 h 5 min`."""
     if value is None:
         return NONE
@@ -160,7 +167,7 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def size(num_bytes: float | None) -> str:
+def size(num_bytes: float | int | None) -> str:
     """`3.4 MB`."""
     if num_bytes is None:
         return NONE
@@ -170,7 +177,7 @@ def size(num_bytes: float | None) -> str:
     return f"{num_bytes:.0f} bytes"
 
 
-def flops(value: float | None) -> str:
+def flops(value: float | int | None) -> str:
     """`2.10 GFLOP`."""
     if value is None:
         return NONE
@@ -180,12 +187,12 @@ def flops(value: float | None) -> str:
     return f"{value:,.0f} FLOP"
 
 
-def milliseconds(value: float | None) -> str:
+def milliseconds(value: float | int | None) -> str:
     """`3.5 ms`."""
     return NONE if value is None else f"{value:.3g} ms" if value < 100 else f"{value:,.0f} ms"
 
 
-def rate(value: float | None) -> str:
+def rate(value: float | int | None) -> str:
     """`120 per s`."""
     return NONE if value is None else f"{value:,.3g} per s" if value < 1000 else f"{value:,.0f} per s"
 

@@ -1,0 +1,120 @@
+"""A headless Chromium, spoken to through a pipe (Chrome DevTools Protocol): no package beside the browser is needed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+QUIET = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--mute-audio",
+    "--remote-debugging-pipe",
+)
+SECONDS = 60.0
+
+
+def browser() -> str | None:
+    """`PLAIT_BROWSER`, or a Chromium on the PATH."""
+    return os.environ.get("PLAIT_BROWSER") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+class Chromium:
+    """One browser with one page; `asked` are the addresses that were requested, `said` the errors and warnings of its console."""
+
+    def __init__(self, program: str, profile: Path) -> None:
+        (read, far_write), (far_read, write) = os.pipe(), os.pipe()
+        shell = f'exec "$0" "$@" 3<&{far_read} 4>&{far_write}'
+        words = ["sh", "-c", shell, program, *QUIET, f"--user-data-dir={profile}", "about:blank"]
+        self.process = subprocess.Popen(
+            words, pass_fds=(far_read, far_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        os.close(far_read)
+        os.close(far_write)
+        self.read, self.write, self.rest, self.number = read, write, b"", 0
+        self.asked: list[str] = []
+        self.said: list[str] = []
+        self.events: list[str] = []
+        self.session: str | None = None
+        target = self("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self(f"{domain}.enable")
+        self("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+
+    def __call__(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command and its answer."""
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.next()
+            if answer.get("id") == self.number:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def next(self) -> dict[str, Any]:
+        """The next message; events are noted."""
+        until = time.monotonic() + SECONDS
+        while b"\0" not in self.rest:
+            left = until - time.monotonic()
+            assert left > 0 and select.select([self.read], [], [], left)[0], "the browser does not answer"
+            part = os.read(self.read, 2**20)
+            assert part, "the browser is gone"
+            self.rest += part
+        raw, _, self.rest = self.rest.partition(b"\0")
+        message = json.loads(raw)
+        params, name = message.get("params", {}), message.get("method", "")
+        self.events.append(name)
+        if name == "Network.requestWillBeSent" and not params["request"]["url"].startswith("data:"):
+            self.asked.append(params["request"]["url"])
+        if name == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+            self.said.append(str(params["args"]))
+        if name == "Runtime.exceptionThrown":
+            self.said.append(str(params["exceptionDetails"]))
+        if name == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            self.said.append(params["entry"]["text"])
+        return message
+
+    def open(self, page: Path, *, width: int, dark: bool = False) -> None:
+        """A page at a width, in the light or the dark, loaded."""
+        self("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self("Emulation.setEmulatedMedia", features=[scheme])
+        self.events.clear()
+        self("Page.navigate", url=page.as_uri())
+        while "Page.loadEventFired" not in self.events:
+            self.next()
+
+    def ask(self, script: str) -> Any:
+        """What a script in the page gives back."""
+        answer = self("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def pdf(self) -> bytes:
+        """The page as it is printed."""
+        return base64.b64decode(self("Page.printToPDF", preferCSSPageSize=True)["data"])
+
+    def close(self) -> None:
+        """End the browser."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self.read)
+        os.close(self.write)
