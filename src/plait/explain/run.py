@@ -144,10 +144,7 @@ def pooled(segments: Sequence[SegmentResult]) -> list[str]:
 
 def chances(run: Run) -> dict[str, float]:
     """The chance with which training dropped each modality, once warmed up."""
-    train = run.config.train
-    return {
-        m.value: max(train.dropout_of(m, train.steps), train.subset_chance(train.steps) / 2) for m in run.modalities
-    }
+    return {m.value: run.config.highest_dropout(m) for m in run.modalities}
 
 
 def kind_notes(run: Run, has_credit: bool) -> list[str]:
