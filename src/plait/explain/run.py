@@ -33,6 +33,7 @@ from plait.explain.positions import MAX_APART, MIN_SAMPLES, Positions
 from plait.explain.reliance import shuffled
 from plait.explain.result import Explanation, SegmentResult
 from plait.explain.tables import Tables
+from plait.explain.training import training_signs
 from plait.explain.verdict import verdicts
 from plait.run import Run
 from plait.types import Sample
@@ -110,7 +111,7 @@ def explain(
     segments = [segment for segment in segments if segment.num_samples]
     if not segments:
         raise UserError(f"no target in split {split!r}", where="--split", right="Explain a split that has targets")
-    return Explanation(
+    found = Explanation(
         split,
         "credit" if has_credit else "reliance",
         len(chosen),
@@ -125,6 +126,7 @@ def explain(
         tuple(replace(s, verdicts=verdicts(s, modalities, losses.present)) for s in segments),
         (*kind_notes(run, has_credit), *notes, *untold, *pooled(segments), *left_out(chosen, losses)),
     )
+    return replace(found, training=training_signs(run, found.used))
 
 
 def positions_of(run: Run, samples: Sequence[Sample]) -> Positions:

@@ -40,11 +40,16 @@ class LabSize:
     test: int = 800
 
 
+def size_of(task: Task) -> LabSize:
+    """Rows enough to learn the task; where something is to be learnt slowly, so few that the rare cases are a few dozen."""
+    return LabSize(1000, 200, 600) if task.slow else LabSize()
+
+
 def make_task_data(
     task: Task, folder: Path, *, size: LabSize | None = None, seed: int = 0, progress: Progress = lambda done, of: None
 ) -> Path:
     """Write the task's data, or find them there; the path of the manifest."""
-    size = size or LabSize()
+    size = size or size_of(task)
     recipe = {"version": VERSION, "task": task.name, "joint": task.joint, "size": asdict(size), "seed": seed}
     recipe_text = json.dumps(recipe, indent=1)
     if folder.exists() and any(folder.iterdir()):

@@ -89,7 +89,7 @@ def noisy_copy(flipped: float = 0.1) -> Task:
 
 
 def starved(wrong: float = 0.03) -> Task:
-    """One strong and one weak modality: the picture shows the answer at once but errs, the sound has it all but is learnt slowly."""
+    """A strong and a weak modality: the picture shows the answer at once but errs, the sound has it all but is learnt slowly."""
     cases = itertools.product((0, 1), repeat=2)
     joint = tuple(
         Outcome((picture, sound), sound, (wrong if picture != sound else 1 - wrong) / 2) for picture, sound in cases
