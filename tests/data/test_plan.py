@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -129,8 +130,9 @@ def test_what_does_not_exist_is_named_with_the_nearest():
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"temperature": 0.5}, "name either"),
-        ({"group": "a", "segment": "b"}, "name either"),
+        ({"temperature": 0.5}, "name one of"),
+        ({"group": "a", "segment": "b"}, "name one of"),
+        ({"group": "a", "tag": "b"}, "name one of"),
         ({"group": "a", "temperature": -1}, "greater than or equal to 0"),
     ],
 )

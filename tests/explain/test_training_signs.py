@@ -104,7 +104,7 @@ CASES: dict[str, tuple[dict[str, Curve], str]] = {
             "image_norm": level(1.0),
             "audio_norm": quickly(0.8, 0.03),
             "image": quickly(2, 0.2),
-            "audio": falling(0.3, 0.11),
+            "audio": falling(0.3, 0.08),
         },
         "no sign",
     ),

@@ -30,4 +30,5 @@ class InverseFrequencyConfig(GroupedConfig, BalanceOptions):
 
     def data_of(self, data: DataConfig) -> DataConfig:
         """The data with their weights."""
-        return data.model_copy(update={"weights": WeightsConfig(**self.division, inverse_frequency=True)})
+        weights = WeightsConfig.model_validate({**self.division, "inverse_frequency": True})
+        return data.model_copy(update={"weights": weights})

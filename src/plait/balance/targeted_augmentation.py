@@ -32,7 +32,7 @@ from plait.balance.base import WHERE, Balance, BalanceOptions
 from plait.errors import UserError, did_you_mean
 from plait.model import Model
 from plait.seeds import torch_generator
-from plait.types import Batch, Items, Modality
+from plait.types import Batch, Modality
 
 DECAY = 0.9
 """What a measurement leaves of the running mean before it."""
@@ -122,19 +122,17 @@ def hide(batch: Batch, modality: Modality, *, chance: float, strength: float, se
         touched, share = torch.rand(2, generator=generator).tolist()
         if touched < chance:
             length = int(lengths[item])
-            values[item], lengths[item] = without_part(values[item], length, modality, strength * share, generator)
-    return replace(batch, inputs={**batch.inputs, modality: Items(values, lengths, items.index, items.sources)})
+            values[item], lengths[item] = without_part(values[item], length, strength * share, generator)
+    return replace(batch, inputs={**batch.inputs, modality: replace(items, values=values, lengths=lengths)})
 
 
-def without_part(
-    value: Tensor, length: int, modality: Modality, share: float, generator: torch.Generator
-) -> tuple[Tensor, int]:
-    """One item with a share of it hidden, and its new length."""
-    if modality is Modality.TEXT:
+def without_part(value: Tensor, length: int, share: float, generator: torch.Generator) -> tuple[Tensor, int]:
+    """One item with a share of it hidden, and its new length: ids `(S,)`, pixels `(C, Y, X)`, or a row of vectors `(F, M)`."""
+    if value.ndim == 1:
         return fewer_words(value, length, share, generator)
-    if modality is Modality.AUDIO:
-        return silenced(value, length, share, generator), length
-    return covered(value, share, generator), length
+    if value.ndim == 3:
+        return covered(value, share, generator), length
+    return silenced(value, length, share, generator), length
 
 
 def fewer_words(
@@ -148,7 +146,7 @@ def fewer_words(
 
 
 def silenced(mel: Float[Tensor, "F M"], length: int, share: float, generator: torch.Generator) -> Float[Tensor, "F M"]:
-    """A sound with a stretch of its time set to its mean."""
+    """A sound with a stretch of its time set to its mean; or the tokens of an item that is encoded already."""
     frames = min(round(share * length), length)
     start = int(torch.randint(length - frames + 1, (), generator=generator))
     hidden = mel.clone()

@@ -34,5 +34,5 @@ class TemperatureSamplingConfig(GroupedConfig, BalanceOptions):
 
     def data_of(self, data: DataConfig) -> DataConfig:
         """The data with their sampling."""
-        sampling = SamplingConfig(**self.division, temperature=1 / self.temperature)
+        sampling = SamplingConfig.model_validate({**self.division, "temperature": 1 / self.temperature})
         return data.model_copy(update={"sampling": sampling})
