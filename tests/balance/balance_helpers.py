@@ -14,7 +14,7 @@ from plait.choices import kind_of
 from plait.config import TrainConfig, make_config
 from plait.model import Model
 from plait.train.optimiser import build_optimiser
-from plait.train.step import StepResult, train_step
+from plait.train.step import Asked, StepResult, train_step
 from plait.types import Batch, Modality
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -50,6 +50,7 @@ def one_step(
         micro_batch_size=micro or len(batch),
         say=pytest.fail,
         balance=balance_of(kind, **options).build(model, steps=10, seed=3),
+        asked=Asked(encoder_norms=True),
     )
     return result, model, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 

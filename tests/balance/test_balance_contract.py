@@ -48,6 +48,9 @@ def test_micro_batches_give_the_same_step(model: Model, batch: Batch, kind: str,
     whole, parts = one_step(model, batch, kind), one_step(model, batch, kind, micro=micro)
     assert parts[0].loss == pytest.approx(whole[0].loss, rel=1e-5)
     assert parts[0].alone == pytest.approx(whole[0].alone, rel=1e-4)
+    assert bool(whole[0].alone) == (kind in ALONE_AT)
+    assert parts[0].encoder_norms == pytest.approx(whole[0].encoder_norms, rel=1e-3)
+    assert set(whole[0].encoder_norms) == set(READ)
     assert parts[2].keys() == whole[2].keys()
     for name, gradient in whole[2].items():
         scale = float(gradient.abs().max())

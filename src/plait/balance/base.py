@@ -51,6 +51,10 @@ class Balance:
         """Whether it has to be told the losses with each modality alone before this step."""
         return False
 
+    def knows_alone(self, step: int) -> bool:
+        """Whether it computes the losses with each modality alone in this step anyway."""
+        return False
+
     def hear(self, alone: Mapping[Modality, float]) -> None:
         """Be told them, in nats per token."""
 
@@ -90,6 +94,10 @@ class WithAlone(Balance):
 
     def __init__(self, *, state: Mapping[str, float] | None = None) -> None:
         super().__init__(state=state)
+
+    def knows_alone(self, step: int) -> bool:
+        """It does."""
+        return True
 
     def losses(self, model: Model, batch: Batch, *, label_smoothing: float) -> Losses:
         """The loss with all inputs, then the others."""

@@ -70,10 +70,14 @@ class OGMGE(WithAlone):
         self.is_on = True
         self.scales: dict[Modality, float] = {}
 
+    def knows_alone(self, step: int) -> bool:
+        """While it is on."""
+        return step <= self.last_step
+
     def begin(self, step: int) -> None:
         """Whether this step is one of those."""
         super().begin(step)
-        self.is_on, self.scales = step <= self.last_step, {}
+        self.is_on, self.scales = self.knows_alone(step), {}
 
     def losses(self, model: Model, batch: Batch, *, label_smoothing: float) -> Losses:
         """As usual, and the scores while it is on."""

@@ -57,8 +57,8 @@ class Sums(Protocol):
 class StepResult(NamedTuple):
     """One step: its loss in nats per (weighted) token, the token weight, the gradient norm before clipping, and its rate.
 
-    `encoder_norms`: the part of the gradient norm that is each encoder's; `alone`: the loss with each modality alone. Both only
-    where they were asked for.
+    `encoder_norms`: the part of the gradient norm that is each encoder's; `alone`: the loss with each modality alone, nats per
+    token. Both only where they were asked for (with the norms come losses alone that the balance knows anyway).
     """
 
     loss: float
@@ -177,7 +177,7 @@ def train_step(
     """Step number `step`, counted from 1."""
     balance, alone = balance or Balance(), {}
     batch = after_dropout(batch, config, balance, seed=seed, step=step)
-    if isinstance(model, Model) and (asked.alone or balance.asks(step)):
+    if isinstance(model, Model) and (balance.asks(step) or (asked.alone and not balance.knows_alone(step))):
         alone, micro_batch_size = within_memory(
             lambda size: alone_of(model, batch, size, config.dtype, seed=seed, step=step), micro_batch_size, say
         )
@@ -210,7 +210,8 @@ def train_step(
     set_learning_rate(optimiser, rate)
     optimiser.step()
     weight = float(loss_weight(model, batch))
-    return StepResult(value, weight, norm, rate, micro_batch_size, norms, alone or balance.alone)
+    told = alone or (balance.alone if asked.encoder_norms else {})
+    return StepResult(value, weight, norm, rate, micro_batch_size, norms, told)
 
 
 def after_dropout(batch: Batch, config: TrainConfig, balance: Balance, *, seed: int, step: int) -> Batch:
