@@ -20,6 +20,12 @@ from plait.config.reading import AXES
 from plait.errors import UserError
 
 EVERY_KIND = [(place, kind) for place, axis in AXES.items() for kind in KINDS[axis]]
+NEEDED: dict[str, dict[str, Any]] = {
+    "file": {"path": "t.json"},
+    "temperature_sampling": {"tag": "t"},
+    "inverse_frequency": {"tag": "t"},
+}
+"""What a kind cannot do without."""
 CUSTOM = '''
 from typing import Literal
 from plait.fusion.concat import ConcatConfig
@@ -70,7 +76,7 @@ def test_a_section_that_is_null_can_be_set_by_an_override(section: str):
 
 @pytest.mark.parametrize(("place", "kind"), EVERY_KIND)
 def test_every_kind_is_written_and_read_back_equal(place: str, kind: str):
-    value = {"kind": kind, **({"path": "t.json"} if kind == "file" else {})}
+    value = {"kind": kind, **NEEDED.get(kind, {})}
     config = make_config(nested(place, value))
     assert part(config, place).kind == kind
     assert again(config) == config
@@ -88,7 +94,7 @@ def test_every_axis_of_the_tree_is_one_that_overrides_know():
     assert set(KINDS) == {*AXES.values(), "embedding"}
 
 
-@pytest.mark.parametrize(("place", "kind"), [(p, k) for p, k in EVERY_KIND if k != "file"])
+@pytest.mark.parametrize(("place", "kind"), [(p, k) for p, k in EVERY_KIND if k not in NEEDED])
 def test_a_bare_word_means_its_kind(place: str, kind: str):
     assert make_config(nested(place, kind)) == make_config(nested(place, {"kind": kind}))
 

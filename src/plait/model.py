@@ -155,17 +155,14 @@ class Model(nn.Module):
         return self.hidden(batch.tokens, self.condition(features))
 
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
-        """Weighted token losses, summed; logits are computed at the scored positions only."""
-        features = self.encode(batch.inputs, len(batch))
-        hidden = self.hidden(batch.tokens, self.condition(features))
-        scored = batch.targets != IGNORED
-        losses = F.cross_entropy(
-            self.lm.logits(hidden[scored]).float(),
-            batch.targets[scored],
-            reduction="none",
-            label_smoothing=label_smoothing,
-        )
-        weights = self.token_weights(batch)[scored]
+        """Weighted token losses, summed."""
+        return self.loss_of(self.encode(batch.inputs, len(batch)), batch, label_smoothing)
+
+    def loss_of(self, features: Mapping[Modality, Features], batch: Batch, label_smoothing: float = 0.0) -> LossSums:
+        """`loss`, of samples whose inputs are encoded."""
+        logits, targets = self.scored_logits(features, batch)
+        losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+        weights = self.token_weights(batch)[batch.targets != IGNORED]
         total = (losses * weights).sum()
         auxiliary = self.ctc.loss(features[Modality.AUDIO], batch) if self.ctc else total.new_zeros(())
         if self.links:
@@ -174,6 +171,13 @@ class Model(nn.Module):
         if added is not None:
             auxiliary = auxiliary + added * weights.sum()
         return LossSums(total, weights.sum(), len(losses), auxiliary)
+
+    def scored_logits(
+        self, features: Mapping[Modality, Features], batch: Batch
+    ) -> tuple[Float[Tensor, "N V"], Int[Tensor, " N"]]:
+        """The logits at the scored positions only, row by row, and the targets there."""
+        hidden, scored = self.hidden(batch.tokens, self.condition(features)), batch.targets != IGNORED
+        return self.lm.logits(hidden[scored]).float(), batch.targets[scored]
 
     def token_weights(self, batch: Batch) -> Float[Tensor, "B T"]:
         """What each target token counts in training: its sample's weight × its segment's; 0 where nothing is scored."""
@@ -222,3 +226,13 @@ def gather(features: Features, index: Int[Tensor, "B K"]) -> Features:
     values = features.values[rows].flatten(1, 2)
     mask = (features.mask[rows] & (index >= 0)[..., None]).flatten(1, 2)
     return Features(values, mask)
+
+
+def select(features: Features, rows: Int[Tensor, " rows"]) -> Features:
+    """The features of some samples."""
+    return Features(features.values[rows], features.mask[rows])
+
+
+def absent(features: Features, rows: Int[Tensor, " rows"]) -> Features:
+    """The features of samples none of which has the modality: no token."""
+    return Features(features.values[rows, :0], features.mask[rows, :0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +113,8 @@ def test_labels_come_from_a_group_or_a_segment():
     sample = Sample("1", "train", references=({"answer": "yes"},), groups={"speaker": "m1"}, where="m.jsonl:1")
     assert labels_of([sample], WeightsConfig(group="speaker", inverse_frequency=True)) == ["m1"]
     assert labels_of([sample], WeightsConfig(segment="answer", inverse_frequency=True)) == ["yes"]
+    tagged = replace(sample, tags={"pattern": "spoken"})
+    assert labels_of([tagged], WeightsConfig(tag="pattern", inverse_frequency=True)) == ["spoken"]
 
 
 def test_what_does_not_exist_is_named_with_the_nearest():
@@ -126,8 +130,9 @@ def test_what_does_not_exist_is_named_with_the_nearest():
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"temperature": 0.5}, "name either"),
-        ({"group": "a", "segment": "b"}, "name either"),
+        ({"temperature": 0.5}, "name one of"),
+        ({"group": "a", "segment": "b"}, "name one of"),
+        ({"group": "a", "tag": "b"}, "name one of"),
         ({"group": "a", "temperature": -1}, "greater than or equal to 0"),
     ],
 )

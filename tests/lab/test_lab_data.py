@@ -12,8 +12,8 @@ import pytest
 from plait.data.manifest import read_manifest
 from plait.errors import UserError
 from plait.lab import make
-from plait.lab.carriers import SAMPLE_RATE, VALUES, paint, sing, write
-from plait.lab.make import LabSize, make_task_data
+from plait.lab.carriers import SAMPLE_RATE, TONES, VALUES, paint, sing, tune, write
+from plait.lab.make import LabSize, make_task_data, size_of
 from plait.lab.truth import TASKS
 from plait.types import Modality
 
@@ -32,16 +32,38 @@ def read_sound(wave: np.ndarray) -> int:
     return int(np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)[spectrum.argmax()] > 650)
 
 
+def read_tune(wave: np.ndarray) -> int:
+    """How many of the tones are high: an even or an odd number."""
+    return sum(read_sound(tone) for tone in np.array_split(wave, TONES)) % 2
+
+
 def read_text(text: str) -> int:
     """The value that one of the words names."""
     return int(any(word in VALUES[1] for word in text.split()))
 
 
-@pytest.mark.parametrize(("carrier", "read"), [(paint, read_picture), (sing, read_sound), (write, read_text)])
+@pytest.mark.parametrize(
+    ("carrier", "read"), [(paint, read_picture), (sing, read_sound), (tune, read_tune), (write, read_text)]
+)
 def test_a_simple_statistic_reads_the_bit_without_error(carrier, read) -> None:
     generator = np.random.default_rng(0)
     bits = [int(bit) for bit in generator.integers(2, size=200)]
     assert [read(carrier(bit, generator)) for bit in bits] == bits
+
+
+def test_fewer_tones_than_all_tell_nothing_of_a_tune() -> None:
+    generator = np.random.default_rng(0)
+    bits = generator.integers(2, size=400)
+    heard = np.array([[read_sound(tone) for tone in np.array_split(tune(int(b), generator), TONES)] for b in bits])
+    for left in range(TONES):
+        others = np.delete(heard, left, axis=1)
+        for pattern in np.unique(others, axis=0):
+            rows = (others == pattern).all(axis=1)
+            assert abs(bits[rows].mean() - 0.5) < 0.17  # about 100 rows each: 3.4 standard errors
+
+
+def test_a_slow_task_is_small() -> None:
+    assert size_of(TASKS["starved"]).train < size_of(TASKS["xor"]).train == LabSize().train
 
 
 def test_no_text_names_both_values() -> None:

@@ -152,7 +152,7 @@ def test_nothing_mixes_beside_the_compared_fusion(kind: str, tmp_path: Path) -> 
     assert "align" in told or told.get("num_heads", 1) == 1
 
 
-HARD = ("xor", "parity")
+HARD = ("xor", "parity", "starved")
 """Found late, so these go the whole way of `plait lab`; the others are learnt in a third of its steps and rows."""
 
 

@@ -40,7 +40,7 @@ def evaluate(
         record = model.evaluate(split, inputs=used, manifest=manifest, progress=count)
     output.say(render(record.summary))
     lacking = used is not None and set(used) < set(model.run.modalities)
-    if lacking and not model.run.config.train.sees_subsets:
+    if lacking and not model.run.config.sees_subsets:
         output.say(
             "This model was trained without modality dropout (train.modality_dropout): what it loses without an input shows\n"
             "that it relies on it, not how much the input tells."

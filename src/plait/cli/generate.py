@@ -87,7 +87,7 @@ def generate(
     given = named_choices(choices or [], model.run.segments)
     used = named_modalities(inputs)
     model.refuse_unread(used or ())
-    if used is not None and set(used) < set(model.run.modalities) and not model.run.config.train.sees_subsets:
+    if used is not None and set(used) < set(model.run.modalities) and not model.run.config.sees_subsets:
         print(f"plait: {STRANGE}", file=sys.stderr)
     if manifest is not None:
         assert out is not None

@@ -21,7 +21,7 @@ RESULT = "lab.json"
 
 def lab(
     tasks: Annotated[
-        str | None, typer.Option("--tasks", help="redundant,unique,xor,and,noisy_copy,parity; default: all.")
+        str | None, typer.Option("--tasks", help="redundant,unique,xor,and,noisy_copy,parity,starved; default: all.")
     ] = None,
     fusions: Annotated[
         str | None,

@@ -44,6 +44,8 @@ def race(
 ) -> list[RaceRow]:
     """Run the rungs."""
     rows: list[RaceRow] = []
+    if len(candidates) <= MIN_LEFT:
+        say(f"no race: it needs more than {MIN_LEFT} candidates")
     seeds = wanted.seeds[:RACE_SEEDS]
     for rung, share in enumerate(SHARES, start=1):
         left = [one for one in candidates if one.trains]

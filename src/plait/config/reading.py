@@ -25,6 +25,7 @@ AXES = {
     "encoders.image": "image encoder",
     "encoders.audio": "audio encoder",
     "data.tokenizer": "tokenizer",
+    "balance": "balance",
 }
 """The keys that hold a part chosen by kind, and the axis of each."""
 

@@ -55,7 +55,8 @@ class TrainConfig(Config):
     warm-up, then falls along a cosine to `final_fraction` of its height. `auto` values are measured at the start
     (`probe.py`) and the choice is frozen into the run's configuration. `modality_dropout`: the chance that a sample loses a
     modality, each by itself; `modality_subsets`: the chance that it gets a subset of its modalities instead, all alike
-    likely.
+    likely. `alone_every`: every so many lines of the metrics say the loss with each modality alone as well (a pass without
+    gradients per modality; null = never).
     """
 
     steps: Annotated[int, Field(ge=1)] = 1000
@@ -87,6 +88,7 @@ class TrainConfig(Config):
     patience: Annotated[int, Field(ge=1)] | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] | str = "60s"
     log_every: Annotated[int, Field(ge=1)] = 10
+    alone_every: Annotated[int, Field(ge=1)] | None = 5
     tensorboard: bool = False
 
     @field_validator("warmup", "modality_dropout_warmup")

@@ -7,8 +7,10 @@ Invariant: every part is chosen by `kind` from a closed union, or named `my_modu
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from plait.balance import BalanceConfig
+from plait.balance.none import NoneConfig
 from plait.choices import Config
 from plait.config.evaluate import EvaluateConfig
 from plait.config.generate import GenerateConfig
@@ -52,6 +54,24 @@ class RunConfig(Config):
     fusion: FusionConfig = ConcatConfig()
     lm: LMConfig = TransformerConfig()
     train: TrainConfig = TrainConfig()
+    balance: BalanceConfig = NoneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     generate: GenerateConfig = GenerateConfig()
     seed: int = Field(default=0, description="of every random draw")
+
+    @model_validator(mode="after")
+    def _said_once(self) -> RunConfig:
+        self.balance.check(data=self.data, modality_dropout=self.train.modality_dropout)
+        return self
+
+    def highest_dropout(self, modality: Modality) -> float:
+        """The highest chance with which training drops this modality, once warmed up."""
+        chance = self.balance.highest_dropout(modality)
+        by_itself = self.train.dropout_of(modality, self.train.steps) if chance is None else chance
+        return max(by_itself, self.train.subset_chance(self.train.steps) / 2)
+
+    @property
+    def sees_subsets(self) -> bool:
+        """Whether training leaves out inputs, so that the model may be asked without some."""
+        dropped = any(self.balance.highest_dropout(m) for m in Modality)
+        return self.train.sees_subsets or dropped or self.balance.trains_alone

@@ -26,18 +26,25 @@ class TextConfig(Config):
 
 
 class GroupedConfig(Config):
-    """A division of the samples: by a grouping of the manifest (`group`), or by the text of a target's `segment`."""
+    """A division of the samples: by a grouping of the manifest (`group`), by a `tag`, or by the text of a target's `segment`."""
 
     group: str | None = None
+    tag: str | None = None
     segment: str | None = None
 
     @model_validator(mode="after")
     def _one_division(self) -> GroupedConfig:
-        if (self.group is None) == (self.segment is None):
+        if len(self.division) != 1:
             raise ValueError(
-                "name either a group (a grouping of the manifest) or a segment (whose texts are the classes)"
+                "name one of: a group (a grouping of the manifest), a tag, a segment (whose texts are the classes)"
             )
         return self
+
+    @property
+    def division(self) -> dict[str, str]:
+        """What is named: `{"group": "speaker"}`."""
+        named = {"group": self.group, "tag": self.tag, "segment": self.segment}
+        return {what: name for what, name in named.items() if name is not None}
 
 
 class SamplingConfig(GroupedConfig):

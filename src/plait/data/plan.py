@@ -102,16 +102,16 @@ def _halve(chosen: np.ndarray, keys: Sequence[_Key], batch_size: int) -> list[np
 
 
 def labels_of(samples: Sequence[Sample], config: GroupedConfig) -> list[str]:
-    """Each sample's group, or its class: the text of a segment of its first reference."""
+    """Each sample's group, its tag's value, or its class: the text of a segment of its first reference."""
     labels: list[str] = []
     for sample in samples:
         where = sample.where or sample.id
-        if config.group is not None:
-            if config.group not in sample.groups:
-                raise UserError(
-                    f"no group {config.group!r}", where=where, right=did_you_mean(config.group, sample.groups)
-                )
-            labels.append(sample.groups[config.group])
+        if config.segment is None:
+            ((what, name),) = config.division.items()
+            known = sample.groups if what == "group" else sample.tags
+            if name not in known:
+                raise UserError(f"no {what} {name!r}", where=where, right=did_you_mean(name, known))
+            labels.append(known[name])
             continue
         name = config.segment or ""
         reference = sample.references[0] if sample.references else {}
@@ -133,7 +133,7 @@ def loss_weights(labels: Sequence[str], config: WeightsConfig) -> np.ndarray:
     sizes = Counter(labels)
     for name in config.values:
         if name not in sizes:
-            key = f"group {config.group}" if config.group else f"segment {config.segment}"
+            key = " ".join(*config.division.items())
             raise UserError(
                 f"{name!r} has a weight but no sample", where=f"data.weights ({key})", right=did_you_mean(name, sizes)
             )

@@ -32,7 +32,7 @@ from plait.explain.credit import shapley
 from plait.explain.positions import Positions
 from plait.features import FeatureCache
 from plait.generate import END, Draft, Writer, write
-from plait.model import Model
+from plait.model import Model, absent, select
 from plait.run import Run
 from plait.types import IGNORED, Batch, Condition, Features, Modality, Sample
 
@@ -265,16 +265,6 @@ class Asked:
         scored = torch.where(new.segments == place, new.targets, IGNORED)
         weights = torch.ones(len(rows))
         return Batch(self.batch.ids, {}, new.tokens, scored, new.segments, weights).to(targets.device)
-
-
-def select(features: Features, rows: Int[Tensor, " rows"]) -> Features:
-    """The features of some samples."""
-    return Features(features.values[rows], features.mask[rows])
-
-
-def absent(features: Features, rows: Int[Tensor, " rows"]) -> Features:
-    """The features of samples none of which has the modality: no token."""
-    return Features(features.values[rows, :0], features.mask[rows, :0])
 
 
 def segment_bits(

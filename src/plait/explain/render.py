@@ -33,13 +33,21 @@ def render(found: Explanation, *, width: int = WIDTH) -> str:
         if len(rows) > 1:
             lines += ["", *align(rows, width)]
     lines += ["", *(line for s in found.segments for v in s.verdicts for line in wrap(v.sentence, width))]
-    notes = [*found.notes, *notes]
+    said = dict.fromkeys(sign.sentence for sign in found.training if sign.status != "not judged")
+    lines += ["", *(line for sentence in said for line in wrap(sentence, width))] if said else []
+    notes = [*found.notes, *unjudged(found), *notes]
     if any(c.credit.n != c.where_present.n for s in found.segments for c in s.credits.values()):
         notes.append("credits are means over all samples; their n counts the samples that have the modality")
     if any(s.context == "own" for s in found.segments):
         notes.append("(own): after the earlier segments that the model itself wrote, greedily, from the same inputs")
     lines += ["", *(line for note in dict.fromkeys(notes) for line in wrap(f"* {note}", width))] if notes else []
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def unjudged(found: Explanation) -> list[str]:
+    """Why it is not known whether a modality was left behind, once for all of them."""
+    why = dict.fromkeys(s.sentence.partition(": ")[2] for s in found.training if s.status == "not judged")
+    return [f"training: {reason}" for reason in why]
 
 
 def heading(found: Explanation, width: int) -> list[str]:

@@ -123,11 +123,28 @@ class SegmentResult:
 
 
 @dataclass(frozen=True)
+class TrainingSign:
+    """Whether a modality was left behind in training, by the rule of `explain/training.py`, as a word and as a sentence.
+
+    `norm_first`, `norm_last`: its encoder's gradient norm as a share of the largest other one, early and late. `fall`: how far the
+    loss with it alone still fell, bits per token; `alone`: that loss at the end.
+    """
+
+    modality: str
+    status: Literal["under-trained", "no sign", "not judged"]
+    sentence: str
+    norm_first: float | None = None
+    norm_last: float | None = None
+    fall: float | None = None
+    alone: float | None = None
+
+
+@dataclass(frozen=True)
 class Explanation:
     """How much each modality of a run is used on a split. `kind`: bits of credit, or reliance only.
 
     `temperatures`: context → subset → the temperature that was fitted on the tuning split. `used`: whether a modality is
-    measurably used for any segment.
+    measurably used for any segment. `training`: what the metrics of the training say.
     """
 
     split: str
@@ -139,6 +156,7 @@ class Explanation:
     temperatures: Mapping[Context, Mapping[str, float]]
     segments: tuple[SegmentResult, ...]
     notes: tuple[str, ...] = ()
+    training: tuple[TrainingSign, ...] = ()
 
     @property
     def used(self) -> dict[str, bool]:

@@ -33,6 +33,7 @@ from plait.explain.positions import MAX_APART, MIN_SAMPLES, Positions
 from plait.explain.reliance import shuffled
 from plait.explain.result import Explanation, SegmentResult
 from plait.explain.tables import Tables
+from plait.explain.training import training_signs
 from plait.explain.verdict import verdicts
 from plait.features import FeatureCache
 from plait.run import Run
@@ -116,7 +117,7 @@ def explain(
     segments = [segment for segment in segments if segment.num_samples]
     if not segments:
         raise UserError(f"no target in split {split!r}", where="--split", right="Explain a split that has targets")
-    return Explanation(
+    found = Explanation(
         split,
         "credit" if has_credit else "reliance",
         len(chosen),
@@ -131,6 +132,7 @@ def explain(
         tuple(replace(s, verdicts=verdicts(s, modalities, losses.present)) for s in segments),
         (*kind_notes(run, has_credit), *notes, *untold, *pooled(segments), *left_out(chosen, losses)),
     )
+    return replace(found, training=training_signs(run, found.used))
 
 
 def positions_of(run: Run, samples: Sequence[Sample]) -> Positions:
@@ -150,10 +152,7 @@ def pooled(segments: Sequence[SegmentResult]) -> list[str]:
 
 def chances(run: Run) -> dict[str, float]:
     """The chance with which training dropped each modality, once warmed up."""
-    train = run.config.train
-    return {
-        m.value: max(train.dropout_of(m, train.steps), train.subset_chance(train.steps) / 2) for m in run.modalities
-    }
+    return {m.value: run.config.highest_dropout(m) for m in run.modalities}
 
 
 def kind_notes(run: Run, has_credit: bool) -> list[str]:

@@ -19,6 +19,8 @@ PITCHES = (200.0, 350.0), (900.0, 1600.0)
 """Hertz from which the tone of a 0 and of a 1 is drawn."""
 LOUDNESS = 0.1, 0.7
 SNR_DB = 15.0, 30.0
+TONES = 3
+"""Tones of a tune."""
 VALUES = (
     ("cold", "icy", "chilly"),
     ("hot", "warm", "boiling"),
@@ -50,6 +52,16 @@ def sing(bit: int, generator: np.random.Generator) -> np.ndarray:
     noise = np.sqrt(0.5 / 10 ** (generator.uniform(*SNR_DB) / 10))
     wave = np.sin(2 * np.pi * pitch * time + phase) + noise * generator.standard_normal(len(time))
     return (loudness * wave).astype(np.float32)
+
+
+def tune(bit: int, generator: np.random.Generator) -> np.ndarray:
+    """Three tones one after the other, each low or high: an even number of high ones for 0, an odd one for 1.
+
+    No tone and no two of them tell anything, so an encoder stays on a plateau for many steps before it has all of it.
+    """
+    tones = generator.integers(0, 2, TONES - 1).tolist()
+    length = round(SECONDS * SAMPLE_RATE / TONES)
+    return np.concatenate([sing(tone, generator)[:length] for tone in [*tones, (bit - sum(tones)) % 2]])
 
 
 def write(bit: int, generator: np.random.Generator) -> str:

@@ -40,11 +40,16 @@ class LabSize:
     test: int = 800
 
 
+def size_of(task: Task) -> LabSize:
+    """Rows enough to learn the task; where something is to be learnt slowly, so few that the rare cases are a few dozen."""
+    return LabSize(1000, 200, 600) if task.slow else LabSize()
+
+
 def make_task_data(
     task: Task, folder: Path, *, size: LabSize | None = None, seed: int = 0, progress: Progress = lambda done, of: None
 ) -> Path:
     """Write the task's data, or find them there; the path of the manifest."""
-    size = size or LabSize()
+    size = size or size_of(task)
     recipe = {"version": VERSION, "task": task.name, "joint": task.joint, "size": asdict(size), "seed": seed}
     recipe_text = json.dumps(recipe, indent=1)
     if folder.exists() and any(folder.iterdir()):
@@ -116,14 +121,14 @@ def write_row(task: Task, outcome: Outcome, id: str, split: str, folder: Path, s
     row: dict[str, Any] = {"id": id, "split": split}
     for modality, bit in zip(task.modalities, outcome.bits, strict=True):
         generator = numpy_generator(seed, "lab", task.name, id, modality)
-        row[modality] = carry(modality, bit, id, folder, generator)
+        row[modality] = carry(modality, bit, id, folder, generator, slow=modality in task.slow)
     row["target"] = {"answer": ANSWERS[outcome.answer]}
     row["group"] = {"draw": id}
     row["tags"] = {"bits": "".join(map(str, outcome.bits))}
     return row
 
 
-def carry(modality: str, bit: int, id: str, folder: Path, generator: np.random.Generator) -> str:
+def carry(modality: str, bit: int, id: str, folder: Path, generator: np.random.Generator, *, slow: bool = False) -> str:
     """Give the bit to a modality: the text, or the path of the file that was written."""
     import soundfile
     from PIL import Image
@@ -133,7 +138,8 @@ def carry(modality: str, bit: int, id: str, folder: Path, generator: np.random.G
         Image.fromarray(carriers.paint(bit, generator)).save(folder / path)
     elif modality == "audio":
         path = f"sounds/{id}.wav"
-        soundfile.write(folder / path, carriers.sing(bit, generator), carriers.SAMPLE_RATE, subtype="PCM_16")
+        wave = (carriers.tune if slow else carriers.sing)(bit, generator)
+        soundfile.write(folder / path, wave, carriers.SAMPLE_RATE, subtype="PCM_16")
     else:
         assert modality == "text"
         return carriers.write(bit, generator)

@@ -37,12 +37,16 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """A task: which modalities carry a bit, and the joint distribution of the bits and the answer."""
+    """A task: which modalities carry a bit, and the joint distribution of the bits and the answer.
+
+    `slow`: the modalities whose carrier takes an encoder long to learn; it is read without error all the same.
+    """
 
     name: str
     words: str
     modalities: tuple[str, ...]
     joint: tuple[Outcome, ...]
+    slow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,21 @@ def noisy_copy(flipped: float = 0.1) -> Task:
     )
 
 
+def starved(wrong: float = 0.03) -> Task:
+    """A strong and a weak modality: the picture shows the answer at once but errs, the sound has it all but is learnt slowly."""
+    cases = itertools.product((0, 1), repeat=2)
+    joint = tuple(
+        Outcome((picture, sound), sound, (wrong if picture != sound else 1 - wrong) / 2) for picture, sound in cases
+    )
+    return Task(
+        "starved",
+        f"the bit of the sound, which is learnt slowly; the picture shows it at once and is wrong with probability {wrong:g}",
+        PAIR,
+        joint,
+        slow=("audio",),
+    )
+
+
 PAIR = ("image", "audio")
 TASKS: dict[str, Task] = {
     task.name: task
@@ -105,6 +124,7 @@ TASKS: dict[str, Task] = {
             ("text", "image", "audio"),
             lambda *bits: sum(bits) % 2,
         ),
+        starved(),
     )
 }
 

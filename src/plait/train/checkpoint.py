@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -42,7 +42,7 @@ class State:
 
     `epoch` and `batch` are the loader's position; `best_step` is the step of the lowest held-out loss, `best_bits`;
     `interval_*` sum what the next line of the metrics will average; `metrics_bytes` is the length of the metrics so far;
-    `data` fingerprints the training samples.
+    `data` fingerprints the training samples; `balance` is what the run's balance remembers.
     """
 
     step: int = 0
@@ -59,6 +59,7 @@ class State:
     metrics_bytes: int = 0
     seconds: float = 0.0
     data: str = ""
+    balance: dict[str, float] = field(default_factory=dict)
 
     @property
     def published_step(self) -> int:

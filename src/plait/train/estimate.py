@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from plait.balance import Balance
 from plait.config import TrainConfig
 from plait.train.optimiser import build_optimiser, set_learning_rate
 from plait.train.probe import timed
@@ -61,14 +62,22 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-    model: nn.Module, batch: Batch, config: TrainConfig, *, micro_batch_size: int, steps: int | None = None
+    model: nn.Module,
+    batch: Batch,
+    config: TrainConfig,
+    *,
+    micro_batch_size: int,
+    steps: int | None = None,
+    balance: Balance | None = None,
 ) -> Estimate:
     """`batch` should be the most costly one: its padding and length decide the activations; `steps` are those still to do."""
-    largest = min(micro_batch_size, len(batch))
+    largest, balance = min(micro_batch_size, len(batch)), balance or Balance()
 
     def measure(num_samples: int) -> tuple[int, float]:
         part = select_samples(batch, 0, num_samples)
-        return activation_bytes(model, part, dtype=config.dtype), seconds_of(model, part, config)
+        return activation_bytes(model, part, dtype=config.dtype, balance=balance), seconds_of(
+            model, part, config, balance
+        )
 
     (kept, seconds), num_measured = within_memory(measure, min(NUM_MEASURED, largest), lambda _: None)
     update_seconds = seconds_of_update(model, config)
@@ -86,13 +95,21 @@ def estimate(
     )
 
 
-def seconds_of(model: nn.Module, batch: Batch, config: TrainConfig) -> float:
+def seconds_of(model: nn.Module, batch: Batch, config: TrainConfig, balance: Balance) -> float:
     """A forward and backward pass, the better of two."""
 
     def step() -> object:
-        return forward_backward(
-            model, batch, micro_batch_size=len(batch), dtype=config.dtype, label_smoothing=config.label_smoothing
+        balance.begin(1)
+        loss = forward_backward(
+            model,
+            batch,
+            micro_batch_size=len(batch),
+            dtype=config.dtype,
+            label_smoothing=config.label_smoothing,
+            balance=balance,
         )
+        balance.finish(1)
+        return loss
 
     return min(timed(step, device_of(model)) for _ in range(2))
 
@@ -104,7 +121,7 @@ def seconds_of_update(model: nn.Module, config: TrainConfig) -> float:
     return min(timed(optimiser.step, device_of(model)) for _ in range(2))
 
 
-def activation_bytes(model: nn.Module, batch: Batch, *, dtype: str) -> int:
+def activation_bytes(model: nn.Module, batch: Batch, *, dtype: str, balance: Balance | None = None) -> int:
     """What the forward pass of `batch` keeps for the backward pass."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     sizes: dict[int, int] = {}
@@ -116,8 +133,8 @@ def activation_bytes(model: nn.Module, batch: Batch, *, dtype: str) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(device_of(model), dtype):
-        sums = model.loss(batch)  # pyright: ignore[reportCallIssue]
-    del sums
+        found = (balance or Balance()).losses(model, batch, label_smoothing=0.0)
+    del found
     return sum(sizes.values())
 
 

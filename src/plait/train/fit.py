@@ -115,6 +115,7 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
         progress.say(f"{place}: word vectors for {share:.1%} of {tokenizer.size} tokens")
     for line in start_encoders(built.model, config, tokenizer):
         progress.say(line)
+    config.balance.build(built.model, steps=config.train.steps, seed=config.seed)  # refused before anything is written
     model = built.model.to(config.train.device)
     progress.say(f"model: {model.num_parameters:,} parameters, {tokenizer.size} tokens")
     loaders = loaders_for(config, dataset, tokenizer)
@@ -191,6 +192,7 @@ def tell(run: Run, loaders: Loaders, progress: Progress) -> None:
     if state.step < config.steps and not state.stopped_early:
         run.model.train()
         worst = loaders.train.worst_batch().make().to(config.device)
+        balance = run.config.balance.build(run.model, steps=config.steps, seed=run.config.seed)
         with settings(config):
             found = estimate(
                 run.model,
@@ -198,6 +200,7 @@ def tell(run: Run, loaders: Loaders, progress: Progress) -> None:
                 config,
                 micro_batch_size=state.micro_batch_size,
                 steps=config.steps - state.step,
+                balance=balance,
             )
         progress.say(f"estimate: {found}")
     if loaders.tune is None and config.evaluate_every is not None:
@@ -267,7 +270,7 @@ def first_line(error: BaseException) -> str:
 def loaders_for(config: RunConfig, dataset: Dataset, tokenizer: Tokenizer) -> Loaders:
     """The loaders of a run; they share what is decoded."""
     segments, modalities = config.data.segments or (), config.data.inputs or ()
-    preprocessor = Preprocessor(config.data, tokenizer, segments, modalities)
+    preprocessor = Preprocessor(config.balance.data_of(config.data), tokenizer, segments, modalities)
     size, seed, workers = config.train.batch_size, config.seed, config.data.workers
     tune = dataset.split("tune")
     return Loaders(

@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from plait.balance import Balance
 from plait.config import TrainConfig
 from plait.data.loader import Position
 from plait.layers import set_attention
@@ -28,7 +29,7 @@ from plait.train.optimiser import build_optimiser
 from plait.train.probe import matmul_precision
 from plait.train.progress import Progress, Quiet
 from plait.train.signals import Interrupted, Listener, listening
-from plait.train.step import StepResult, device_of, train_step
+from plait.train.step import Asked, StepResult, device_of, train_step
 from plait.types import Batch
 
 BITS = 1 / math.log(2)
@@ -69,6 +70,7 @@ class Training:
 
     run: Run
     optimiser: torch.optim.Optimizer
+    balance: Balance
     state: State
     log: MetricsLog
     progress: Progress
@@ -105,10 +107,12 @@ def train(
         set_attention(run.model, "math" if config.attention == "math" else "fused")
         optimiser = build_optimiser(run.model, config)
         state = first_state(run, optimiser)
+        balance = run.config.balance.build(run.model, steps=config.steps, seed=run.config.seed, state=state.balance)
         log = MetricsLog(run.folder, num_bytes=state.metrics_bytes, step=state.step, tensorboard=config.tensorboard)
         training = Training(
             run=run,
             optimiser=optimiser,
+            balance=balance,
             state=state,
             log=log,
             progress=progress or Quiet(),
@@ -185,19 +189,22 @@ def next_batch(training: Training, batches: Iterator[tuple[Position, Batch]]) ->
 def one_step(training: Training, batch: Batch) -> None:
     """One update with all that follows it: figures, evaluation, checkpoint."""
     state, config, run = training.state, training.config, training.run
+    number, is_last = state.step + 1, state.step + 1 == config.steps
+    has_line = number % config.log_every == 0 or is_last
     result = train_step(
         run.model,
         training.optimiser,
         batch.to(device_of(run.model)),
         config,
         seed=run.config.seed,
-        step=state.step + 1,
+        step=number,
         micro_batch_size=state.micro_batch_size,
         say=training.progress.say,
+        balance=training.balance,
+        asked=Asked(encoder_norms=has_line, alone=has_line and measures_alone(training, number)),
     )
     note(training, result, num_samples=len(batch))
-    is_last = state.step == config.steps
-    if state.step % config.log_every == 0 or is_last:
+    if has_line:
         write_line(training, result)
     is_best = False
     if config.evaluate_every is not None and (state.step % config.evaluate_every == 0 or is_last):
@@ -206,10 +213,19 @@ def one_step(training: Training, batch: Batch) -> None:
         save(training)
 
 
+def measures_alone(training: Training, step: int) -> bool:
+    """Whether the line of this step says the loss with each modality alone (a kind of balance may say it anyway)."""
+    every = training.config.alone_every
+    if every is None or len(training.run.model.modalities) < 2:
+        return False
+    return step == training.config.steps or step // training.config.log_every % every == 0
+
+
 def note(training: Training, result: StepResult, *, num_samples: int) -> None:
     """Add a step to the state."""
     state = training.state
     state.step += 1
+    state.balance = dict(training.balance.state)
     state.micro_batch_size = result.micro_batch_size
     state.num_samples += num_samples
     state.interval_loss += result.loss * result.weight
@@ -222,18 +238,20 @@ def write_line(training: Training, result: StepResult) -> None:
     """The figures since the last line."""
     state, now = training.state, time.monotonic()
     seconds = now - training.line_at
-    training.log.write(
-        {
-            "step": state.step,
-            "epoch": state.epoch,
-            "bits": state.interval_loss / max(state.interval_weight, 1e-12) * BITS,
-            "learning_rate": result.learning_rate,
-            "gradient_norm": result.gradient_norm,
-            "num_samples": state.num_samples,
-            "seconds": round(elapsed(training), 3),
-            "samples_per_second": round(training.line_samples / max(seconds, 1e-9), 2),
-        }
-    )
+    line: dict[str, object] = {
+        "step": state.step,
+        "epoch": state.epoch,
+        "bits": state.interval_loss / max(state.interval_weight, 1e-12) * BITS,
+        "learning_rate": result.learning_rate,
+        "gradient_norm": result.gradient_norm,
+        "encoder_norms": {m.value: norm for m, norm in result.encoder_norms.items()},
+        "alone": {m.value: nats * BITS for m, nats in result.alone.items()},
+        "balance": training.balance.figures,
+        "num_samples": state.num_samples,
+        "seconds": round(elapsed(training), 3),
+        "samples_per_second": round(training.line_samples / max(seconds, 1e-9), 2),
+    }
+    training.log.write({name: value for name, value in line.items() if value != {}})
     state.interval_loss = state.interval_weight = 0.0
     training.line_at, training.line_samples = now, 0
 

@@ -21,6 +21,7 @@ MAY_CHANGE = (
     "train.patience",
     "train.checkpoint_every",
     "train.log_every",
+    "train.alone_every",
     "train.tensorboard",
     "data.manifest",
     "data.workers",

@@ -9,16 +9,20 @@ updated on a loss or gradient that is not finite. All draws of a step follow fro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plait.balance import Balance, measure_alone
+from plait.balance.base import gradient_norms
 from plait.config import TrainConfig
 from plait.errors import UserError
+from plait.model import Model
 from plait.seeds import derive_seed
 from plait.train.dropout import drop_modalities
 from plait.train.optimiser import set_learning_rate
@@ -51,13 +55,29 @@ class Sums(Protocol):
 
 
 class StepResult(NamedTuple):
-    """One step: its loss in nats per (weighted) token, the token weight, the gradient norm before clipping, and its rate."""
+    """One step: its loss in nats per (weighted) token, the token weight, the gradient norm before clipping, and its rate.
+
+    `encoder_norms`: the part of the gradient norm that is each encoder's; `alone`: the loss with each modality alone, nats per
+    token. Both only where they were asked for (with the norms come losses alone that the balance knows anyway).
+    """
 
     loss: float
     weight: float
     gradient_norm: float
     learning_rate: float
     micro_batch_size: int
+    encoder_norms: Mapping[Modality, float] = MappingProxyType({})
+    alone: Mapping[Modality, float] = MappingProxyType({})
+
+
+class Asked(NamedTuple):
+    """What is measured beside a step: each encoder's gradient norm, the loss with each modality alone."""
+
+    encoder_norms: bool = False
+    alone: bool = False
+
+
+NOTHING = Asked()
 
 
 class NonFinite(UserError):
@@ -95,16 +115,23 @@ def loss_weight(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
 
 
 def forward_backward(
-    model: nn.Module, batch: Batch, *, micro_batch_size: int, dtype: str, label_smoothing: float
+    model: nn.Module,
+    batch: Batch,
+    *,
+    micro_batch_size: int,
+    dtype: str,
+    label_smoothing: float,
+    balance: Balance | None = None,
 ) -> Float[Tensor, ""]:
-    """Gradients of the whole batch, micro-batch by micro-batch; the batch's loss."""
+    """Gradients of the whole batch, micro-batch by micro-batch; the batch's loss with all inputs."""
+    balance = balance or Balance()
     weight = loss_weight(model, batch)
     totals: list[Tensor] = []
     for part in split_batch(batch, micro_batch_size):
         with autocast(device_of(model), dtype):
-            sums: Sums = model.loss(part, label_smoothing=label_smoothing)  # pyright: ignore[reportCallIssue]
-        ((sums.total + sums.auxiliary) / weight).backward()
-        totals.append(sums.total.detach())
+            found = balance.losses(model, part, label_smoothing=label_smoothing)
+        balance.backward(found, weight)
+        totals.append(found.total.detach())
     return torch.stack(totals).sum() / weight
 
 
@@ -144,19 +171,36 @@ def train_step(
     step: int,
     micro_batch_size: int,
     say: Callable[[str], None],
+    balance: Balance | None = None,
+    asked: Asked = NOTHING,
 ) -> StepResult:
     """Step number `step`, counted from 1."""
-    chances = {modality: config.dropout_of(modality, step) for modality in Modality}
-    batch = drop_modalities(batch, chances, seed=seed, step=step, subset_chance=config.subset_chance(step))
+    balance, alone = balance or Balance(), {}
+    batch = after_dropout(batch, config, balance, seed=seed, step=step)
+    if isinstance(model, Model) and (balance.asks(step) or (asked.alone and not balance.knows_alone(step))):
+        alone, micro_batch_size = within_memory(
+            lambda size: alone_of(model, batch, size, config.dtype, seed=seed, step=step), micro_batch_size, say
+        )
+        if balance.asks(step):
+            balance.hear(alone)
+    batch = balance.changed(batch, step)
 
     def attempt(size: int) -> Float[Tensor, ""]:
         optimiser.zero_grad(set_to_none=True)
         torch.manual_seed(derive_seed(seed, "step", step))
+        balance.begin(step)
         return forward_backward(
-            model, batch, micro_batch_size=size, dtype=config.dtype, label_smoothing=config.label_smoothing
+            model,
+            batch,
+            micro_batch_size=size,
+            dtype=config.dtype,
+            label_smoothing=config.label_smoothing,
+            balance=balance,
         )
 
     loss, micro_batch_size = within_memory(attempt, micro_batch_size, say)
+    balance.finish(step)
+    norms = gradient_norms(model) if asked.encoder_norms and isinstance(model, Model) else {}
     value, norm = float(loss), gradient_norm(model, config.clip)
     if not math.isfinite(value):
         raise NonFinite(f"the loss is {value}", step=step, ids=culprits(model, batch, config))
@@ -165,7 +209,24 @@ def train_step(
     rate = learning_rate(config, step)
     set_learning_rate(optimiser, rate)
     optimiser.step()
-    return StepResult(value, float(loss_weight(model, batch)), norm, rate, micro_batch_size)
+    weight = float(loss_weight(model, batch))
+    told = alone or (balance.alone if asked.encoder_norms else {})
+    return StepResult(value, weight, norm, rate, micro_batch_size, norms, told)
+
+
+def after_dropout(batch: Batch, config: TrainConfig, balance: Balance, *, seed: int, step: int) -> Batch:
+    """The batch after the draws of modality dropout."""
+    planned = {modality: balance.dropout_of(modality, step) for modality in Modality}
+    chances = {m: config.dropout_of(m, step) if chance is None else chance for m, chance in planned.items()}
+    return drop_modalities(batch, chances, seed=seed, step=step, subset_chance=config.subset_chance(step))
+
+
+def alone_of(
+    model: Model, batch: Batch, micro_batch_size: int, dtype: str, *, seed: int, step: int
+) -> dict[Modality, float]:
+    """Nats per token with each modality alone, before the step's update."""
+    with autocast(device_of(model), dtype):
+        return measure_alone(model, split_batch(batch, micro_batch_size), seed=derive_seed(seed, "alone", step))
 
 
 @torch.no_grad()

@@ -1,0 +1,185 @@
+"""What every kind of balance is: what it sets of the data, and what it does to a step of training.
+
+In: a run's configuration and model; then, step by step, its batches, losses and gradients.
+Out: other chances of modality dropout, another batch, a larger loss, or other gradients.
+Invariant: the loss that is reported stays the one with all inputs. A step is the same however it is cut into micro-batches; what
+a kind remembers from step to step is in `state`, which is kept with every checkpoint; every draw has a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.balance.alone import Alone, added, alone_losses
+from plait.choices import Config
+from plait.data.config import DataConfig
+from plait.errors import UserError
+from plait.model import Model
+from plait.types import Batch, Features, Modality
+
+WHERE = "balance.kind"
+
+
+class Losses(NamedTuple):
+    """What a micro-batch is trained on: `total` with all inputs, `auxiliary` (weighted) beside it, `alone` with each modality."""
+
+    total: Float[Tensor, ""]
+    auxiliary: Float[Tensor, ""]
+    alone: Mapping[Modality, Alone] = {}
+
+
+class Balance:
+    """One step after another of a training; this one changes nothing.
+
+    A step: `changed`, `begin`, then for every micro-batch `losses` and `backward`, then `finish`. Where memory is short, `begin`
+    comes again.
+    """
+
+    def __init__(self, *, state: Mapping[str, float] | None = None) -> None:
+        self.state: dict[str, float] = dict(state or {})
+        self.parts: list[Mapping[Modality, Alone]] = []
+
+    def dropout_of(self, modality: Modality, step: int) -> float | None:
+        """The chance that a sample loses this modality in this step; None = what `train` says."""
+        return None
+
+    def asks(self, step: int) -> bool:
+        """Whether it has to be told the losses with each modality alone before this step."""
+        return False
+
+    def knows_alone(self, step: int) -> bool:
+        """Whether it computes the losses with each modality alone in this step anyway."""
+        return False
+
+    def hear(self, alone: Mapping[Modality, float]) -> None:
+        """Be told them, in nats per token."""
+
+    def changed(self, batch: Batch, step: int) -> Batch:
+        """The batch to train on in this step."""
+        return batch
+
+    def begin(self, step: int) -> None:
+        """No micro-batch of the step is done."""
+        self.parts = []
+
+    def losses(self, model: Any, batch: Batch, *, label_smoothing: float) -> Losses:
+        """The losses of a micro-batch."""
+        sums = model.loss(batch, label_smoothing=label_smoothing)
+        return Losses(sums.total, sums.auxiliary)
+
+    def backward(self, found: Losses, weight: Float[Tensor, ""]) -> None:
+        """Add the micro-batch's gradients; `weight` is what the whole step's sums are divided by."""
+        ((found.total + found.auxiliary) / weight).backward()
+
+    def finish(self, step: int) -> None:
+        """All micro-batches are done: what is in `.grad` is what the optimiser gets."""
+
+    @property
+    def alone(self) -> dict[Modality, float]:
+        """Nats per token with each modality alone in the step that was finished, where the kind needs them anyway."""
+        return {m: float(one.total / one.weight) for m, one in added(self.parts).items() if one.weight > 0}
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What it did in the last step, for the metrics; numbers by name, perhaps by modality."""
+        return {}
+
+
+class WithAlone(Balance):
+    """A balance that needs the losses with each modality alone, in every step; encoders run once for all of them."""
+
+    def __init__(self, *, state: Mapping[str, float] | None = None) -> None:
+        super().__init__(state=state)
+
+    def knows_alone(self, step: int) -> bool:
+        """It does."""
+        return True
+
+    def losses(self, model: Model, batch: Batch, *, label_smoothing: float) -> Losses:
+        """The loss with all inputs, then the others."""
+        features = model.encode(batch.inputs, len(batch))
+        sums = model.loss_of(features, batch, label_smoothing)
+        alone = self.alone_of(model, features, batch, label_smoothing)
+        self.parts.append({m: one.detached() for m, one in alone.items()})
+        return Losses(sums.total, sums.auxiliary, alone)
+
+    def alone_of(
+        self, model: Model, features: Mapping[Modality, Features], batch: Batch, label_smoothing: float
+    ) -> dict[Modality, Alone]:
+        """The losses with each modality alone."""
+        return alone_losses(model, features, batch, label_smoothing=label_smoothing)
+
+
+class BalanceOptions(Config):
+    """The base of every kind's configuration."""
+
+    advice: ClassVar[str] = ""
+    """What it does and when to try it, in one line."""
+    num_modalities: ClassVar[int] = 1
+    """Modalities that a run must read."""
+    trains_alone: ClassVar[bool] = False
+    """Whether the model is trained with each modality alone, so that it may be asked in that way."""
+
+    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[Modality, float]) -> None:
+        """ValueError where another section of the configuration says otherwise."""
+
+    def data_of(self, data: DataConfig) -> DataConfig:
+        """The data as this kind has them drawn and weighed in training."""
+        return data
+
+    def dropout_of(self, modality: Modality, share: float) -> float | None:
+        """The chance of dropping a modality after this share of the steps; None = what `train` says."""
+        return None
+
+    def highest_dropout(self, modality: Modality) -> float | None:
+        """The highest of these."""
+        return None
+
+    def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
+        """What it does in training; UserError where this model cannot be trained so. `state`: from a checkpoint."""
+        self.refuse_few(model)
+        return Balance(state=state)
+
+    def refuse_few(self, model: Model) -> None:
+        """One message where the run reads too few modalities."""
+        if len(model.modalities) < self.num_modalities:
+            raise UserError(
+                f"{self.kind_name} balances modalities against each other: the run reads "
+                f"{', '.join(model.modalities) or 'no inputs'}",
+                where=WHERE,
+                right="Take balance.kind=none, or give data.inputs two modalities or more",
+            )
+
+    def refuse_frozen(self, model: Model) -> None:
+        """One message where no encoder trains."""
+        if not trained_encoders(model):
+            raise UserError(
+                f"{self.kind_name} changes the gradients of encoders, and all of this run are frozen",
+                where=WHERE,
+                right="Take balance.kind=none or unimodal, or leave an encoder out of encoders.freeze",
+            )
+
+    @property
+    def kind_name(self) -> str:
+        """Its kind."""
+        return str(self.model_dump(include={"kind"})["kind"])
+
+
+def trained_encoders(model: Model) -> dict[Modality, list[nn.Parameter]]:
+    """The parameters that train of every encoder that has any: frozen encoders are exempt."""
+    found = {m: [p for p in model.encoder(m).parameters() if p.requires_grad] for m in model.modalities}
+    return {m: parameters for m, parameters in found.items() if parameters}
+
+
+def gradient_norms(model: Model) -> dict[Modality, float]:
+    """The norm of each trained encoder's gradient, as it stands; 0 where no sample had the modality."""
+    return {m: norm([p.grad for p in own if p.grad is not None]) for m, own in trained_encoders(model).items()}
+
+
+def norm(gradients: Sequence[Tensor]) -> float:
+    """√Σ g²."""
+    return float(nn.utils.get_total_norm(gradients)) if gradients else 0.0

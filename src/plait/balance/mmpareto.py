@@ -1,0 +1,136 @@
+"""MMPareto: each encoder follows a direction that is good for the loss with all inputs and for its own loss (Wei and Hu 2024).
+
+In: for each encoder its gradient of the loss with all inputs, g, and of the loss with its modality alone, u.
+Out: one gradient per encoder; fusion and language model get that of all losses, summed.
+Invariant: both are sums over the whole step, so nothing depends on micro-batches. The result never raises either of the two losses
+to first order, and is at least as long as `scale` × the sum of the two.
+
+arXiv 2405.17730 and the authors' code (GeWu-Lab/MMPareto_ICML2024, MMPareto.py), for each encoder by itself:
+
+    cos(g, u) > 0:   a = b = 1/2
+    otherwise:       (a, b) = argmin ‖a g + b u‖, a + b = 1, a, b ≥ 0     (min-norm of two, Désidéri 2012, Sener and Koltun 2018)
+    h = 2 (a g + b u);   h ← h · max(1, ‖g + u‖ / ‖h‖) · scale            (scale 1.5 in the code)
+
+The direction of the min-norm point serves both where they conflict, but it is short; a short gradient has less noise, which
+generalises worse: hence the length of the sum. What differs: the published code takes lengths per tensor, the paper's formula and
+this file per encoder; and the loss with one modality goes through the same fusion and language model, not a head of its own.
+Adam and Muon divide by the gradient's size, so of the length only its changes count there. It costs a pass through fusion and
+language model per modality, a second backward pass, and two copies of the encoders' gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.balance.base import Balance, BalanceOptions, Losses, WithAlone, norm, trained_encoders
+from plait.model import Model
+from plait.types import Modality
+
+Gradients = dict[int, Tensor]
+"""A parameter's place in its encoder → a gradient."""
+
+
+class MMParetoConfig(BalanceOptions):
+    """Combine each encoder's gradients of the joint loss and of its own; `weight` × its own loss, `scale` × the result."""
+
+    kind: Literal["mmpareto"] = "mmpareto"
+    weight: float = Field(default=1.0, gt=0, description="of the losses with one modality each")
+    scale: float = Field(default=1.5, gt=0, description="of the combined gradients of encoders")
+    advice: ClassVar[str] = "a weak modality whose own loss pulls elsewhere; a second backward pass"
+    num_modalities: ClassVar[int] = 2
+    trains_alone: ClassVar[bool] = True
+
+    def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
+        """See the module."""
+        self.refuse_few(model)
+        self.refuse_frozen(model)
+        return MMPareto(self, model, state=state)
+
+
+class MMPareto(WithAlone):
+    """See the module."""
+
+    def __init__(self, config: MMParetoConfig, model: Model, *, state: Mapping[str, float] | None = None) -> None:
+        super().__init__(state=state)
+        self.config, self.encoders = config, trained_encoders(model)
+        self.joint: dict[Modality, Gradients] = {}
+        self.own: dict[Modality, Gradients] = {}
+        self.cosines: dict[Modality, float] = {}
+
+    def begin(self, step: int) -> None:
+        """Nothing is summed."""
+        super().begin(step)
+        self.joint, self.own = ({m: {} for m in self.encoders} for _ in range(2))
+
+    def backward(self, found: Losses, weight: Float[Tensor, ""]) -> None:
+        """Two backward passes; after each the encoders' gradients are put aside."""
+        ((found.total + found.auxiliary) / weight).backward(retain_graph=bool(found.alone))
+        self.put_aside(self.joint)
+        if found.alone:
+            total = torch.stack([one.total for one in found.alone.values()]).sum()
+            (self.config.weight * total / weight).backward()
+            self.put_aside(self.own)
+
+    def put_aside(self, into: dict[Modality, Gradients]) -> None:
+        """Add the encoders' gradients to those of earlier micro-batches. With one modality alone only its encoder has any."""
+        for modality, parameters in self.encoders.items():
+            sums = into[modality]
+            for place, parameter in enumerate(parameters):
+                if parameter.grad is not None:
+                    sums[place] = parameter.grad if place not in sums else sums[place] + parameter.grad
+                    parameter.grad = None
+
+    @torch.no_grad()
+    def finish(self, step: int) -> None:
+        """One gradient per encoder; where a step has nothing of a modality alone, that of the loss with all inputs."""
+        self.cosines = {}
+        for modality, parameters in self.encoders.items():
+            joint, own = filled(self.joint[modality], parameters), filled(self.own[modality], parameters)
+            if self.own[modality]:
+                combined, self.cosines[modality] = combine(joint, own, scale=self.config.scale)
+            else:
+                combined = joint
+            for place, parameter in enumerate(parameters):
+                if place in self.joint[modality] or place in self.own[modality]:
+                    parameter.grad = combined[place]
+        self.joint, self.own = {}, {}
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The cosine of the two gradients of each encoder in the last step."""
+        return {"cosine": {m.value: cosine for m, cosine in self.cosines.items()}} if self.cosines else {}
+
+
+def filled(found: Gradients, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """A gradient for every parameter, 0 where there is none."""
+    return [found[place] if place in found else torch.zeros_like(p) for place, p in enumerate(parameters)]
+
+
+def combine(joint: Sequence[Tensor], own: Sequence[Tensor], *, scale: float) -> tuple[list[Tensor], float]:
+    """The combined gradient, and the cosine of the two."""
+    long, short, dot = (
+        norm(joint) ** 2,
+        norm(own) ** 2,
+        float(sum((g * u).sum() for g, u in zip(joint, own, strict=True))),
+    )
+    cosine = dot / (long * short) ** 0.5 if long > 0 and short > 0 else 0.0
+    share = 0.5 if dot > 0 else min_norm(long, dot, short)
+    mixed = [2 * share * g + 2 * (1 - share) * u for g, u in zip(joint, own, strict=True)]
+    wanted, length = norm([g + u for g, u in zip(joint, own, strict=True)]), norm(mixed)
+    factor = scale * (max(1.0, wanted / length) if length > 0 else 1.0)
+    return [factor * value for value in mixed], cosine
+
+
+def min_norm(first: float, dot: float, second: float) -> float:
+    """a in [0, 1] with the shortest a x + (1 − a) y, given ‖x‖², x·y and ‖y‖²."""
+    if dot >= first:
+        return 1.0
+    if dot >= second:
+        return 0.0
+    return (second - dot) / (first + second - 2 * dot)
