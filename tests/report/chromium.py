@@ -74,7 +74,8 @@ class Chromium:
         until = time.monotonic() + SECONDS
         while b"\0" not in self.rest:
             left = until - time.monotonic()
-            assert left > 0 and select.select([self.read], [], [], left)[0], "the browser does not answer"
+            assert left > 0, "the browser does not answer"
+            assert select.select([self.read], [], [], left)[0], "the browser does not answer"
             part = os.read(self.read, 2**20)
             assert part, "the browser is gone"
             self.rest += part
