@@ -27,7 +27,7 @@ def test_no_measurable_difference_takes_the_cheapest() -> None:
     assert found.kind == "level"
     assert set(found.level) == {"A", "B", "C"}
     names = ", ".join(found.level[:2]) + f" and {found.level[2]}"
-    assert found.sentence == f"no measurable difference between {names}: take B, the cheapest (20 s)"
+    assert found.sentence == f"no measurable difference between {names}: take B, the cheapest (20 s of training)"
     assert found.take == "B"  # not D, which is cheaper and worse
     assert any(one.startswith("to tell ") for one in found.further)
     assert any(one.startswith("a lead of ") and "4 arms, 5 seeds, 200 samples" in one for one in found.further)
@@ -87,9 +87,15 @@ def test_more_of_both_where_neither_suffices() -> None:
 
 
 def test_the_cheapest() -> None:
-    assert cheapest(("A", "B", "C"), COSTS) == ("B", "the cheapest (20 s)")
+    assert cheapest(("A", "B", "C"), COSTS) == ("B", "the cheapest (20 s of training)")
     assert cheapest(("A", "C"), {"A": Cost(1000), "C": Cost(900, 1.0)}) == ("C", "the cheapest (900 parameters)")
     assert cheapest(("A", "B"), {"A": Cost(1)})[0] == "A"
+
+
+def test_seconds_that_measuring_twice_may_differ_by_decide_nothing() -> None:
+    close = {"A": Cost(900, 20.9), "B": Cost(1000, 20.0), "C": Cost(10, 21.1)}
+    assert cheapest(("A", "B", "C"), close)[0] == "A"
+    assert cheapest(("B", "A"), {"A": Cost(900, 20.0), "B": Cost(900, 20.5)})[0] == "B"
 
 
 def test_unknown_arms_are_refused_and_notes_are_kept() -> None:

@@ -107,14 +107,14 @@ def grouped(configs: Mapping[Path, RunConfig]) -> list[Compared]:
                     right="Leave one of them out",
                 )
             group.append(folder)
-    keys = sorted(
-        {key for tree in trees.values() for key in tree if len({in_line(t.get(key)) for t in trees.values()}) > 1}
-    )
     found = []
     for group in groups:
         tree, config = trees[group[0]], configs[group[0]]
-        overrides = tuple(f"{key}={in_line(tree.get(key))}" for key in keys if key in tree)
-        name = arm_name(tree, keys, group[0])
+        alike = [trees[other[0]] for other in groups if trees[other[0]]["data.inputs"] == tree["data.inputs"]]
+        keys = differing(alike)
+        shown = keys if len(alike) == len(groups) else ["data.inputs", *keys]
+        overrides = tuple(f"{key}={in_line(tree[key])}" for key in shown if key in tree)
+        name = arm_name(tree, keys, configs, group[0])
         one = Compared(Arm(name, overrides, role_of(config, configs), config), config)
         one.folders = {configs[folder].seed: folder for folder in group}
         one.facts = {configs[folder].seed: facts_of(folder) for folder in group}
@@ -122,8 +122,13 @@ def grouped(configs: Mapping[Path, RunConfig]) -> list[Compared]:
     names = [one.arm.name for one in found]
     for one in found:
         if names.count(one.arm.name) > 1:
-            one.arm = Arm(next(iter(one.folders.values())).name, one.arm.overrides, one.arm.role, one.arm.config)
+            one.arm = replace(one.arm, name=next(iter(one.folders.values())).name)
     return found
+
+
+def differing(trees: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys in which some of these configurations differ."""
+    return sorted({key for tree in trees for key in tree if len({in_line(other.get(key)) for other in trees}) > 1})
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
@@ -132,17 +137,20 @@ def flat(config: RunConfig) -> dict[str, Any]:
     return {key: value for key, value in leaves(tree) if key not in BESIDE}
 
 
-def arm_name(tree: Mapping[str, Any], keys: Sequence[str], folder: Path) -> str:
-    """What an arm has that others have not: `concat`, or `concat, layers=2`; a new kind's own keys are not named."""
+def arm_name(tree: Mapping[str, Any], keys: Sequence[str], configs: Mapping[Path, RunConfig], folder: Path) -> str:
+    """What an arm has that others with the same inputs have not: `concat`, or `concat, layers=2`.
+
+    A new kind's own keys are not named. Where it reads less than others do, its inputs come first: `text only`.
+    """
     kinds = [key.removesuffix("kind") for key in keys if key.endswith(".kind")]
-    named = [
-        key for key in keys if key in tree and (key.endswith(".kind") or not any(key.startswith(k) for k in kinds))
-    ]
-    if not named or len(named) > MAX_DIFFERENCES:
+    named = [k for k in keys if k in tree and (k.endswith(".kind") or not any(k.startswith(kind) for kind in kinds))]
+    if len(named) > MAX_DIFFERENCES:
         return folder.name
-    return ", ".join(
-        inputs_name(tree[key]) if key == "data.inputs" else place_name(key, in_line(tree[key])) for key in named
-    )
+    most = max(len(other.data.inputs or ()) for other in configs.values())
+    words = [place_name(key, in_line(tree[key])) for key in named]
+    if len(tree["data.inputs"]) < most or not words:
+        words.insert(0, inputs_name(tree["data.inputs"]))
+    return ", ".join(words)
 
 
 def inputs_name(inputs: Sequence[str]) -> str:

@@ -7,12 +7,13 @@ difference" stands the smallest that could have been seen.
 
 The rules, the first that fits: (1) an arm without the other modalities is not measurably worse than the best: nothing
 beats it, take the cheapest such arm; (2) one arm is measurably better than all others: take it; (3) several are
-level: take the cheapest of them. The cheapest is the one with the fewest seconds; without seconds, with the fewest
-parameters.
+level: take the cheapest of them. The cheapest is the one with the fewest seconds; of those within 5 % of it, which is
+what measuring twice may differ by, the one with the fewest parameters, then the best one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,7 @@ from plait.compare.statistics.power import POWER, Components, Needed, detectable
 from plait.errors import UserError, did_you_mean
 
 ENOUGH_SEEDS = 5
+AS_CHEAP = 0.05
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ def cheapest(arms: Sequence[str], costs: Mapping[str, Cost]) -> tuple[str, str]:
     """The cheapest of some arms and why, in words; the first one where nothing is known of all of them."""
     known = [costs.get(arm, Cost()) for arm in arms]
     if all(cost.seconds is not None for cost in known):
-        arm = min(arms, key=lambda a: costs[a].seconds or 0.0)
-        return arm, f"the cheapest ({costs[arm].seconds:,.0f} s)"
+        least = min(cost.seconds or 0.0 for cost in known)
+        close = [arm for arm in arms if (costs[arm].seconds or 0.0) <= (1 + AS_CHEAP) * least]
+        arm = min(close, key=lambda a: math.inf if costs[a].parameters is None else costs[a].parameters or 0)
+        return arm, f"the cheapest ({costs[arm].seconds:,.0f} s of training)"
     if all(cost.parameters is not None for cost in known):
         arm = min(arms, key=lambda a: costs[a].parameters or 0)
         return arm, f"the cheapest ({costs[arm].parameters:,} parameters)"
