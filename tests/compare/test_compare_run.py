@@ -202,6 +202,7 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
         (["--learning-rates", "1e-3,-1"], "Give each rate once, above 0"),
         (["--match", "weight"], "--match: 'weight' cannot be matched"),
         (["--arms", "fusion.kind=concat,concat"], "are the same configuration"),
+        (["--arms", "fusion.kind=sum", "--no-baselines"], "--arms: 'sum' is the only arm"),
         (["--segment", "anser"], "no segment 'anser'"),
         (["--metric", "accurcy"], "no metric 'accurcy'"),
         (["evaluate.metrics={answer: bleu}", "--metric", "bleu"], "bleu is no sum over samples"),

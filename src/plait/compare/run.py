@@ -73,6 +73,9 @@ def run_comparison(
     base = make_config(tree)
     dataset = read_data(base)
     arms = arms_of(tree, words, modalities=dataset.modalities, baselines=wanted.baselines)
+    if len(arms) < 2:
+        right = "Name more (--arms fusion.kind=concat,product), or leave --no-baselines out"
+        raise UserError(f"{arms[0].name!r} is the only arm", where="--arms", right=right)
     base = fixed(base, dataset)
     check_split(base, dataset)
     wanted = replace(with_metric(wanted, base), jobs=wanted.jobs or jobs_for(base))
