@@ -26,7 +26,7 @@ from plait.run import Run
 from plait.train import fit
 from plait.train.fit import loaders_for, read_data, resolved
 
-SAMPLES, BATCH_SIZE, STEPS = 640, 64, 40
+SAMPLES, BATCH_SIZE, STEPS = 512, 64, 20
 FUSIONS = ("concat", "product", "sum")
 MEDIA = ("image", "audio")
 

@@ -156,7 +156,8 @@ class TrainedModel:
 
         `left_out` is told of each sample that cannot be read (with `data.on_error: skip`); without it such a sample is refused.
         """
-        answerer = RunAnswerer(self.run, self.options(**options), choices=self.known_choices(choices), begun=begun)
+        known = self.known_choices(choices)
+        answerer = RunAnswerer(self.run, self.options(**options), choices=known, begun=begun, cached=False)
         remaining, told = iter(samples), 0
         while part := list(islice(remaining, batch_size)):
             batches = list(answerer.batches(part, batch_size))
@@ -170,13 +171,13 @@ class TrainedModel:
 
     def stream(self, sample: Sample, **options: Any) -> Iterator[tuple[str, str]]:
         """(segment, its text so far) after every token."""
-        answerer = RunAnswerer(self.run, self.options(**options))
+        answerer = RunAnswerer(self.run, self.options(**options), cached=False)
         batch = answerer.batch(sample)
         yield from stream(self.run.model, self.run.tokenizer, batch, answerer.config)
 
     def next_tokens(self, sample: Sample, begun: str, num: int, segment: str | None = None) -> list[tuple[str, float]]:
         """The likeliest next tokens after `begun`, with their probabilities."""
-        batch = RunAnswerer(self.run).batch(sample)
+        batch = RunAnswerer(self.run, cached=False).batch(sample)
         return next_tokens(self.run.model, self.run.tokenizer, batch, begun, num, segment)
 
     def evaluate(

@@ -28,7 +28,8 @@ BITS_PER_NAT = 1 / math.log(2)
 class RunAnswerer:
     """Answers with a run's model, on the device that the model is on.
 
-    `cached`: read the features that the run has in the cache (`encoders.cache`); `say` is told what is added to it.
+    `cached`: read the features that the run has in the cache (`encoders.cache`): for a whole split, because opening it takes longer
+    than encoding a few samples. `say` is told what is added to it.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,15 +39,22 @@ class FeatureStore:
 
     def __init__(self, id: str, about: Mapping[str, Any]) -> None:
         self.folder, self.about = features_folder() / id, dict(about)
+        self._start()
+
+    def _start(self) -> None:
+        """Nothing is mapped yet. Items are numbered through all blocks: plain numbers cost Python's collector nothing."""
         self._blocks: dict[Path, Block | None] = {}
-        self._places: dict[bytes, tuple[Block, int]] = {}
+        self._places: dict[bytes, int] = {}
+        self._first: list[int] = []
+        self._whole: list[Block] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """For a process that does not inherit the memory: it maps the blocks itself."""
-        return {"folder": self.folder, "about": self.about, "_blocks": {}, "_places": {}}
+        return {"folder": self.folder, "about": self.about}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.folder, self.about = state["folder"], state["about"]
+        self._start()
         self.refresh()
 
     def __len__(self) -> int:
@@ -57,18 +65,25 @@ class FeatureStore:
 
     def get(self, key: bytes) -> Float[Tensor, "L E"] | None:
         """The features of an item; not to be changed in place."""
-        found = self._places.get(key)
+        found = self._find(key)
         return None if found is None else found[0].item(found[1])
 
     def num_tokens(self, key: bytes) -> int | None:
         """The tokens of an item."""
-        found = self._places.get(key)
+        found = self._find(key)
         return None if found is None else found[0].lengths[found[1]]
 
     def frames(self, key: bytes) -> int | None:
         """The frames that a sound was made of, by its header."""
-        found = self._places.get(key)
+        found = self._find(key)
         return None if found is None else found[0].frames[found[1]]
+
+    def _find(self, key: bytes) -> tuple[Block, int] | None:
+        place = self._places.get(key)
+        if place is None:
+            return None
+        number = bisect_right(self._first, place) - 1
+        return self._whole[number], place - self._first[number]
 
     def refresh(self) -> None:
         """Take up the blocks that others have added. What is mapped stays, even if it was deleted since."""
@@ -79,8 +94,10 @@ class FeatureStore:
     def _take(self, path: Path) -> None:
         block = self._blocks[path] = open_block(path)
         if block is not None:
-            for number, key in enumerate(block.keys):
-                self._places.setdefault(key, (block, number))
+            first = self._first[-1] + len(self._whole[-1].keys) if self._whole else 0
+            self._first.append(first)
+            self._whole.append(block)
+            self._places.update(zip(block.keys, range(first, first + len(block.keys)), strict=True))
 
     def use(self) -> None:
         """Note that the features were used now: `plait cache` says it, and clears what was not used for long."""
