@@ -17,7 +17,7 @@ from plait.balance.alone import alone_losses, measure_alone
 from plait.balance.dropout_schedule import on_line
 from plait.balance.mmpareto import combine, min_norm
 from plait.balance.ogm_ge import factors
-from plait.balance.targeted_augmentation import TargetedAugmentation, hide
+from plait.balance.targeted_augmentation import DECAY, TargetedAugmentation, hide
 from plait.config import make_config
 from plait.data.plan import labels_of, loss_weights, sampling_probabilities
 from plait.errors import UserError
@@ -331,7 +331,7 @@ def test_who_is_ahead_follows_from_running_means():
     assert balance.ahead is None
     for _ in range(3):
         balance.hear({IMAGE: 0.1, AUDIO: 0.6})
-    assert balance.state["image"] == pytest.approx(0.1 + 0.4 * 0.9**3)
+    assert balance.state["image"] == pytest.approx(0.1 + 0.4 * DECAY**3)
     assert balance.ahead is IMAGE
     again = TargetedAugmentation(balance.config, seed=0, state=balance.state)
     assert again.ahead is IMAGE

@@ -11,7 +11,7 @@ rectangle of that share of its area (set to the mean colour; random erasing, Zho
 stretch of that share of its time (set to its own mean), a text each word with that chance (at least one stays). So the strong
 modality does not say everything in every step, and the loss that is left is learnt from the others.
 
-`auto`: the running means (decay 0.9 per measurement) of the losses in bits per token with each modality alone; the lowest is
+`auto`: the running means (each measurement counts half) of the losses in bits per token with each modality alone; the lowest is
 ahead if it is lower than the mean of the others by more than `margin`, otherwise nothing is hidden. A measurement is a pass
 without gradients per modality, every `every` steps. The model should have seen inputs missing (`train.modality_subsets`).
 """
@@ -34,7 +34,7 @@ from plait.model import Model
 from plait.seeds import torch_generator
 from plait.types import Batch, Modality
 
-DECAY = 0.9
+DECAY = 0.5
 """What a measurement leaves of the running mean before it."""
 
 
