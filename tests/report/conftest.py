@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from plait.train import fit
 
     folder = tmp_path_factory.mktemp("trained")
-    tree = tiny_tree(make_manifest(folder / "data", 48), evaluate={"num_resamples": 50, "by": []})
+    tree = tiny_tree(make_manifest(folder / "data", 48), evaluate={"num_resamples": 100, "by": []})
     tree["train"]["modality_dropout"] = 0.2
     tree["generate"] = {"max_tokens": 3}
     fit(make_config(tree), folder / "run")

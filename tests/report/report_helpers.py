@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -107,7 +108,7 @@ def read_page(path: Path) -> Page:
     assert page.tags["iframe"] == page.tags["object"] == page.tags["base"] == 0
     assert all(role == "img" and len(labels.split()) == 2 for role, labels in page.described)
     assert page.tags["desc"] == page.tags["svg"]
-    assert "default-src 'none'" in page.source
+    assert "default-src 'none'" in html.unescape(page.source)
     return page
 
 

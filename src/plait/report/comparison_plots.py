@@ -225,7 +225,7 @@ def _labels(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) 
     figure.canvas.draw()
     figure.set_layout_engine("none")
     renderer, frame = figure.canvas.get_renderer(), axes.get_window_extent()
-    here = [axes.transData.transform((x, y)) for x, y, _ in points]
+    here = [tuple(map(float, axes.transData.transform((x, y)))) for x, y, _ in points]
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in here]
     for k in sorted(range(len(points)), key=lambda k: len(points[k][2])):
         tried = []
@@ -234,14 +234,15 @@ def _labels(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) 
                 points[k][2], points[k][:2], (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=7.5
             )
             box = one.get_window_extent(renderer)
+            extents = tuple(map(float, box.extents))
             outside = (
                 max(0, frame.x0 - box.x0)
                 + max(0, box.x1 - frame.x1)
                 + max(0, frame.y0 - box.y0)
                 + max(0, box.y1 - frame.y1)
             )
-            covered = sum(_overlap(box.extents, other) for other in taken)
-            tried.append((covered + 30 * outside, len(tried), one, tuple(box.extents)))
+            covered = sum(_overlap(extents, other) for other in taken)
+            tried.append((covered + 30 * outside, len(tried), one, extents))
         best = min(tried, key=lambda one: one[:2])
         for _, _, one, _ in tried:
             if one is not best[2]:

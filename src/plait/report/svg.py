@@ -33,7 +33,7 @@ INCHES: dict[Width, float] = {"wide": 7.5, "narrow": 3.4}
 Draw = Callable[[Any, Width], None]
 """Draws on a matplotlib figure and sets its height."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "plait",
     "text.parse_math": False,
