@@ -152,14 +152,12 @@ def _frontier(
     def draw(figure: Any, width: Width) -> None:
         figure.set_size_inches(figure.get_figwidth(), 3.3 if width == "wide" else 2.7)
         axes = figure.add_subplot()
-        prices = [price for _, price in points]
-        if max(prices) > 10 * min(prices):
-            axes.set_xscale("log")
+        price_axis(axes, cost, [price for _, price in points])
         line = sorted((price, factor * (arm.score or 0.0)) for arm, price in points if arm.name in on)
-        where = "post" if cost.less_is_better else "pre"
-        axes.step(
-            *zip(*line, strict=True), where=where, color=COLOURS["axis"], linewidth=1, linestyle=(0, (4, 3)), zorder=1
-        )
+        if line:
+            where = "post" if cost.less_is_better else "pre"
+            dashed = {"color": COLOURS["axis"], "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1}
+            axes.step(*zip(*line, strict=True), where=where, **dashed)
         for arm, price in points:
             ink = role_colour(arm.role)
             face = ink if arm.name in on else COLOURS["surface"]
@@ -170,12 +168,8 @@ def _frontier(
         scores = [(factor * (arm.score or 0.0), arm.role == "candidate") for arm, _ in points]
         low, high = near(scores)
         axes.set_ylim(low, high)
-        from matplotlib.ticker import ScalarFormatter
-
-        axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.grid()
         axes.set_axisbelow(True)
-        axes.set_xlabel(f"{cost.title}, {cost.unit}" + (" (log scale)" if axes.get_xscale() == "log" else ""))
         unit = "%" if result.metric.percent else gap_unit(result.metric)
         axes.set_ylabel(f"{metric_title(result.metric.name)}{', ' * bool(unit)}{unit}")
         shown = [(price, factor * (arm.score or 0.0), _label(arm, numbers, on, width)) for arm, price in points]
@@ -196,6 +190,20 @@ def _frontier(
         key=f"frontier {name}",
         small=small,
     )
+
+
+def price_axis(axes: Any, cost: Cost, prices: Sequence[float]) -> None:
+    """Plain numbers, on a log scale where they differ much."""
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    log = max(prices) > 10 * min(prices)
+    if log:
+        axes.set_xscale("log")
+    numbers = ScalarFormatter(useOffset=False)
+    numbers.set_scientific(False)
+    axes.xaxis.set_major_formatter(numbers)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(f"{cost.title}, {cost.unit}{' (log scale)' * log}")
 
 
 def _off_scale(axes: Any, price: float, value: float, label: str, shown: tuple[float, float]) -> None:
