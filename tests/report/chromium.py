@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ QUIET = (
     "--mute-audio",
     "--remote-debugging-pipe",
 )
+LAUNCH = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(word), fcntl.F_DUPFD, 10) for word in sys.argv[1:3])
+os.dup2(read, 3), os.dup2(write, 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads commands from file 3 and answers in file 4."""
+
 SECONDS = 60.0
 
 
@@ -38,10 +47,12 @@ class Chromium:
 
     def __init__(self, program: str, profile: Path) -> None:
         (read, far_write), (far_read, write) = os.pipe(), os.pipe()
-        shell = f'exec "$0" "$@" 3<&{far_read} 4>&{far_write}'
-        words = ["sh", "-c", shell, program, *QUIET, f"--user-data-dir={profile}", "about:blank"]
+        words = [sys.executable, "-c", LAUNCH, str(far_read), str(far_write), program, *QUIET]
         self.process = subprocess.Popen(
-            words, pass_fds=(far_read, far_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*words, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(far_read, far_write),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(far_read)
         os.close(far_write)
@@ -76,6 +87,7 @@ class Chromium:
             left = until - time.monotonic()
             assert left > 0, "the browser does not answer"
             assert select.select([self.read], [], [], left)[0], "the browser does not answer"
+            select.select([self.read], [], [], left)
             part = os.read(self.read, 2**20)
             assert part, "the browser is gone"
             self.rest += part

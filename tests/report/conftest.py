@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from plait.train import fit
 
     folder = tmp_path_factory.mktemp("trained")
-    tree = tiny_tree(make_manifest(folder / "data", 48), evaluate={"num_resamples": 50, "by": []})
+    manifest = make_manifest(folder / "data", 24)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for number, row in enumerate(rows):  # every subset of the inputs in every split
+        row["split"] = ("test", "train", "tune")[number // 8]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tree = tiny_tree(manifest, evaluate={"num_resamples": 100, "by": []})
     tree["train"]["modality_dropout"] = 0.2
     tree["generate"] = {"max_tokens": 3}
     fit(make_config(tree), folder / "run")
@@ -52,13 +59,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def measured(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a record, an explanation and curves."""
-    import shutil
-
     import plait
 
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("measured") / "run"))
     model = plait.load(folder)
     model.evaluate()
     model.explain()
-    model.curves(limit=4)
+    model.curves(limit=2)
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -107,7 +108,7 @@ def read_page(path: Path) -> Page:
     assert page.tags["iframe"] == page.tags["object"] == page.tags["base"] == 0
     assert all(role == "img" and len(labels.split()) == 2 for role, labels in page.described)
     assert page.tags["desc"] == page.tags["svg"]
-    assert "default-src 'none'" in page.source
+    assert "default-src 'none'" in html.unescape(page.source)
     return page
 
 
@@ -140,7 +141,7 @@ def comparison(picture: str = "", sound: str = "", names: tuple[str, ...] = HOST
                 others={"heard.wer": 0.01 * k, f"{name}.odd": 1.25},
                 price=Price()
                 if role == "constant"
-                else Price(1000 * (k + 1), 10, 2e6 * (k + 1), 0.2, 60.0 + k, 10**9, 3.5, 5.0, 90.0),
+                else Price(1000 * (k + 1) ** 3, 10, 2e6 * (k + 1), 0.2, 60.0 + k, 10**9, 3.5, 5.0, 90.0),
                 credits=(Credit("image", 0.5, 0.4, 0.6, True), Credit("audio", None, None, None, None, name))
                 if k < 2
                 else (),
@@ -167,7 +168,12 @@ def comparison(picture: str = "", sound: str = "", names: tuple[str, ...] = HOST
         arms=tuple(arms),
         seeds=(0, 1, 2),
         terms=(Term("steps", True, "200"), Term(names[0], False, names[1])),
-        frontier={"parameters": (names[0],), "train_seconds": (names[0], names[4]), "unheard_of": (names[0],)},
+        frontier={
+            "parameters": (names[0],),
+            "train_seconds": (names[0], names[4]),
+            "unheard_of": (names[0],),
+            "flops": (names[5],),
+        },
         examples=(Example(names[0], names[1], images, sound or None, names[2:4], answers, right, 1.0),),
         command=f"plait compare run.yaml --arms '{names[1]}'",
         environment={"torch": "2.13.0", "hardware": {"cores": 2, "accelerators": [], names[0]: None}},

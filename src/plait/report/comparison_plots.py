@@ -152,14 +152,12 @@ def _frontier(
     def draw(figure: Any, width: Width) -> None:
         figure.set_size_inches(figure.get_figwidth(), 3.3 if width == "wide" else 2.7)
         axes = figure.add_subplot()
-        prices = [price for _, price in points]
-        if max(prices) > 10 * min(prices):
-            axes.set_xscale("log")
+        price_axis(axes, cost, [price for _, price in points])
         line = sorted((price, factor * (arm.score or 0.0)) for arm, price in points if arm.name in on)
-        where = "post" if cost.less_is_better else "pre"
-        axes.step(
-            *zip(*line, strict=True), where=where, color=COLOURS["axis"], linewidth=1, linestyle=(0, (4, 3)), zorder=1
-        )
+        if line:
+            where = "post" if cost.less_is_better else "pre"
+            dashed = {"color": COLOURS["axis"], "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1}
+            axes.step(*zip(*line, strict=True), where=where, **dashed)
         for arm, price in points:
             ink = role_colour(arm.role)
             face = ink if arm.name in on else COLOURS["surface"]
@@ -170,12 +168,8 @@ def _frontier(
         scores = [(factor * (arm.score or 0.0), arm.role == "candidate") for arm, _ in points]
         low, high = near(scores)
         axes.set_ylim(low, high)
-        from matplotlib.ticker import ScalarFormatter
-
-        axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.grid()
         axes.set_axisbelow(True)
-        axes.set_xlabel(f"{cost.title}, {cost.unit}" + (" (log scale)" if axes.get_xscale() == "log" else ""))
         unit = "%" if result.metric.percent else gap_unit(result.metric)
         axes.set_ylabel(f"{metric_title(result.metric.name)}{', ' * bool(unit)}{unit}")
         shown = [(price, factor * (arm.score or 0.0), _label(arm, numbers, on, width)) for arm, price in points]
@@ -196,6 +190,20 @@ def _frontier(
         key=f"frontier {name}",
         small=small,
     )
+
+
+def price_axis(axes: Any, cost: Cost, prices: Sequence[float]) -> None:
+    """Plain numbers, on a log scale where they differ much."""
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    log = max(prices) > 10 * min(prices)
+    if log:
+        axes.set_xscale("log")
+    numbers = ScalarFormatter(useOffset=False)
+    numbers.set_scientific(False)
+    axes.xaxis.set_major_formatter(numbers)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(f"{cost.title}, {cost.unit}{' (log scale)' * log}")
 
 
 def _off_scale(axes: Any, price: float, value: float, label: str, shown: tuple[float, float]) -> None:
@@ -225,7 +233,7 @@ def _labels(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) 
     figure.canvas.draw()
     figure.set_layout_engine("none")
     renderer, frame = figure.canvas.get_renderer(), axes.get_window_extent()
-    here = [axes.transData.transform((x, y)) for x, y, _ in points]
+    here = [tuple(map(float, axes.transData.transform((x, y)))) for x, y, _ in points]
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in here]
     for k in sorted(range(len(points)), key=lambda k: len(points[k][2])):
         tried = []
@@ -234,14 +242,15 @@ def _labels(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) 
                 points[k][2], points[k][:2], (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=7.5
             )
             box = one.get_window_extent(renderer)
+            extents = tuple(map(float, box.extents))
             outside = (
                 max(0, frame.x0 - box.x0)
                 + max(0, box.x1 - frame.x1)
                 + max(0, frame.y0 - box.y0)
                 + max(0, box.y1 - frame.y1)
             )
-            covered = sum(_overlap(box.extents, other) for other in taken)
-            tried.append((covered + 30 * outside, len(tried), one, tuple(box.extents)))
+            covered = sum(_overlap(extents, other) for other in taken)
+            tried.append((covered + 30 * outside, len(tried), one, extents))
         best = min(tried, key=lambda one: one[:2])
         for _, _, one, _ in tried:
             if one is not best[2]:
