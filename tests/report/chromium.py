@@ -87,7 +87,6 @@ class Chromium:
             left = until - time.monotonic()
             assert left > 0, "the browser does not answer"
             assert select.select([self.read], [], [], left)[0], "the browser does not answer"
-            select.select([self.read], [], [], left)
             part = os.read(self.read, 2**20)
             assert part, "the browser is gone"
             self.rest += part
