@@ -150,7 +150,10 @@ def constant_record(record: Record, wanted: Settings) -> Record | None:
 def disagreements(found: Collected, records: Records, table: ScoreTable) -> tuple[Example, ...]:
     """The samples on which the arms disagree most at the first seed; none where the data are gone."""
     samples, first = found.dataset.split(found.base.evaluate.split), table.seeds[0]
-    answered = {name: of[first] for name, of in records.items() if name != CONSTANT}
+    roles = {one.arm.name: one.arm.role for one in found.compared}
+    answered = {name: of[first] for name, of in records.items() if roles[name] == "candidate"}
+    if len(answered) < 2:  # then the baselines say more than nothing
+        answered = {name: of[first] for name, of in records.items() if name != CONSTANT}
     if not samples or len(answered) < 2:
         return ()
     return examples_of(answered, samples, segment=table.segment, metric=table.metric, num=NUM_EXAMPLES)

@@ -99,7 +99,7 @@ def subtitle(result: ComparisonResult) -> str:
     groups = " × ".join(f"{name}: {num:,}" for name, num in metric.num_groups.items())
     better = "higher is better" if metric.higher_is_better else "lower is better"
     return (
-        f"{words.several(len(arms), 'candidate')}, {words.several(len(result.arms) - len(arms), 'bar')}, "
+        f"{words.several(len(arms), 'candidate')}, {words.several(len(result.arms) - len(arms), 'baseline')}, "
         f"{words.several(len(result.seeds), 'seed')} each; {metric.num_samples:,} samples of the split {metric.split}"
         f"{f' (groups: {groups})' if groups else ''}; {words.metric_title(metric.name)} of {metric.segment}, {better}"
     )
@@ -115,9 +115,11 @@ def facts(result: ComparisonResult) -> list[tuple[str, str, str]]:
             f"mean of {words.several(len(result.seeds), 'seed')}",
         )
     ]
-    bars = [arm for arm in result.arms if arm.role != "candidate" and arm.score is not None]
-    if bars:
-        found.append((f"best bar: {bars[0].name}", words.score(metric, bars[0].score), "what it has to beat"))
+    baselines = [arm for arm in result.arms if arm.role != "candidate" and arm.score is not None]
+    if baselines:
+        found.append(
+            (f"best baseline: {baselines[0].name}", words.score(metric, baselines[0].score), "what it has to beat")
+        )
     found.append(
         (
             "smallest lead that would show",

@@ -87,7 +87,7 @@ def forest(result: ComparisonResult) -> Plot | None:
 
 
 def _range(arms: Sequence[ArmResult], factor: float) -> tuple[float, float]:
-    """What the axis shows: the best, all candidates, and the bars that are not far off."""
+    """What the axis shows: the best, all candidates, and the baselines that are not far off."""
     bounds = [(factor * b, a.role == "candidate") for a in arms if a.against for b in (a.against.low, a.against.high)]
     return near([(0.0, True), *bounds])
 
