@@ -37,7 +37,7 @@ from plait.compare.result import (
     SeedResult,
     Term,
 )
-from plait.compare.statistics import Comparison, Cost, ScoreTable, Verdict, compare, score_table, verdict
+from plait.compare.statistics import Cost, Decided, ScoreTable, Verdict, decide, score_table
 from plait.compare.statistics.table import default_metric
 from plait.compare.tasks import explain_task, price_task, record_of
 from plait.compare.terms import terms_of
@@ -77,22 +77,22 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
         reasons = "; ".join(f"{c.arm.name}: {c.reason}" for c in found.compared if c.reason)
         raise UserError(f"nothing is left to compare{f' ({reasons})' if reasons else ''}", where=str(wanted.folder))
     table = score_table(records, segment=wanted.segment, metric=wanted.metric)
-    comparison = compare(table)
     prices = priced(found, [name for name in records if name != CONSTANT], tell, say)
-    decided = verdict(
-        comparison,
+    decided = decide(
+        table,
+        candidates=[c.arm.name for c in found.compared if c.arm.role == "candidate"],
         costs={name: cost_of(name, prices.get(name, Price())) for name in records},
         without=[c.arm.name for c in found.compared if c.arm.role in BARE and c.arm.name in records],
     )
-    credits = credited(found, comparison, tell)
-    say(f"\n{decided.sentence}")
-    arms = arm_results(found, records, comparison, prices, credits)
+    credits = credited(found, decided, tell)
+    say(f"\n{decided.verdict.sentence}")
+    arms = arm_results(found, records, table, decided, prices, credits)
     scored = {arm.name: arm.score for arm in arms if arm.score is not None}
     write_scores(wanted.folder / SCORES, records, table)
     first = wanted.seeds[0]
     return ComparisonResult(
-        metric=metric_of(table, comparison),
-        decision=decision_of(decided),
+        metric=metric_of(table, decided),
+        decision=decision_of(decided.verdict),
         arms=tuple(arms),
         seeds=table.seeds,
         terms=terms_of(found, arms, tell),
@@ -159,7 +159,7 @@ def disagreements(found: Collected, records: Records, table: ScoreTable) -> tupl
     return examples_of(answered, samples, segment=table.segment, metric=table.metric, num=NUM_EXAMPLES)
 
 
-def metric_of(table: ScoreTable, comparison: Comparison) -> Metric:
+def metric_of(table: ScoreTable, decided: Decided) -> Metric:
     """What was compared."""
     groups = {name: len(np.unique(index)) for name, index in table.groupings.items()}
     return Metric(
@@ -170,7 +170,7 @@ def metric_of(table: ScoreTable, comparison: Comparison) -> Metric:
         table.split,
         len(table.ids),
         groups,
-        comparison.confidence,
+        decided.overall.confidence,
     )
 
 
@@ -197,14 +197,14 @@ def cost_of(name: str, price: Price) -> Cost:
 def arm_results(
     found: Collected,
     records: Records,
-    comparison: Comparison,
+    table: ScoreTable,
+    decided: Decided,
     prices: Mapping[str, Price],
     credits: Mapping[str, tuple[Credit, ...]],
 ) -> list[ArmResult]:
     """The arms in the order of the result."""
-    table = comparison.table
     of_seed = table.values.mean(axis=2)
-    against = {d.arm: Against(d.value, d.low, d.high, d.p, d.worse) for d in comparison.differences}
+    against = {d.arm: Against(d.value, d.low, d.high, d.p, d.worse) for d in decided.differences.values()}
     rows: dict[str, ArmResult] = {}
     for one in found.compared:
         name = one.arm.name
@@ -231,7 +231,7 @@ def arm_results(
             rows[name] = ArmResult(
                 name, one.arm.role, one.arm.overrides, status, reason, seeds=seeds, notes=tuple(one.notes)
             )
-    return [*(rows[name] for name in comparison.ranking), *(row for row in rows.values() if row.score is None)]
+    return [*(rows[name] for name in decided.ranking), *(row for row in rows.values() if row.score is None)]
 
 
 def seed_result(found: Collected, one: Compared, seed: int, score: float | None) -> SeedResult:
@@ -301,11 +301,11 @@ def priced(found: Collected, names: Sequence[str], tell: Run_tasks, say: Callabl
     }
 
 
-def credited(found: Collected, comparison: Comparison, tell: Run_tasks) -> dict[str, tuple[Credit, ...]]:
+def credited(found: Collected, decided: Decided, tell: Run_tasks) -> dict[str, tuple[Credit, ...]]:
     """What `plait explain` says of the best arms that read something, at the first seed."""
     wanted, first = found.wanted, found.wanted.seeds[0]
     by_name = {c.arm.name: c for c in found.compared}
-    names = [n for n in comparison.ranking if n != CONSTANT and (by_name[n].config or found.base).data.inputs]
+    names = [n for n in decided.ranking if n != CONSTANT and (by_name[n].config or found.base).data.inputs]
     split, tasks, logs = found.base.evaluate.split, {}, wanted.folder / "logs"
     for name in names[: wanted.explained]:
         folder = by_name[name].folders[first]
@@ -314,7 +314,7 @@ def credited(found: Collected, comparison: Comparison, tell: Run_tasks) -> dict[
         )
     outcomes = tell(list(tasks.values()))
     return {
-        name: credits_of(outcomes[task.name].value, comparison.table.segment)
+        name: credits_of(outcomes[task.name].value, decided.overall.table.segment)
         for name, task in tasks.items()
         if outcomes[task.name].done
     }

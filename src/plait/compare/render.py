@@ -22,8 +22,8 @@ def render(result: ComparisonResult) -> str:
     better = "higher is better" if metric.higher_is_better else "lower is better"
     title = (
         f"{metric.name} of `{metric.segment}` ({better}), split {metric.split}, n = {metric.num_samples:,} ({groups}), "
-        f"{len(result.seeds)} {'seed' if len(result.seeds) == 1 else 'seeds'}; differences to the best arm with simultaneous "
-        f"{metric.confidence:.0%} intervals over seeds × groups"
+        f"{len(result.seeds)} {'seed' if len(result.seeds) == 1 else 'seeds'}; differences to the best arm with "
+        f"{metric.confidence:.0%} intervals over seeds × groups, simultaneous over the candidates, and for baselines over all arms"
     )
     parts = [wrapped(title), table(result), "equal terms", *(term_lines(result))]
     told = [credit_line(arm) for arm in result.arms if arm.credits]

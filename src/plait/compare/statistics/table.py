@@ -15,8 +15,8 @@ allow), and nothing is drawn at random.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -70,6 +70,11 @@ class ScoreTable:
     def scores(self) -> Float[np.ndarray, " A"]:
         """Each arm's score, the mean over its seeds."""
         return self.values.mean(axis=(1, 2))
+
+    def only(self, arms: Collection[str]) -> ScoreTable:
+        """The table of some of the arms."""
+        places = [place for place, arm in enumerate(self.arms) if arm in arms]
+        return replace(self, arms=tuple(self.arms[place] for place in places), values=self.values[places])
 
 
 def score_table(

@@ -88,7 +88,7 @@ def _sentence(
     bare = [arm for arm in found.level if arm in without]
     if bare and set(found.table.arms) - set(without):
         take, why = cheapest(bare, costs)
-        text = f"nothing beats {_list(bare, 'or')}: the other modalities do not measurably help on these data"
+        text = f"nothing beats {listed(bare, 'or')}: the other modalities do not measurably help on these data"
         return "modalities do not help", take, text + (f"; take {take}, {why}" if len(bare) > 1 else "")
     if found.winner is not None:
         second = found.differences[0]
@@ -96,11 +96,11 @@ def _sentence(
         return (
             "winner",
             found.winner,
-            f"{only}take {found.winner}: its {_metric(found)} of {_score(found, found.best_score)} is "
-            f"{_gap(found, second)} better than that of {second.arm}, the next",
+            f"{only}take {found.winner}: its {metric_name(found)} of {_score(found, found.best_score)} is "
+            f"{gap(found, second)} better than that of {second.arm}, the next",
         )
     take, why = cheapest(found.level, costs)
-    return "level", take, f"no measurable difference between {_list(found.level, 'and')}: take {take}, {why}"
+    return "level", take, f"no measurable difference between {listed(found.level, 'and')}: take {take}, {why}"
 
 
 def _separate(found: Comparison, seed: int) -> Needed | None:
@@ -155,11 +155,13 @@ def _seeds(found: Comparison, least: float, seed: int) -> list[str]:
     ]
 
 
-def _metric(found: Comparison) -> str:
+def metric_name(found: Comparison) -> str:
+    """What is compared."""
     return f"{found.table.metric} of `{found.table.segment}`"
 
 
-def _gap(found: Comparison, one: Difference) -> str:
+def gap(found: Comparison, one: Difference) -> str:
+    """How far behind an arm is, with its interval."""
     bounds = sorted(abs(bound) for bound in (one.low, one.high))
     return f"{_number(found, abs(one.value))} [{', '.join(_plain(found, bound) for bound in bounds)}]"
 
@@ -177,5 +179,6 @@ def _score(found: Comparison, value: float) -> str:
     return _plain(found, value) + (" %" if found.table.percent else "")
 
 
-def _list(arms: Sequence[str], word: str) -> str:
+def listed(arms: Sequence[str], word: str) -> str:
+    """Arms in a row."""
     return arms[0] if len(arms) == 1 else f"{', '.join(arms[:-1])} {word} {arms[-1]}"

@@ -1,0 +1,70 @@
+"""Two questions, each with its own 5 %: does an arm beat the baselines, and which of the candidates is the best?
+
+In: a `ScoreTable` of all arms; which of them are candidates, which lack the other modalities.
+Out: a `Decided`: the comparison that each arm's difference is taken from, and the verdict.
+Invariant: an arm that answers the second question is a candidate, or a baseline that the first one could not part from the best.
+
+Baselines are mostly far behind and their seeds vary in another way (a model without input that learns the most frequent answer at
+one seed and nothing at another): in one family with them the candidates would be compared with wider intervals than they need, so
+that more baselines would mean fewer differences seen between candidates. The best arm is the same in both families: it has the
+highest score of all, and so stands in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from plait.compare.statistics.differences import Comparison, Difference, compare
+from plait.compare.statistics.table import ScoreTable
+from plait.compare.statistics.verdict import Cost, Verdict, gap, listed, verdict
+
+
+@dataclass(frozen=True)
+class Decided:
+    """`overall`: all arms. `inner`: candidates and what is level with the best; the same where there is nothing else."""
+
+    overall: Comparison
+    inner: Comparison
+    verdict: Verdict
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """All arms, the best first."""
+        return self.overall.ranking
+
+    @property
+    def differences(self) -> dict[str, Difference]:
+        """Every arm but the best → its difference, of the family that it belongs to."""
+        return {d.arm: d for d in (*self.overall.differences, *self.inner.differences)}
+
+
+def decide(
+    table: ScoreTable,
+    *,
+    candidates: Collection[str],
+    costs: Mapping[str, Cost] | None = None,
+    without: Collection[str] = (),
+) -> Decided:
+    """Answer both questions."""
+    overall = compare(table)
+    kept = [arm for arm in table.arms if arm in candidates or arm in overall.level]
+    costs = costs or {}
+    if set(without) & set(overall.level) or len(kept) in (1, len(table.arms)):
+        return Decided(overall, overall, verdict(overall, costs=costs, without=without))
+    inner = compare(table.only(kept))
+    found = verdict(inner, costs={arm: cost for arm, cost in costs.items() if arm in kept})
+    behind = [d for d in overall.differences if d.arm not in kept]
+    best = max(behind, key=lambda d: d.score if table.higher_is_better else -d.score)
+    line = (
+        f"all baselines are measurably worse than {overall.best}; the best of them, {best.arm}, by {gap(overall, best)}"
+    )
+    level = [arm for arm in kept if arm in candidates and not beats(table, arm, best.arm)]
+    also = [f"not measurably better than {best.arm}: {listed(level, 'and')}"] if level else []
+    return Decided(overall, inner, replace(found, further=(line, *also, *found.further)))
+
+
+def beats(table: ScoreTable, arm: str, baseline: str) -> bool:
+    """Whether an arm's score is measurably better than a baseline's, the two compared alone."""
+    found = compare(table.only((arm, baseline)))
+    return found.winner == arm
