@@ -12,6 +12,8 @@ from plait.evaluate import EvaluateConfig, Record, SegmentLoss, evaluate_outputs
 from plait.types import Sample
 
 NUM = 48
+ARMS = ("--arms", "fusion.kind=concat,product", "--seeds", "2", "--jobs", "2", "--explain", "1", "--price-seconds", "1")
+"""What the tiny comparison of the tests compares, and how."""
 CONFIG = EvaluateConfig(metrics={"heard": ("wer", "cer"), "answer": ("accuracy",)}, num_resamples=100)
 
 

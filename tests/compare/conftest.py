@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from compare_helpers import ARMS
 
 from plait.cli.app import run as command
 from tiny_data import make_manifest, tiny_tree
-
-ARMS = ("--arms", "fusion.kind=concat,product", "--seeds", "2", "--jobs", "2", "--explain", "1", "--price-seconds", "1")
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+import torch
+from compare_helpers import ARMS
+from safetensors.torch import load_file
 
 import plait
-from conftest import ARMS
 from plait.compare.result import ComparisonResult, read_result
 from plait.evaluate import read_record
 
@@ -277,7 +279,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(
         with printed.open("w") as file:
             child = subprocess.Popen(words, stdout=file, stderr=file, env=environment, start_new_session=True)
             try:
-                code = child.wait(timeout=6 + 2 * kills)
+                code = child.wait(timeout=6 * 1.6**kills)
                 break
             except subprocess.TimeoutExpired:
                 child.send_signal(number)

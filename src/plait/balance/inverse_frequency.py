@@ -22,6 +22,7 @@ class InverseFrequencyConfig(GroupedConfig, BalanceOptions):
 
     kind: Literal["inverse_frequency"] = "inverse_frequency"
     advice: ClassVar[str] = "kinds of samples that are rare and matter; costs nothing, noisy where few are very rare"
+    num_modalities: ClassVar[int] = 0
 
     def check(self, *, data: DataConfig, modality_dropout: float | Mapping[Modality, float]) -> None:
         """Refuse what is said twice."""

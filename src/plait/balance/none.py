@@ -17,3 +17,4 @@ class NoneConfig(BalanceOptions):
 
     kind: Literal["none"] = "none"
     advice: ClassVar[str] = "what every other kind has to beat"
+    num_modalities: ClassVar[int] = 0

@@ -26,6 +26,7 @@ class TemperatureSamplingConfig(GroupedConfig, BalanceOptions):
     kind: Literal["temperature_sampling"] = "temperature_sampling"
     temperature: float = Field(default=2.0, ge=1.0, description="1 = groups as large as they are, high = alike")
     advice: ClassVar[str] = "kinds of samples that are rare and matter; costs nothing"
+    num_modalities: ClassVar[int] = 0
 
     def check(self, *, data: DataConfig, modality_dropout: float | Mapping[Modality, float]) -> None:
         """Refuse what is said twice."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,7 +63,6 @@ class Collected:
     dataset: Dataset
     compared: Sequence[Compared]
     raced: Sequence[RaceRow]
-    began: float
     notes: tuple[str, ...] = ()
     match: Term | None = None
 
@@ -101,10 +99,15 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
         command=wanted.command,
         environment=environment(first),
         config=found.base.model_dump(mode="json"),
-        seconds=time.monotonic() - found.began,
+        seconds=sum(took(facts) for one in found.compared for facts in one.facts.values()),
         notes=(*found.notes, *found.dataset.notes),
         saved=saved(found.raced, num_seeds=len(wanted.seeds), full_steps=found.base.train.steps),
     )
+
+
+def took(facts: Mapping[str, Any]) -> float:
+    """The seconds of a training with its evaluation, as far as its folder says."""
+    return float(facts.get("seconds") or facts.get("train_seconds") or 0.0)
 
 
 def read_records(found: Collected) -> Records:

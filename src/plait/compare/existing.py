@@ -8,7 +8,6 @@ Invariant: nothing is trained and nothing evaluated; runs that differ in their s
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +47,6 @@ Say = Callable[[str], None]
 
 def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = lambda _: None) -> ComparisonResult:
     """Compare runs by their records."""
-    began = time.monotonic()
     configs = {folder: config_of(folder) for folder in folders}
     compared = grouped(configs)
     seeds = shared_seeds(compared)
@@ -62,7 +60,7 @@ def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = la
     def tell(tasks: Sequence[Task]) -> dict[str, Outcome]:
         return run_tasks(tasks, jobs=wanted.jobs or 1) if tasks else {}
 
-    result = collect(Collected(settings, base, dataset, compared, (), began, notes), tell=tell, say=say)
+    result = collect(Collected(settings, base, dataset, compared, (), notes), tell=tell, say=say)
     result.write(wanted.folder)
     return result
 

@@ -177,8 +177,8 @@ class Example:
 class ComparisonResult:
     """Everything that a comparison found. `arms`: the best first, then by score, then those without one.
 
-    `frontier`: price's name → the arms that no other arm beats in both score and that price. `command`: repeats it.
-    `saved`: what a race saved, in words.
+    `seconds`: of all trainings with their evaluations, one after another. `frontier`: price's name → the arms that no other arm
+    beats in both score and that price. `command`: repeats it. `saved`: what a race saved, in words.
     """
 
     metric: Metric

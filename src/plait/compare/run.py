@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +67,6 @@ def run_comparison(
     tree: Mapping[str, Any], words: Sequence[str], wanted: Settings, *, say: Say = lambda _: None
 ) -> ComparisonResult:
     """Compare the arms that `words` name: axes (`fusion.kind=concat,product`) and YAML files of arms."""
-    began = time.monotonic()
     check(wanted)
     base = make_config(tree)
     dataset = read_data(base)
@@ -90,7 +88,7 @@ def run_comparison(
         comparison.tried(compared)
         raced = comparison.raced(compared) if wanted.race else []
         comparison.trained(compared)
-        collected = Collected(wanted, base, dataset, compared, raced, began, match=term)
+        collected = Collected(wanted, base, dataset, compared, raced, match=term)
         result = collect(collected, tell=comparison.run, say=say)
         result.write(wanted.folder)
     return result

@@ -97,7 +97,13 @@ def join_words(tokens: Iterable[str]) -> str:
 
 def _sticks(token: str) -> bool:
     """Whether no space stands before the token: `?`, `'s`."""
-    return token in NO_SPACE_BEFORE or (len(token) > 1 and token[0] in "'’" and token[1].isalnum())
+    return token in NO_SPACE_BEFORE or (len(token) > 1 and token[0] in "'’" and _is_letter(token[1]))
+
+
+def _is_letter(character: str) -> bool:
+    """Whether it is a part of words: a letter, a digit, a mark, an underscore (`\\w` of the pattern)."""
+    kind = unicodedata.category(character)
+    return kind[0] in "LMN" or kind == "Pc"
 
 
 def _clings(token: str) -> bool:
