@@ -136,6 +136,17 @@ CANNOT: list[tuple[dict[str, Any], str]] = [
         {"encoders": {"cache": ["audio"], "freeze": ALL}, "data": {"audio": {"augment": {"noise": 0.5}}}},
         r"data.audio.augment .* encoders.cache: \[text, image\] would do",
     ),
+    (
+        {"encoders": {"cache": ["image"], "freeze": ALL}, "balance": {"kind": "targeted_augmentation"}},
+        r"image: balance.kind: targeted_augmentation hides .* Leave it out",
+    ),
+    (
+        {
+            "encoders": {"cache": ["image"], "freeze": ALL},
+            "balance": {"kind": "targeted_augmentation", "modality": "image"},
+        },
+        r"image: balance.kind: targeted_augmentation hides .* encoders.cache: \[text, audio\] would do",
+    ),
     ({"encoders": {"cache": ["audio"], "freeze": ALL}, "data": {"inputs": ["image"]}}, "the run reads no audio"),
     ({"encoders": {"cache": ["video"], "freeze": ALL}}, "video is not read yet"),
 ]
@@ -146,6 +157,7 @@ def test_what_cannot_be_cached_is_refused(manifest: Path, parts: dict[str, Any],
     tree = tiny_tree(manifest)
     tree["encoders"] |= parts["encoders"]
     tree["data"] |= parts.get("data", {})
+    tree |= {key: value for key, value in parts.items() if key not in ("encoders", "data")}
     config = make_config(tree)
     (modality,) = config.encoders.cache
     assert can_cache(config, modality)

@@ -139,6 +139,10 @@ class BalanceOptions(Config):
         """The highest of these."""
         return None
 
+    def changes(self, modality: Modality) -> bool:
+        """Whether what this encoder reads may be changed at random, so that its features are not the item's own."""
+        return False
+
     def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """What it does in training; UserError where this model cannot be trained so. `state`: from a checkpoint."""
         self.refuse_few(model)

@@ -50,6 +50,10 @@ class TargetedAugmentationConfig(BalanceOptions):
     advice: ClassVar[str] = "a modality that says nearly everything and drowns the others"
     num_modalities: ClassVar[int] = 2
 
+    def changes(self, modality: Modality) -> bool:
+        """The modality that is named, or any."""
+        return self.modality in ("auto", modality)
+
     def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """See the module."""
         self.refuse_few(model)

@@ -39,6 +39,8 @@ def can_cache(config: RunConfig, modality: Modality) -> str:
         augment = getattr(config.data, modality.value).augment
         if augment != type(augment)():
             return f"data.{modality}.augment changes every {modality} at random, so it has no features of its own"
+    if config.balance.changes(modality):
+        return f"balance.kind: {config.balance.kind} hides parts of every {modality} at random, so it has no features of its own"
     return ""
 
 
