@@ -10,7 +10,7 @@ from plait.compare.statistics import compare, decide
 
 ARMS = ("A", "B", "C", "image only", "text only", "no input")
 CANDIDATES = ("A", "B", "C")
-BARE = ("text only", "no input")
+EMPTY = ("no input",)
 
 
 def values(leads: list[float], *, wild: float = 0.0) -> np.ndarray:
@@ -22,7 +22,7 @@ def values(leads: list[float], *, wild: float = 0.0) -> np.ndarray:
 
 def test_baselines_behind_do_not_widen_what_is_told_of_the_candidates():
     given = table(values([0.8, 0.7, 0.6, 0.3, 0.2, 0.1], wild=0.1), arms=ARMS)
-    found = decide(given, candidates=CANDIDATES, without=BARE)
+    found = decide(given, candidates=CANDIDATES, empty=EMPTY)
     alone = compare(given.only(CANDIDATES))
     assert [found.differences[arm] for arm in ("B", "C")] == list(alone.differences)
     overall = compare(given)
@@ -38,30 +38,36 @@ def test_baselines_behind_do_not_widen_what_is_told_of_the_candidates():
     )
 
 
-def test_a_bare_baseline_that_is_level_decides():
-    given = table(values([0.5, 0.49, 0.3, 0.1, 0.5, 0.1]), arms=ARMS)
-    found = decide(given, candidates=CANDIDATES, without=BARE)
+@pytest.mark.parametrize("arm", ARMS[3:])
+def test_a_baseline_that_is_level_decides_among_the_candidates(arm: str):
+    leads = dict.fromkeys(ARMS, 0.1) | {"A": 0.5, "B": 0.49, "C": 0.3, arm: 0.5}
+    found = decide(table(values([*leads.values()]), arms=ARMS), candidates=CANDIDATES, empty=EMPTY)
     assert found.verdict.kind == "modalities do not help"
-    assert found.inner is found.overall
+    which = "no modality measurably helps" if arm in EMPTY else "the other modalities do not measurably help"
+    assert found.verdict.sentence == f"nothing beats {arm}: {which} on these data"
+    assert set(found.inner.table.arms) == {*CANDIDATES, arm}
+    assert set(found.verdict.level) == {"A", "B", arm}
+    assert found.verdict.take == arm
 
 
-def test_a_single_modality_that_is_level_is_compared_with_the_candidates():
-    given = table(values([0.5, 0.49, 0.3, 0.5, 0.1, 0.1]), arms=ARMS)
-    found = decide(given, candidates=CANDIDATES, without=BARE)
-    assert set(found.inner.table.arms) == {"A", "B", "C", "image only"}
-    assert set(found.verdict.level) == {"A", "B", "image only"}
+@pytest.mark.parametrize(("arm", "said"), [("image only", True), ("text only", True), ("no input", False)])
+def test_one_modality_alone_above_all_that_read_more_was_left_behind_in_them(arm: str, said: bool):
+    leads = dict.fromkeys(ARMS, 0.1) | {"A": 0.5, "B": 0.4, arm: 0.8}
+    found = decide(table(values([*leads.values()]), arms=ARMS), candidates=CANDIDATES, empty=EMPTY)
+    assert found.verdict.take == arm
+    assert any("not learnt as well as alone" in line for line in found.verdict.further) is said
 
 
 def test_candidates_that_do_not_beat_the_best_baseline_are_named():
     given = table(values([0.8, 0.79, 0.3, 0.3, 0.1, 0.1]), arms=ARMS)
-    found = decide(given, candidates=CANDIDATES, without=BARE)
+    found = decide(given, candidates=CANDIDATES, empty=EMPTY)
     assert "not measurably better than image only: C" in found.verdict.further
 
 
 @pytest.mark.parametrize("candidates", [("A",), ARMS])
 def test_without_another_family_there_is_one(candidates: tuple[str, ...]):
     given = table(values([0.8, 0.7, 0.6, 0.3, 0.2, 0.1]), arms=ARMS)
-    found = decide(given, candidates=candidates, without=BARE)
+    found = decide(given, candidates=candidates, empty=EMPTY)
     assert found.inner is found.overall
     assert set(found.differences) == set(ARMS) - {"A"}
 
@@ -71,7 +77,7 @@ def test_the_best_arm_is_the_best_of_both(higher_is_better: bool):
     leads = [0.8, 0.7, 0.6, 0.3, 0.2, 0.1]
     leads = leads if higher_is_better else [1 - lead for lead in leads]
     given = table(values(leads), arms=ARMS, higher_is_better=higher_is_better)
-    found = decide(given, candidates=CANDIDATES, without=BARE)
+    found = decide(given, candidates=CANDIDATES, empty=EMPTY)
     assert found.overall.best == found.inner.best == found.ranking[0] == "A"
     assert "A" not in found.differences
 

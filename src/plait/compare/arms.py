@@ -25,8 +25,8 @@ from plait.train.resume import leaves
 from plait.types import Modality
 
 CONSTANT = "constant answer"
-BARE: tuple[Role, ...] = ("text only", "no input", "constant")
-"""The baselines that lack the other modalities: where nothing beats them, the other modalities do not help."""
+EMPTY: tuple[Role, ...] = ("no input", "constant")
+"""The baselines that read nothing: where nothing beats them, no modality helps."""
 
 FORMS = "Write KEY=VALUE,VALUE (fusion.kind=concat,product), or name a YAML file of arms"
 

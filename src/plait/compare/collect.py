@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.compare.arms import BARE, CONSTANT, slug
+from plait.compare.arms import CONSTANT, EMPTY, slug
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task
 from plait.compare.examples import examples_of
@@ -80,7 +80,7 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
         table,
         candidates=[c.arm.name for c in found.compared if c.arm.role == "candidate"],
         costs={name: cost_of(name, prices.get(name, Price())) for name in records},
-        without=[c.arm.name for c in found.compared if c.arm.role in BARE and c.arm.name in records],
+        empty=[c.arm.name for c in found.compared if c.arm.role in EMPTY and c.arm.name in records],
     )
     credits = credited(found, decided, tell)
     say(f"\n{decided.verdict.sentence}")

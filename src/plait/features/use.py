@@ -40,7 +40,7 @@ def can_cache(config: RunConfig, modality: Modality) -> str:
         if augment != type(augment)():
             return f"data.{modality}.augment changes every {modality} at random, so it has no features of its own"
     if config.balance.changes(modality):
-        return f"balance.kind: {config.balance.kind} hides parts of every {modality} at random, so it has no features of its own"
+        return f"balance hides parts of every {modality} at random, so it has no features of its own"
     return ""
 
 

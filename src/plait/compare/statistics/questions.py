@@ -1,6 +1,6 @@
 """Two questions, each with its own 5 %: does an arm beat the baselines, and which of the candidates is the best?
 
-In: a `ScoreTable` of all arms; which of them are candidates, which lack the other modalities.
+In: a `ScoreTable` of all arms; which of them are candidates (the others are baselines), which read nothing.
 Out: a `Decided`: the comparison that each arm's difference is taken from, and the verdict.
 Invariant: an arm that answers the second question is a candidate, or a baseline that the first one could not part from the best.
 
@@ -44,24 +44,39 @@ def decide(
     *,
     candidates: Collection[str],
     costs: Mapping[str, Cost] | None = None,
-    without: Collection[str] = (),
+    empty: Collection[str] = (),
 ) -> Decided:
-    """Answer both questions."""
-    overall = compare(table)
+    """Answer both questions. `empty`: the baselines that read nothing."""
+    overall, costs = compare(table), costs or {}
     kept = [arm for arm in table.arms if arm in candidates or arm in overall.level]
-    costs = costs or {}
-    if set(without) & set(overall.level) or len(kept) in (1, len(table.arms)):
-        return Decided(overall, overall, verdict(overall, costs=costs, without=without))
-    inner = compare(table.only(kept))
-    found = verdict(inner, costs={arm: cost for arm, cost in costs.items() if arm in kept})
+    if len(kept) == 1:
+        kept = list(table.arms)
+    inner = overall if len(kept) == len(table.arms) else compare(table.only(kept))
+    found = verdict(
+        inner,
+        costs={arm: cost for arm, cost in costs.items() if arm in kept},
+        without=[arm for arm in kept if arm not in candidates],
+        empty=[arm for arm in kept if arm in empty],
+    )
+    if inner.winner in set(table.arms) - {*candidates, *empty}:
+        found = replace(found, further=(left_behind(inner.best), *found.further))
+    if inner is overall:
+        return Decided(overall, overall, found)
     behind = [d for d in overall.differences if d.arm not in kept]
     best = max(behind, key=lambda d: d.score if table.higher_is_better else -d.score)
-    line = (
-        f"all baselines are measurably worse than {overall.best}; the best of them, {best.arm}, by {gap(overall, best)}"
-    )
+    which = "all" if set(kept) <= set(candidates) else "the other"
+    line = f"{which} baselines are measurably worse than {overall.best}; the best of them, {best.arm}, by {gap(overall, best)}"
     level = [arm for arm in kept if arm in candidates and not beats(table, arm, best.arm)]
     also = [f"not measurably better than {best.arm}: {listed(level, 'and')}"] if level else []
     return Decided(overall, inner, replace(found, further=(line, *also, *found.further)))
+
+
+def left_behind(single: str) -> str:
+    """What it means that one modality alone is measurably better than every arm that reads more."""
+    return (
+        f"{single} is measurably better than every arm that reads more: beside the other inputs that modality is not learnt as "
+        "well as alone; what may be tried: encoders.start_from with that run, balance, modality dropout, more steps"
+    )
 
 
 def beats(table: ScoreTable, arm: str, baseline: str) -> bool:

@@ -1,14 +1,14 @@
 """What follows from a comparison, by rule, in one sentence; and what it could not have seen.
 
-In: a `Comparison`; the price of each arm; which arms lack the other modalities.
+In: a `Comparison`; the price of each arm; which arms lack the other modalities, and which read nothing.
 Out: a `Verdict`.
 Invariant: a winner is named only if it is measurably better than every other arm; beside every "no measurable
 difference" stands the smallest that could have been seen.
 
-The rules, the first that fits: (1) an arm without the other modalities is not measurably worse than the best: nothing
-beats it, take the cheapest such arm; (2) one arm is measurably better than all others: take it; (3) several are
-level: take the cheapest of them. The cheapest is the one with the fewest seconds; of those within 5 % of it, which is
-what measuring twice may differ by, the one with the fewest parameters, then the best one.
+The rules, the first that fits: (1) an arm without the other modalities (text only, image only, no input) is not measurably
+worse than the best: nothing beats it, take the cheapest such arm; (2) one arm is measurably better than all others: take it;
+(3) several are level: take the cheapest of them. The cheapest is the one with the fewest seconds; of those within 5 % of it, which
+is what measuring twice may differ by, the one with the fewest parameters, then the best one.
 """
 
 from __future__ import annotations
@@ -54,16 +54,23 @@ class Verdict:
 
 
 def verdict(
-    found: Comparison, *, costs: Mapping[str, Cost] | None = None, without: Collection[str] = (), seed: int = 0
+    found: Comparison,
+    *,
+    costs: Mapping[str, Cost] | None = None,
+    without: Collection[str] = (),
+    empty: Collection[str] = (),
+    seed: int = 0,
 ) -> Verdict:
-    """The verdict. `without`: the arms that lack the other modalities (text only, no input, a constant answer)."""
+    """The verdict. `without`: the arms that lack the other modalities (text only, no input, a constant answer); `empty`: those of
+    them that read nothing.
+    """
     costs = costs or {}
-    for name in (*costs, *without):
+    for name in (*costs, *without, *empty):
         if name not in found.table.arms:
             raise UserError(f"no arm {name!r}", right=did_you_mean(name, found.table.arms))
     least = detectable(Components.of(found.parts), len(found.table.arms), confidence=found.confidence, seed=seed)
     separate = _separate(found, seed)
-    kind, take, sentence = _sentence(found, costs, without)
+    kind, take, sentence = _sentence(found, costs, without, empty)
     further = [*_power(found, least), *_separating(found, separate), *_seeds(found, least, seed), *found.notes]
     return Verdict(kind, sentence, take, found.level, least, separate, tuple(further))
 
@@ -83,12 +90,15 @@ def cheapest(arms: Sequence[str], costs: Mapping[str, Cost]) -> tuple[str, str]:
 
 
 def _sentence(
-    found: Comparison, costs: Mapping[str, Cost], without: Collection[str]
+    found: Comparison, costs: Mapping[str, Cost], without: Collection[str], empty: Collection[str]
 ) -> tuple[Literal["winner", "level", "modalities do not help"], str, str]:
     bare = [arm for arm in found.level if arm in without]
     if bare and set(found.table.arms) - set(without):
         take, why = cheapest(bare, costs)
-        text = f"nothing beats {listed(bare, 'or')}: the other modalities do not measurably help on these data"
+        which = (
+            "no modality measurably helps" if set(bare) & set(empty) else "the other modalities do not measurably help"
+        )
+        text = f"nothing beats {listed(bare, 'or')}: {which} on these data"
         return "modalities do not help", take, text + (f"; take {take}, {why}" if len(bare) > 1 else "")
     if found.winner is not None:
         second = found.differences[0]
