@@ -34,14 +34,21 @@ class Cell:
     num_seeds: int
     num_groupings: int
     effects: Effects
+    behind: float = 0.0
 
 
 def cells() -> Iterator[Cell]:
-    """The grid, then what the procedure does not assume: heavy tails, and one arm whose seeds vary 3 or 4 times as much."""
+    """The grid, then what the procedure does not assume: heavy tails, and one arm whose seeds vary 3 or 4 times as much,
+    level with the others or 30 points behind them.
+    """
     for num_groupings, sd, num_arms, num_seeds in product(GROUPINGS, SEED_SDS, ARMS, SEEDS):
         yield Cell(num_arms, num_seeds, num_groupings, Effects(seed_sd=sd, disagreement=DISAGREEMENT))
     for num_arms, num_seeds, effects in product((3, 6), (3, 5), ({"tailed": True}, {"unequal": 3.0}, {"unequal": 4.0})):
         yield Cell(num_arms, num_seeds, 1, Effects(seed_sd=1.0, disagreement=DISAGREEMENT, **effects))
+    for num_arms, num_seeds, unequal in product((6, 12), (3, 5), (3.0, 4.0)):
+        yield Cell(
+            num_arms, num_seeds, 1, Effects(seed_sd=1.0, disagreement=DISAGREEMENT, unequal=unequal), behind=30.0
+        )
 
 
 def demo_shaped(share: float = 0.88) -> Population:
@@ -72,6 +79,7 @@ def measure_cell(population: Population, cell: Cell, num_tables: int) -> dict[st
         num_arms=cell.num_arms,
         num_seeds=cell.num_seeds,
         num_tables=num_tables,
+        behind=cell.behind,
     )
     return {**asdict(cell), "num_tables": num_tables, **_plain(found)}
 

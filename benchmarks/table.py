@@ -160,6 +160,7 @@ def calibration_lines(part: Mapping[str, Any]) -> Iterator[str]:
     for row in rows:
         effects = row["effects"]
         kind = " tails" if effects["tailed"] else f" one arm {effects['unequal']:g}x" if effects["unequal"] != 1 else ""
+        kind += " and far behind" if row.get("behind") else ""
         shares = [
             f"{100 * v:5.1f} [{100 * low:4.1f}, {100 * high:4.1f}]"
             for v, low, high in (row[name] for name in ("false_winners", "false_differences", "power"))

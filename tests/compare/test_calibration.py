@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from plait.compare.statistics.calibrate import Rate, calibrate, joined, mean_of, table_of
+from plait.compare.statistics.calibrate import Rate, calibrate, joined, mean_of, table_of, turned
 from plait.compare.statistics.differences import called_worse
 from plait.compare.statistics.parts import variance_parts
 from plait.compare.statistics.simulate import Effects, Population, equal_tables, thresholds
@@ -80,6 +80,16 @@ def test_parts_of_many_tables_are_joined_and_taken_apart() -> None:
     one = variance_parts(values[2], some.groupings)
     np.testing.assert_allclose(table_of(whole, 2).group, one.group, rtol=1e-10)
     np.testing.assert_allclose(mean_of(whole).seed, whole.seed.mean(axis=0), rtol=1e-12)
+
+
+def test_the_arm_that_is_behind_is_turned_to_the_last_place() -> None:
+    some = population()
+    values = np.random.default_rng(0).normal(size=(4, 3, 3, 600))
+    found = turned(variance_parts(values, some.groupings))
+    want = variance_parts(values[:, [1, 2, 0]], some.groupings)
+    np.testing.assert_allclose(found.means, want.means, rtol=1e-12)
+    for name in ("seed", "group", "cell", "widest_group"):
+        np.testing.assert_allclose(getattr(found, name), getattr(want, name), rtol=1e-9, atol=1e-18)
 
 
 CELLS = [

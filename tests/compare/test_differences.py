@@ -1,14 +1,16 @@
 """The procedure against its definition, against t tests that it must equal, and what it must not depend on."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 from compare_helpers import noisy, table
-from scipy.stats import studentized_range, ttest_rel
+from scipy.stats import f, studentized_range, ttest_rel
 
+from plait.compare.statistics.calibrate import table_of
 from plait.compare.statistics.differences import called_worse, compare, critical, critical_curve, spread, tail
 from plait.compare.statistics.parts import Parts, variance_parts
+from plait.compare.statistics.power import Components
 from plait.errors import UserError
 
 
@@ -23,18 +25,23 @@ def test_variance_and_freedom_are_their_definition() -> None:
             cell[i, j] -= 0.05
         seed, group, cell = seed + seed.T, group + group.T, cell + cell.T
         widest = group * generator.choice([0.8, 1.3])
-        found = spread(Parts(np.zeros(3), seed, group, cell, widest, 4, 17.0))
+        means = np.array([0.0, 0.0, generator.choice([0.0, -30.0])])
+        found = spread(Parts(means, seed, group, cell, widest, 4, 17.0))
         mean = (seed[0, 1] + seed[0, 2] + seed[1, 2]) / 3
+        own = 4 * (seed[2, 0] + seed[2, 1] - seed[0, 1]) / 2
+        others = max(4 * seed[0, 1] / 2, own / 100)  # the mean of what is left of the sum
+        apart = means[2] < 0 and own > f.ppf(1 - 0.01 / 3, 3, 6) * others > 0
         for i, j in combinations(range(3), 2):
-            lent = max(seed[i, j], mean)
+            alone = apart and j < 2
+            lent = seed[i, j] if alone else max(seed[i, j], mean)
             parts = [lent + group[i, j] - max(cell[i, j], 0.0), lent, group[i, j], widest[i, j]]
             variance = max(parts)
-            seen.add(parts.index(variance))
+            seen.add((alone, parts.index(variance)))
             lead = max(lent, min(max(cell[i, j], 0.0), variance))
-            df = variance**2 / (lead**2 / 6 + (variance - lead) ** 2 / 17.0)
+            df = variance**2 / (lead**2 / (3 if alone else 6) + (variance - lead) ** 2 / 17.0)
             assert found.variance[i, j] == pytest.approx(variance, rel=1e-12)
             assert found.df[i, j] == pytest.approx(max(1.0, df), rel=1e-12)
-    assert seen == {0, 1, 2, 3}
+    assert seen == set(product((False, True), range(4)))
 
 
 def test_two_arms_one_seed_single_samples_is_the_paired_t_test() -> None:
@@ -131,6 +138,30 @@ def test_an_arm_whose_seeds_vary_much_keeps_its_own_variance_and_is_named() -> N
     assert variance[3, 0] > 1.5 * variance[0, 1]
     assert any(note.startswith("the seeds of D vary") for note in found.notes)
     assert not compare(table(noisy([0.5, 0.5, 0.5, 0.5]))).notes
+
+
+def test_an_arm_whose_seeds_stand_out_widens_no_interval_between_the_others() -> None:
+    values = noisy([0.5, 0.5, 0.5, 0.2], seed_sd=0.005)
+    values[3] += 0.2 * np.random.default_rng(5).standard_normal((5, 1))
+    four, three = spread(compare(table(values)).parts), spread(compare(table(values[:3])).parts)
+    np.testing.assert_allclose(four.variance[:3, :3], three.variance, rtol=1e-12)
+    np.testing.assert_allclose(four.df[:3, :3], three.df, rtol=1e-12)
+    of_four, of_three = (Components.of(compare(table(some)).parts) for some in (values, values[:3]))
+    assert of_four.seed == pytest.approx(of_three.seed, rel=1e-12)
+    assert Components.of(compare(table(values)).parts, (0, 3)).seed > 10 * of_four.seed
+
+
+def test_lending_is_per_table() -> None:
+    groups = {"sample": np.arange(60)}
+    values = np.stack([noisy([0.5, 0.52, 0.6, 0.5], 4, 60, seed=seed) for seed in range(3)])
+    values[1, 3] += 0.3 * np.random.default_rng(1).standard_normal((4, 1))
+    parts = variance_parts(values, groups)
+    assert parts.unlike().any(axis=1).tolist() == [False, True, False]
+    together = spread(parts)
+    for k in range(3):
+        alone = spread(table_of(parts, k))
+        np.testing.assert_allclose(together.variance[k], alone.variance, rtol=1e-12)
+        np.testing.assert_allclose(together.df[k], alone.df, rtol=1e-12)
 
 
 def test_alike_everywhere_is_no_certainty() -> None:

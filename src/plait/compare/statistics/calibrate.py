@@ -76,10 +76,20 @@ class Calibration:
 
 
 def calibrate(
-    population: Population, effects: Effects, *, num_arms: int, num_seeds: int, num_tables: int = 500, seed: int = 0
+    population: Population,
+    effects: Effects,
+    *,
+    num_arms: int,
+    num_seeds: int,
+    num_tables: int = 500,
+    behind: float = 0.0,
+    seed: int = 0,
 ) -> Calibration:
     """Draw `num_tables` tables of equal arms; look at them as they are, and with the first arm raised by the
     detectable difference.
+
+    `behind`: by so many points (1 = 0.01) the arm whose seeds are `unequal` is worse than the others; then it is the last one
+    and counts neither as a false winner nor as a false difference.
     """
     parts = joined(
         [
@@ -89,14 +99,19 @@ def calibrate(
             )
         ]
     )
+    if behind:
+        parts = turned(parts)
+        parts.means[:, -1] -= 0.01 * behind
     worse = called_worse(parts)
+    winners = worse.sum(axis=1) == num_arms - 1
+    worse = worse[:, :-1] if behind else worse
     size = detectable(Components.of(mean_of(parts)), num_arms)
     seen = int((lead_needed(parts) <= size).sum())
     some = range(min(_STATED, num_tables))
     stated = [detectable(Components.of(table_of(parts, k)), num_arms, max_draws=2000) for k in some]
     low, high = np.quantile(stated, [0.1, 0.9])
     return Calibration(
-        Rate(int((worse.sum(axis=1) == num_arms - 1).sum()), num_tables),
+        Rate(int(winners.sum()), num_tables),
         Rate(int(worse.any(axis=1).sum()), num_tables),
         Rate(seen, num_tables),
         size,
@@ -112,6 +127,13 @@ def joined(chunks: list[Parts]) -> Parts:
     """The parts of all tables."""
     arrays = {name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _ARRAYS}
     return Parts(**arrays, num_seeds=chunks[0].num_seeds, group_df=chunks[0].group_df)
+
+
+def turned(parts: Parts) -> Parts:
+    """The same tables with the first arm as the last."""
+    arrays = {name: np.roll(getattr(parts, name), -1, axis=1) for name in _ARRAYS}
+    pairs = {name: np.roll(array, -1, axis=2) for name, array in arrays.items() if array.ndim == 3}
+    return Parts(**(arrays | pairs), num_seeds=parts.num_seeds, group_df=parts.group_df)
 
 
 def table_of(parts: Parts, number: int) -> Parts:

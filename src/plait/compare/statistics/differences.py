@@ -7,13 +7,16 @@ Invariant: that any arm is called worse than the best although it is not, happen
 
 The procedure, one for all cases:
 
-    seed  = max(V_seed of the pair, mean of V_seed over all pairs)
+    seed  = max(V_seed of the pair, mean of V_seed over the pairs that lend to it)
     V     = max(seed + V_group − max(V_cell, 0), seed, V_group, V_group of every single grouping)
     lead  = max(seed, min(V_cell, V))                                   the part that few seeds measured
-    df    = V² / (lead² / df_seed + (V − lead)² / df_group)             Satterthwaite; df_seed = (arms − 1)(seeds − 1)
+    df    = V² / (lead² / df_seed + (V − lead)² / df_group)             Satterthwaite; df_seed = (lending arms − 1)(seeds − 1)
     p     = P(range of A independent normals / s_df > √2 |d| / √V)      Tukey's studentised range: max-t over all pairs
 
-With few seeds the arms lend each other their V_seed, but an arm whose seeds vary more than the others' keeps its own.
+With few seeds the arms lend each other their V_seed, all pairs to all pairs, but an arm whose seeds vary more than the others'
+keeps its own. One whose seeds stand out (`Parts.unlike`) and that is measurably worse than the best for all that, lends nothing to
+pairs without it: what is far behind does not blur the leaders. (Were it enough to stand out, equal arms of which one is unstable
+would be parted too often.)
 V is never smaller than any of its parts, so a difference of estimates that falls below (even below zero) is never
 used. With one seed V = V_group and df = df_group: only the samples vary, and nothing is said about training again.
 """
@@ -29,7 +32,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
-from scipy.stats import f, studentized_range
+from scipy.stats import studentized_range
 from scipy.stats import t as student
 
 from plait.compare.statistics.parts import Parts, variance_parts
@@ -96,27 +99,46 @@ class Spread:
 
 def spread(parts: Parts) -> Spread:
     """V and df, as at the head of this file."""
-    num_arms = parts.num_arms
-    pooled = parts.seed.sum(axis=(-1, -2), keepdims=True) / (num_arms * (num_arms - 1))
+    return spread_with(parts, ~set_apart(parts))
+
+
+def set_apart(parts: Parts, confidence: float = CONFIDENCE) -> Bool[np.ndarray, "*T A"]:
+    """The arms that lend nothing: their seeds stand out, and they are measurably worse than the best even where all lend to all."""
+    unlike = parts.unlike()
+    if not unlike.any():
+        return unlike
+    return unlike & worse_than_best(parts, spread_with(parts, np.ones_like(unlike)), confidence)
+
+
+def spread_with(parts: Parts, lending: Bool[np.ndarray, "*T A"]) -> Spread:
+    """V and df where these arms lend to each other and all lend to the others; all to all where fewer than two are left."""
+    count = lending.sum(axis=-1)[..., None, None]
+    pairs = lending[..., :, None] & lending[..., None, :] & (count >= 2)
+    everyone = parts.num_arms * (parts.num_arms - 1)
+    ours = (parts.seed * pairs).sum(axis=(-1, -2), keepdims=True) / np.maximum(1, count * (count - 1))
+    pooled = np.where(pairs, ours, parts.seed.sum(axis=(-1, -2), keepdims=True) / everyone)
+    num_lending = np.where(pairs, count, parts.num_arms)
     seed = np.maximum(parts.seed, pooled) if parts.num_seeds > 1 else np.zeros_like(parts.seed)
     cell = np.maximum(parts.cell, 0.0)
     variance = np.maximum.reduce([seed + parts.group - cell, seed, parts.group, parts.widest_group])
     lead = np.maximum(seed, np.minimum(cell, variance))
-    freedom = max(1, (num_arms - 1) * (parts.num_seeds - 1))
+    freedom = np.maximum(1.0, (num_lending - 1) * (parts.num_seeds - 1))
     below = lead**2 / freedom + (variance - lead) ** 2 / parts.group_df
     df = np.divide(variance**2, below, out=np.ones_like(variance), where=below > 0)
     return Spread(variance, np.maximum(df, 1.0))
 
 
+def worse_than_best(parts: Parts, found: Spread, confidence: float = CONFIDENCE) -> Bool[np.ndarray, "*T A"]:
+    """Which arms are called worse than their table's best."""
+    best = parts.means.argmax(axis=-1)[..., None]
+    behind = np.take_along_axis(parts.means, best, -1) - parts.means
+    df, variance = (np.take_along_axis(x, best[..., None], -2)[..., 0, :] for x in (found.df, found.variance))
+    return behind > critical_curve(parts.num_arms, confidence)(df) * np.sqrt(variance)
+
+
 def called_worse(parts: Parts, confidence: float = CONFIDENCE) -> Bool[np.ndarray, "tables A"]:
-    """Which arms of many tables are called worse than their table's best (the highest mean): what `compare` says, all
-    at once.
-    """
-    found, rows = spread(parts), np.arange(len(parts.means))
-    best = parts.means.argmax(axis=1)
-    behind = parts.means[rows, best][:, None] - parts.means
-    reach = critical_curve(parts.num_arms, confidence)(found.df[rows, best]) * np.sqrt(found.variance[rows, best])
-    return behind > reach
+    """Which arms of many tables are called worse than their table's best: what `compare` says, all at once."""
+    return worse_than_best(parts, spread(parts), confidence)
 
 
 def compare(table: ScoreTable, *, confidence: float = CONFIDENCE) -> Comparison:
@@ -131,7 +153,7 @@ def compare(table: ScoreTable, *, confidence: float = CONFIDENCE) -> Comparison:
     table = replace(table, groupings={name: index for name, index in table.groupings.items() if name not in alone})
     lone = [f"all samples share one {name}: nothing is said about other ones" for name in alone]
     sign = 1.0 if table.higher_is_better else -1.0
-    parts = variance_parts(table.values, table.groupings)
+    parts = variance_parts(sign * table.values, table.groupings)
     found, scores = spread(parts), table.scores
     order = np.argsort(-sign * scores, kind="stable").tolist()
     best, size = order[0], Size(len(table.arms), confidence, parts.group_df)
@@ -206,21 +228,14 @@ def _notes(table: ScoreTable, parts: Parts) -> list[str]:
         for name, index in table.groupings.items()
         if (num := len(np.unique(index))) < FEW_GROUPS
     ]
-    if parts.num_seeds < 3 or parts.num_arms < 3:
-        return notes
-    own = parts.seed_variances()
-    limit = max(UNEQUAL, float(f.ppf(1 - 0.01 / len(own), parts.num_seeds - 1, (len(own) - 1) * (parts.num_seeds - 1))))
-    for a, arm in enumerate(table.arms):
-        others = max(float(np.delete(own, a).mean()), 0.01 * float(own[a]))
-        if own[a] > limit * others > 0:
-            notes.append(
-                f"the seeds of {arm} vary {np.sqrt(own[a] / others):.1f} times as much as the other arms' or more: with few "
-                "seeds a difference to it is seen wrongly more often than stated"
-            )
+    times, apart = np.sqrt(parts.times_unlike()), set_apart(parts)
+    for a in np.flatnonzero(parts.unlike()):
+        then = (
+            "it is worse all the same, and widens no interval between the others"
+            if apart[a]
+            else "with few seeds a difference to it is seen wrongly more often than stated"
+        )
+        notes.append(
+            f"the seeds of {table.arms[a]} vary {times[a]:.1f} times as much as the other arms' or more: {then}"
+        )
     return notes
-
-
-UNEQUAL = 4.0
-"""From this ratio of an arm's seed variance to the mean of the others' on, it is said, if chance would not give it in
-1 of 100 comparisons.
-"""

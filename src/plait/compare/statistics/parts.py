@@ -27,14 +27,19 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from scipy.stats import f
+
+UNLIKE, MOST_UNLIKE = 4.0, 100.0
+"""From this ratio of an arm's seed variance to the mean of the others' on it stands out; and the largest that is told."""
 
 
 @dataclass(frozen=True)
 class Parts:
     """The variances for every pair of arms `(..., A, A)`; zeros on the diagonal. With one seed `seed` and `cell` are zero.
 
-    `widest_group` is the largest V_group of the single groupings, `group_df` their smallest degrees of freedom.
+    `means`: higher is better. `widest_group` is the largest V_group of the single groupings, `group_df` their smallest degrees of
+    freedom.
     """
 
     means: Float[np.ndarray, "*T A"]
@@ -58,6 +63,21 @@ class Parts:
         of_arm = self.num_seeds * self.seed.sum(axis=-1)
         together = of_arm.sum(axis=-1, keepdims=True) / (2 * (self.num_arms - 1))
         return (of_arm - together) / (self.num_arms - 2)
+
+    def times_unlike(self) -> Float[np.ndarray, "*T A"]:
+        """How many times as large an arm's seed variance is as the mean of the others'; zeros below three arms or seeds."""
+        if self.num_seeds < 3 or self.num_arms < 3:
+            return np.zeros_like(self.means)
+        own = self.seed_variances()
+        others = (own.sum(axis=-1, keepdims=True) - own) / (self.num_arms - 1)
+        others = np.maximum(others, own / MOST_UNLIKE)
+        return np.divide(own, others, out=np.zeros_like(own), where=(own > 0) & (others > 0))
+
+    def unlike(self) -> Bool[np.ndarray, "*T A"]:
+        """The arms whose seeds vary so much more than the others' that chance would not do it in 1 of 100 comparisons."""
+        few, many = self.num_seeds - 1, (self.num_arms - 1) * (self.num_seeds - 1)
+        limit = max(UNLIKE, float(f.ppf(1 - 0.01 / self.num_arms, max(1, few), max(1, many))))
+        return self.times_unlike() > limit
 
 
 def variance_parts(values: Float[np.ndarray, "*T A S n"], groupings: Mapping[str, Int[np.ndarray, " n"]]) -> Parts:

@@ -7,7 +7,7 @@ measured ones: equal arms but one.
 
 Drawn: each arm's seed means ~ N(0, S · max(V_seed, V_cell) / 2), its groups' part ~ N(0, (V_group − V_cell) / 2), and
 the estimate of V_group with its degrees of freedom. V_seed and its pooling are estimated anew in every draw. The
-parts are the mean over all pairs.
+parts are the mean over all pairs of arms that lend to each other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from plait.compare.statistics.differences import CONFIDENCE, critical_curve, spread
+from plait.compare.statistics.differences import CONFIDENCE, critical_curve, set_apart, spread
 from plait.compare.statistics.parts import Parts, sums_of_squares
 from plait.seeds import numpy_generator
 
@@ -52,9 +52,13 @@ class Components:
 
     @classmethod
     def of(cls, parts: Parts, pair: tuple[int, int] | None = None) -> Components:
-        """Over all pairs of arms, or of one pair as the procedure takes it (its seeds' part at least the mean of all)."""
-        num = parts.num_arms * (parts.num_arms - 1)
-        means = [float(x.sum() / num) for x in (parts.seed, parts.group, parts.cell, parts.widest_group)]
+        """Over all pairs of arms that lend to each other (differences.py), or of one pair as the procedure takes it (its seeds'
+        part at least the mean of these).
+        """
+        lending = ~set_apart(parts)
+        lending = lending if lending.sum() >= 2 else np.ones_like(lending)
+        pairs = np.outer(lending, lending) & ~np.eye(parts.num_arms, dtype=bool)
+        means = [float(x[pairs].mean()) for x in (parts.seed, parts.group, parts.cell, parts.widest_group)]
         if pair is not None:
             own = [float(x[pair]) for x in (parts.seed, parts.group, parts.cell, parts.widest_group)]
             means = [max(own[0], means[0]), *own[1:]]

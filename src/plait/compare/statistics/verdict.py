@@ -18,7 +18,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from plait.compare.statistics.differences import Comparison, Difference
+import numpy as np
+
+from plait.compare.statistics.differences import Comparison, Difference, set_apart
 from plait.compare.statistics.power import POWER, Components, Needed, detectable, needed
 from plait.errors import UserError, did_you_mean
 
@@ -123,9 +125,10 @@ def _separate(found: Comparison, seed: int) -> Needed | None:
 
 
 def _power(found: Comparison, least: float) -> list[str]:
-    seeds = len(found.table.seeds)
+    seeds, unlike = len(found.table.seeds), [found.table.arms[a] for a in np.flatnonzero(set_apart(found.parts))]
+    but = f" (but {listed(unlike, 'and')}, whose seeds vary more)" if unlike else ""
     return [
-        f"a lead of {_number(found, least)} over all other arms would have been seen in {POWER:.0%} of such comparisons "
+        f"a lead of {_number(found, least)} over all other arms{but} would have been seen in {POWER:.0%} of such comparisons "
         f"({len(found.table.arms)} arms, {seeds} {'seed' if seeds == 1 else 'seeds'}, {len(found.table.ids):,} samples)"
     ]
 
