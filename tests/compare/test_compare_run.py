@@ -209,6 +209,10 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
         (["--metric", "accurcy"], "no metric 'accurcy'"),
         (["evaluate.metrics={answer: bleu}", "--metric", "bleu"], "bleu is no sum over samples"),
         (["--from", "/nowhere"], "there is no run folder /nowhere"),
+        (
+            ["--arms", "evaluate.split=test,tune"],
+            "--arms: 'split=tune' is evaluated on the split 'tune', others on 'test'",
+        ),
         (["--from", "/nowhere", "--race"], "--from beside --race: these runs are trained already"),
     ],
 )
@@ -229,6 +233,35 @@ def test_a_split_too_small_is_refused_before_anything_is_trained(tmp_path: Path,
     assert code == 2
     assert "1 sample in split 'test': too small for any verdict" in err
     assert not (tmp_path / "c").exists()
+
+
+def test_samples_of_one_group_are_refused_before_anything_is_trained(tmp_path: Path, config: Path, shell: Any):
+    """Previously the same was said after all trainings."""
+    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
+    manifest = config.parent / "one_voice.jsonl"
+    rows = [{**row, "group": {"speaker": "anna"}} if row["split"] == "test" else row for row in rows]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = shell("compare", config, f"data.manifest={manifest}", "--folder", tmp_path / "c", *ARMS)
+    assert code == 2
+    assert "all 8 samples of the split 'test' share one speaker: too small for any verdict" in err
+    assert not (tmp_path / "c").exists()
+
+
+def test_what_a_kill_left_half_written_is_no_hindrance(config: Path, compared: Path, tmp_path: Path, shell: Any):
+    """Previously `.result.json.part` made the folder "no comparison", so that a killed one could not go on."""
+    folder = own_copy(compared, tmp_path)
+    for name in (".result.json.part", ".report.html.part", "for-anna.html"):
+        (folder / name).write_text("half")
+    code, _, err = shell("compare", config, "--folder", folder, *ARMS)
+    assert code == 0, err
+
+
+def test_runs_are_not_compared_into_a_file_or_a_strange_folder(compared: Path, tmp_path: Path, shell: Any):
+    (tmp_path / "file").touch()
+    for folder, message in ((tmp_path / "file", "is a file"), (tmp_path, "holds 'file', so it is no comparison")):
+        code, _, err = shell("compare", "--from", compared / "runs" / "concat" / "seed-0", "--folder", folder)
+        assert code == 2
+        assert message in err
 
 
 def test_another_folder_is_not_touched(tmp_path: Path, config: Path, shell: Any):

@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from plait.compare.arms import Arm, arms_of, slug
 from plait.compare.board import Board, shown
 from plait.compare.collect import Collected, collect
@@ -39,6 +41,7 @@ from plait.errors import UserError, did_you_mean
 from plait.evaluate import LOSS_NAMES
 from plait.evaluate.choice import metrics_for
 from plait.evaluate.run import split_of
+from plait.evaluate.statistics import Groupings
 from plait.features import can_cache
 from plait.run import replacing, write_json
 from plait.train.fit import read_data, resolved, texts_of
@@ -75,7 +78,7 @@ def run_comparison(
         right = "Name more (--arms fusion.kind=concat,product), or leave --no-baselines out"
         raise UserError(f"{arms[0].name!r} is the only arm", where="--arms", right=right)
     base = fixed(base, dataset)
-    check_split(base, dataset)
+    check_split(base, dataset, arms)
     wanted = replace(with_metric(wanted, base), jobs=wanted.jobs or jobs_for(base))
     for modality in base.encoders.freeze:
         if why := can_cache(base, modality):
@@ -114,21 +117,37 @@ def check(wanted: Settings) -> None:
         "scores.parquet",
         "prices.json",
     }
-    strange = sorted(p.name for p in wanted.folder.iterdir() if p.name not in known) if wanted.folder.exists() else []
+    there = wanted.folder.iterdir() if wanted.folder.exists() else ()  # half a file that a kill left is hidden
+    strange = sorted(p.name for p in there if p.name not in known and p.suffix != ".html" and p.name[0] != ".")
     if strange:
         raise UserError(
             f"{wanted.folder} holds {strange[0]!r}, so it is no comparison", where="--folder", right="Take another name"
         )
 
 
-def check_split(base: RunConfig, dataset: Dataset) -> None:
-    """A split on which no verdict is possible is refused before anything is trained."""
+def check_split(base: RunConfig, dataset: Dataset, arms: Sequence[Arm] = ()) -> None:
+    """A split on which no verdict is possible is refused before anything is trained, and arms that are asked on another one."""
+    for arm in arms:
+        if arm.config is not None and arm.config.evaluate.split != base.evaluate.split:
+            raise UserError(
+                f"{arm.name!r} is evaluated on the split {arm.config.evaluate.split!r}, others on {base.evaluate.split!r}",
+                where="--arms",
+                right="Name the split for all arms: evaluate.split=… after the configuration",
+            )
     chosen = split_of(dataset.samples, base.evaluate.split)
     if len(chosen) < 2:
         raise UserError(
             f"{len(chosen)} sample in split {base.evaluate.split!r}: too small for any verdict",
             where=base.data.manifest,
             right="Give it at least 2 samples; 20 or more give intervals that mean something",
+        )
+    groupings = Groupings.of(chosen).among(np.arange(len(chosen)))
+    if all(len(np.unique(index)) < 2 for index in groupings.values()):
+        raise UserError(
+            f"all {len(chosen)} samples of the split {base.evaluate.split!r} share one {' and one '.join(groupings)}: too small "
+            "for any verdict",
+            where=base.data.manifest,
+            right="Give it samples of at least 2; 20 or more give intervals that mean something",
         )
 
 
