@@ -46,6 +46,7 @@ from plait.features import can_cache
 from plait.run import replacing, write_json
 from plait.train.fit import read_data, resolved, texts_of
 from plait.train.lock import locked
+from plait.types import Sample
 
 CHOICE = "choice.json"
 TRIAL_SEED = 1000
@@ -79,6 +80,8 @@ def run_comparison(
         raise UserError(f"{arms[0].name!r} is the only arm", where="--arms", right=right)
     base = fixed(base, dataset)
     check_split(base, dataset, arms)
+    if wanted.race:
+        check_race(dataset)
     wanted = replace(with_metric(wanted, base), jobs=wanted.jobs or jobs_for(base))
     for modality in base.encoders.freeze:
         if why := can_cache(base, modality):
@@ -141,12 +144,25 @@ def check_split(base: RunConfig, dataset: Dataset, arms: Sequence[Arm] = ()) -> 
             where=base.data.manifest,
             right="Give it at least 2 samples; 20 or more give intervals that mean something",
         )
-    groupings = Groupings.of(chosen).among(np.arange(len(chosen)))
+    check_groups(chosen, base.evaluate.split, where=base.data.manifest)
+
+
+def check_race(dataset: Dataset) -> None:
+    """A race needs held-out samples that can part arms."""
+    tune = dataset.split("tune")
+    if not tune:
+        right = "Give some rows `split: tune`, or leave --race out"
+        raise UserError("no row is in the split 'tune', on which arms are dropped", where="--race", right=right)
+    check_groups(tune, "tune", where="--race")
+
+
+def check_groups(samples: Sequence[Sample], split: str, *, where: str) -> None:
+    """Samples of one group say nothing about others."""
+    groupings = Groupings.of(samples).among(np.arange(len(samples)))
     if all(len(np.unique(index)) < 2 for index in groupings.values()):
         raise UserError(
-            f"all {len(chosen)} samples of the split {base.evaluate.split!r} share one {' and one '.join(groupings)}: too small "
-            "for any verdict",
-            where=base.data.manifest,
+            f"all {len(samples)} samples of the split {split!r} share one {' and one '.join(groupings)}: too small for any verdict",
+            where=where,
             right="Give it samples of at least 2; 20 or more give intervals that mean something",
         )
 
@@ -326,9 +342,6 @@ class Running:
 
     def raced(self, compared: Sequence[Compared]) -> list[RaceRow]:
         """Drop candidates that short trainings find measurably worse."""
-        if not self.dataset.split("tune"):
-            right = "Give some rows `split: tune`, or leave --race out"
-            raise UserError("no row is in the split 'tune', on which arms are dropped", where="--race", right=right)
         candidates = [one for one in compared if one.trains and one.arm.role == "candidate"]
         return race(candidates, self.wanted, self.train_all, self.say)
 
