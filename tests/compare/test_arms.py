@@ -133,6 +133,26 @@ def test_a_baseline_keeps_nothing_that_needs_another_modality():
 
 
 @pytest.mark.parametrize(
+    ("balance", "image_only", "no_input"),
+    [
+        ({"kind": "temperature_sampling", "segment": "answer"}, "temperature_sampling", "temperature_sampling"),
+        ({"kind": "dropout_schedule"}, "dropout_schedule", "none"),
+        ({"kind": "ogm_ge"}, "none", "none"),
+    ],
+)
+def test_baselines_keep_a_balance_that_needs_no_second_modality(
+    balance: dict[str, Any], image_only: str, no_input: str
+):
+    """Previously they lost the sampling that all candidates had, "which needs two modalities"."""
+    found = {arm.name: arm for arm in arms_of(tree(balance=balance), [], modalities=ALL)}
+    for name, kind in (("image only", image_only), ("no input", no_input)):
+        config = found[name].config
+        assert config is not None
+        assert config.balance.kind_name == kind
+        assert bool(found[name].notes) == (kind == "none")
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["fusion.kind=concat,concat"], "'concat' and 'concat' are the same configuration"),

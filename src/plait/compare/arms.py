@@ -212,9 +212,10 @@ def baseline_of(tree: Mapping[str, Any], kept: tuple[Modality, ...], modalities:
     if any(m in gone for m in encoders.start_from):
         rest = {m.value: path for m, path in encoders.start_from.items() if m not in gone}
         overrides.append(f"encoders.start_from={in_line(rest)}")
-    if len(kept) < 2 and getattr(getattr(config, "balance", None), "kind", "none") != "none":
+    least = config.balance.num_modalities
+    if len(kept) < least and config.balance.kind_name != "none":
         overrides.append("balance.kind=none")
-        notes.append("trained without balance, which needs two modalities")
+        notes.append(f"trained without balance, which needs {'two modalities' if least > 1 else 'an input'}")
     name = "no input" if not kept else f"{kept[0]} only"
     role: Role = "no input" if not kept else "text only" if kept[0] is Modality.TEXT else "unimodal"
     return Arm(
