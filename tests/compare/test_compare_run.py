@@ -238,6 +238,12 @@ def test_a_race_between_tokenizers_is_run_by_characters_and_leaves_two(config: P
     [
         (["--learning-rates", "fast"], "--learning-rates: 'fast' is no list of numbers"),
         (["--learning-rates", "1e-3,-1"], "Give each rate once, above 0"),
+        (["--learning-rates", "1e-3,nan"], "Give each rate once, above 0"),
+        (["--arms", "data.inputs=null,[text, image, audio]"], "are the same configuration with everything stated"),
+        (
+            ["--arms", "train.learning_rate=0.1,0.2", "--learning-rates", "0.1,0.2"],
+            "are the same configuration with the rates that all arms try",
+        ),
         (["--match", "weight"], "--match: 'weight' cannot be matched"),
         (["--arms", "fusion.kind=concat,concat"], "are the same configuration"),
         (["--arms", "fusion.kind=sum", "--no-baselines"], "--arms: 'sum' is the only arm"),

@@ -250,6 +250,7 @@ class Running:
                     "evaluate": own.evaluate.model_copy(update={"metrics": self.base.evaluate.metrics}),
                 }
             )
+            refuse_twin(one, found[:-1], rates=self.wanted.learning_rates)
         return found
 
     def choice(self) -> dict[str, Any]:
@@ -385,6 +386,24 @@ class Running:
             self.say(f"{len(outcomes)} of {len(cells)} trainings are done already")
         ran = self.run(list(tasks.values()), num_done=len(outcomes))
         return outcomes | {key: ran[task.name] for key, task in tasks.items()}
+
+
+def refuse_twin(one: Compared, others: Sequence[Compared], *, rates: Sequence[float]) -> None:
+    """One message for two arms that are the same once everything is stated; where rates are tried, an arm's own one is none."""
+
+    def trained(arm: Compared) -> RunConfig | None:
+        if arm.config is None:
+            return None
+        return arm.at(0, learning_rate=rates[0]) if rates else arm.at(0)
+
+    twin = next((other for other in others if trained(other) == trained(one)), None)
+    if twin is not None:
+        why = "with the rates that all arms try" if rates else "with everything stated that they leave open"
+        raise UserError(
+            f"{twin.arm.name!r} and {one.arm.name!r} are the same configuration {why}",
+            where="--arms",
+            right="Leave one of them out",
+        )
 
 
 def seeds_from(number: int, first: int) -> tuple[int, ...]:
