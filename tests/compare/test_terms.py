@@ -14,7 +14,7 @@ from plait.compare.collect import Collected
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task
 from plait.compare.run import fixed
-from plait.compare.terms import rates, samples
+from plait.compare.terms import answers, rates, samples
 from plait.config import make_config
 from plait.data.manifest import Dataset
 from plait.train.fit import read_data
@@ -72,6 +72,13 @@ def test_training_samples_that_changed_between_two_sittings_are_said(tmp_path: P
     found, done = found_of(make_manifest(tmp_path, 48), ["fusion.kind=concat,product,sum"], states)
     term = samples(found, done, tell)
     assert (term.equal, "others than in most in sum at seed 0" in term.detail) == (False, True)
+
+
+def test_another_way_of_choosing_answers_is_said(tmp_path: Path):
+    """Previously runs of --from that answer greedily and by beam search were compared without a word."""
+    _, done = found_of(make_manifest(tmp_path, 48), ["generate.method=greedy,beam"])
+    assert (answers(done).equal, answers(done).detail) == (False, "the runs differ in generate.method")
+    assert answers(done[:1]).equal
 
 
 def test_arms_with_rates_of_their_own_are_not_said_to_have_one(tmp_path: Path):

@@ -40,6 +40,7 @@ def terms_of(
         rates(found, done),
         found.match or parameters(arms),
         numerics(done),
+        answers(done),
         machines(found, done),
         *encoders(found),
         *arms_notes(done),
@@ -154,6 +155,21 @@ def numerics(done: Sequence[Compared]) -> Term:
     kinds = set(chosen.values())
     told = " or ".join(f"{d}, {a} attention, matrix products {m}, on {v} with {n} threads" for d, a, m, v, n in kinds)
     return Term("numerics", len(kinds) == 1, told.replace("with 1 threads", "with one thread"))
+
+
+def answers(done: Sequence[Compared]) -> Term:
+    """How texts are chosen and which inputs are given at the evaluation: of each run, for runs of an arm may differ in it."""
+    trees: list[dict[str, Any]] = []
+    for one in done:
+        for seed, folder in one.folders.items():
+            path = folder / CONFIG
+            config = read_config(path) if path.exists() else one.at(seed)
+            tree = config.model_dump(mode="json", include={"generate": True, "evaluate": {"inputs"}})
+            trees.append(dict(leaves(tree)))
+    different = sorted({key for tree in trees for key in tree if tree[key] != trees[0].get(key)})
+    if different:
+        return Term("answers", False, f"the runs differ in {', '.join(different)}")
+    return Term("answers", True, f"{trees[0]['generate.method']}, chosen alike in all arms" if trees else "")
 
 
 def machines(found: Collected, done: Sequence[Compared]) -> Term:
