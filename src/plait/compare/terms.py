@@ -84,17 +84,21 @@ def samples(
 
 
 def trained_on(done: Sequence[Compared]) -> str:
-    """Which arms were trained on other samples than most, because the manifest changed between two sittings; empty for none."""
-    arms: dict[str, list[str]] = {}
+    """Which runs were trained on other samples than most, because the manifest changed between two sittings; empty for none.
+
+    Compared are runs that read the same inputs: a sample without those that a run does not read is another one to it.
+    """
+    by_inputs: dict[object, dict[str, list[str]]] = {}
     for one in done:
+        inputs = None if one.config is None else one.config.data.inputs
         for seed in one.facts:
             if made := training_data(one.folders[seed]):
-                arms.setdefault(made, []).append(f"{one.arm.name} at seed {seed}")
-    if len(arms) < 2:
-        return ""
-    most = max(arms.values(), key=len)
-    others = [name for names in arms.values() if names is not most for name in names]
-    return f"the training samples changed between the runs: others than in most in {listed(others)}"
+                by_inputs.setdefault(inputs, {}).setdefault(made, []).append(f"{one.arm.name} at seed {seed}")
+    others = []
+    for runs in by_inputs.values():
+        most = max(runs.values(), key=len)
+        others += [name for names in runs.values() if names is not most for name in names]
+    return f"the training samples changed between the runs: others than in most in {listed(others)}" if others else ""
 
 
 def training_data(folder: Path) -> str:
