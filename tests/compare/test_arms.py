@@ -78,6 +78,15 @@ def test_a_file_of_arms(text: str, tmp_path: Path):
     assert (small.config.width, wide.config.width, wide.config.lm.kind) == (8, 24, "gru")
 
 
+@pytest.mark.parametrize("text", ["small: {width: 8}\nas it is: {}\n", "small: {width: 8}\nas it is:\n"])
+def test_an_arm_of_a_file_may_change_nothing(text: str, tmp_path: Path):
+    """Previously an empty mapping became the override `={}`, which is none."""
+    path = tmp_path / "arms.yaml"
+    path.write_text(text)
+    _, same = arms_of(tree(), [str(path)], modalities=ALL, baselines=False)
+    assert (same.name, same.overrides) == ("as it is", ())
+
+
 def test_baselines_are_each_modality_alone_no_input_and_the_constant_answer():
     found = {arm.name: arm for arm in arms_of(tree(), ["fusion.kind=sum,film"], modalities=ALL)}
     assert {name: arm.role for name, arm in found.items()} == {
@@ -124,10 +133,31 @@ def test_a_baseline_keeps_nothing_that_needs_another_modality():
 
 
 @pytest.mark.parametrize(
+    ("balance", "image_only", "no_input"),
+    [
+        ({"kind": "temperature_sampling", "segment": "answer"}, "temperature_sampling", "temperature_sampling"),
+        ({"kind": "dropout_schedule"}, "dropout_schedule", "none"),
+        ({"kind": "ogm_ge"}, "none", "none"),
+    ],
+)
+def test_baselines_keep_a_balance_that_needs_no_second_modality(
+    balance: dict[str, Any], image_only: str, no_input: str
+):
+    """Previously they lost the sampling that all candidates had, "which needs two modalities"."""
+    found = {arm.name: arm for arm in arms_of(tree(balance=balance), [], modalities=ALL)}
+    for name, kind in (("image only", image_only), ("no input", no_input)):
+        config = found[name].config
+        assert config is not None
+        assert config.balance.kind_name == kind
+        assert bool(found[name].notes) == (kind == "none")
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["fusion.kind=concat,concat"], "'concat' and 'concat' are the same configuration"),
         (["fusion.kind=concat", "fusion.align=attend,mean", "width=16,16"], "are the same configuration"),
+        (["seed=1,2"], "'seed=1' and 'seed=2' are the same configuration"),
         (["fusion.kind=concat,produkt"], "arm produkt: fusion: unknown fusion kind 'produkt'. Did you mean 'product'"),
         (["fusion.colour=red"], "arm colour=red: fusion: unknown key 'colour'"),
         (["fusion.kind"], "'fusion.kind' names no arms. Write KEY=VALUE,VALUE"),
@@ -142,10 +172,20 @@ def test_mistakes_are_named(words: list[str], message: str):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "a: 3", "a: [b", "a: {width: 8}\na: {width: 9}"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "a: 3", "a: [b", "a: {width: 8}\na: {width: 9}", "[sum, film]", "[3]"]
+)
 def test_a_file_that_holds_no_arms_is_named(text: str, tmp_path: Path):
     path = tmp_path / "arms.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
         names([str(path)])
     assert str(path) in str(caught.value)
+
+
+def test_two_arms_of_one_name_in_a_list_are_told(tmp_path: Path):
+    """Previously the second one took the first one's place, and nothing was said."""
+    path = tmp_path / "arms.yaml"
+    path.write_text("- {name: a, width: 8}\n- {name: a, width: 24}\n")
+    with pytest.raises(UserError, match="two arms are called 'a'"):
+        names([str(path)])

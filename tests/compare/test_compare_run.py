@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from compare_helpers import ARMS
 from safetensors.torch import load_file
 
 import plait
+from plait.compare import collect
 from plait.compare.result import ComparisonResult, read_result
 from plait.evaluate import read_record
 
@@ -89,6 +91,26 @@ def test_the_scores_of_all_samples_are_in_one_table(result: ComparisonResult, co
             if name == arm.name
         ]
         assert np.mean(rows) == pytest.approx(arm.score, abs=1e-12)
+
+
+def test_the_constant_answer_has_no_score_of_another_arm(result: ComparisonResult, compared: Path):
+    """Previously its column `score` held what the first arm had scored."""
+    rows = parquet.read_table(compared / "scores.parquet").to_pylist()
+    mine = [row for row in rows if row["arm"] == "constant answer"]
+    assert {row["score"] for row in mine} == {None}
+    assert len({row["output"] for row in mine}) == 1
+
+
+def test_prices_that_could_not_be_measured_are_measured_the_next_time(
+    config: Path, compared: Path, tmp_path: Path, shell: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Previously the failure was kept, and no price was ever shown in that folder."""
+    folder = own_copy(compared, tmp_path)
+    (folder / "prices.json").unlink()
+    monkeypatch.setattr(collect, "price_task", json.loads)  # any function that fails
+    code, out, _ = shell("compare", config, "--folder", folder, *ARMS)
+    assert (code, "prices could not be measured: TypeError" in out) == (0, True)
+    assert not (folder / "prices.json").exists()
 
 
 def test_what_was_equal_was_found_out(result: ComparisonResult):
@@ -191,10 +213,24 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
     assert code == 0, err
     result = read_result(folder)
     assert {arm.name: arm.status for arm in result.arms} == {"good": "done", "alike": "done", "bad": "dropped"}
-    assert "bits per token" in result.arm("bad").reason
+    found = re.search(r"steps: (\S+) bits per token \[(\S+), (\S+)\] worse than", result.arm("bad").reason)
+    assert found is not None
+    value, low, high = map(float, found.groups())
+    assert 0 < low < value < high
     assert "the race " in result.saved
     assert not (folder / "runs" / "bad").exists()
     assert "bad: dropped: dropped after 20 steps" in " ".join(out.split())
+
+
+def test_a_race_between_tokenizers_is_run_by_characters_and_leaves_two(config: Path, tmp_path: Path, shell: Any):
+    """Previously the first rung ended in a message (bits per token cannot be compared), or all arms but one were dropped."""
+    axes = ("--arms", "data.tokenizer.kind=word,character", "--arms", "fusion.kind=concat,product")
+    words = (*axes, "--no-baselines", "--seeds", 1, "--price-seconds", 0, "--explain", 0, "--race")
+    code, _, err = shell("compare", config, "--folder", tmp_path / "race", *words)
+    assert code == 0, err
+    result = read_result(tmp_path / "race")
+    assert sum(arm.status == "done" for arm in result.arms) >= 2
+    assert all("bits per character" in arm.reason for arm in result.arms if arm.status == "dropped")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +238,12 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
     [
         (["--learning-rates", "fast"], "--learning-rates: 'fast' is no list of numbers"),
         (["--learning-rates", "1e-3,-1"], "Give each rate once, above 0"),
+        (["--learning-rates", "1e-3,nan"], "Give each rate once, above 0"),
+        (["--arms", "data.inputs=null,[text, image, audio]"], "are the same configuration with everything stated"),
+        (
+            ["--arms", "train.learning_rate=0.1,0.2", "--learning-rates", "0.1,0.2"],
+            "are the same configuration with the rates that all arms try",
+        ),
         (["--match", "weight"], "--match: 'weight' cannot be matched"),
         (["--arms", "fusion.kind=concat,concat"], "are the same configuration"),
         (["--arms", "fusion.kind=sum", "--no-baselines"], "--arms: 'sum' is the only arm"),
@@ -209,6 +251,10 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
         (["--metric", "accurcy"], "no metric 'accurcy'"),
         (["evaluate.metrics={answer: bleu}", "--metric", "bleu"], "bleu is no sum over samples"),
         (["--from", "/nowhere"], "there is no run folder /nowhere"),
+        (
+            ["--arms", "evaluate.split=test,tune"],
+            "--arms: 'split=tune' is evaluated on the split 'tune', others on 'test'",
+        ),
         (["--from", "/nowhere", "--race"], "--from beside --race: these runs are trained already"),
     ],
 )
@@ -229,6 +275,35 @@ def test_a_split_too_small_is_refused_before_anything_is_trained(tmp_path: Path,
     assert code == 2
     assert "1 sample in split 'test': too small for any verdict" in err
     assert not (tmp_path / "c").exists()
+
+
+def test_samples_of_one_group_are_refused_before_anything_is_trained(tmp_path: Path, config: Path, shell: Any):
+    """Previously the same was said after all trainings."""
+    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
+    manifest = config.parent / "one_voice.jsonl"
+    rows = [{**row, "group": {"speaker": "anna"}} if row["split"] == "test" else row for row in rows]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = shell("compare", config, f"data.manifest={manifest}", "--folder", tmp_path / "c", *ARMS)
+    assert code == 2
+    assert "all 8 samples of the split 'test' share one speaker: too small for any verdict" in err
+    assert not (tmp_path / "c").exists()
+
+
+def test_what_a_kill_left_half_written_is_no_hindrance(config: Path, compared: Path, tmp_path: Path, shell: Any):
+    """Previously `.result.json.part` made the folder "no comparison", so that a killed one could not go on."""
+    folder = own_copy(compared, tmp_path)
+    for name in (".result.json.part", ".report.html.part", "for-anna.html"):
+        (folder / name).write_text("half")
+    code, _, err = shell("compare", config, "--folder", folder, *ARMS)
+    assert code == 0, err
+
+
+def test_runs_are_not_compared_into_a_file_or_a_strange_folder(compared: Path, tmp_path: Path, shell: Any):
+    (tmp_path / "file").touch()
+    for folder, message in ((tmp_path / "file", "is a file"), (tmp_path, "holds 'file', so it is no comparison")):
+        code, _, err = shell("compare", "--from", compared / "runs" / "concat" / "seed-0", "--folder", folder)
+        assert code == 2
+        assert message in err
 
 
 def test_another_folder_is_not_touched(tmp_path: Path, config: Path, shell: Any):

@@ -104,3 +104,12 @@ def test_unknown_arms_are_refused_and_notes_are_kept() -> None:
         verdict(found, costs={"a": Cost(1)})
     assert "left out: 3 of 9 samples" in verdict(found).further
     assert np.isfinite(verdict(found).detectable)
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2, 5])
+def test_where_nothing_varies_no_lead_is_said_to_be_seen(num_seeds: int) -> None:
+    """Previously: "a lead of 0.0 points over all other arms would have been seen in 80% of such comparisons"."""
+    found = verdict(compare(table(np.zeros((3, num_seeds, 20)))))
+    assert (found.kind, found.level, found.detectable) == ("level", ("A", "B", "C"), None)
+    assert "0.0 points" not in " ".join(found.further)
+    assert "what lead would have been seen cannot be told" in found.further[0]

@@ -108,3 +108,13 @@ def test_with_normal_effects_the_stated_difference_is_seen_in_80_percent(num_arm
     stated = detectable(Components.of(mean), num_arms)
     assert (lead_needed(parts) <= stated).mean() == pytest.approx(0.8, abs=0.022)
     assert called_worse(parts).any(axis=1).mean() <= 0.062
+
+
+def test_crossed_groupings_whose_estimate_falls_below_zero_still_say_a_number() -> None:
+    """Previously one seed on few crossed groups gave NaN, into the sentence and into result.json."""
+    groups = {"picture": np.repeat([0, 1], 20), "speaker": np.tile([0, 1], 20)}
+    board = np.where(groups["picture"] == groups["speaker"], 1.0, 0.0)
+    board[:3] = 1.0
+    parts = variance_parts(np.stack([board[None], 1 - board[None]]), groups)
+    assert parts.group[0, 1] < 0 < parts.widest_group[0, 1]
+    assert detectable(Components.of(parts), 2) > np.sqrt(parts.widest_group[0, 1])

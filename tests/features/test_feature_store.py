@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from plait.errors import UserError
+from plait.features import block
 from plait.features.block import CacheUnwritable, open_block, read_header, write_block
 from plait.features.store import FeatureStore, features_folder
 
@@ -84,6 +85,29 @@ def test_a_damaged_block_is_removed_by_the_next_who_fills_and_hides_nothing(cach
         assert not damaged.exists()
         assert not half.exists()
         assert len(found) == 3
+
+
+def test_what_another_process_is_writing_is_left_to_it(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Previously whoever held the lock deleted another one's half of `about.json`, or (after a clearing) of a block, and that
+    process ended with "cannot write the cache".
+    """
+    found = store()
+    found.make()
+    theirs = found.folder / ".about.json.1.part"
+    theirs.write_text("{")
+    with found.filling(lambda _: None):
+        assert theirs.exists()
+    taken: list[Path] = []
+
+    def sync_and_lose(part: Path) -> None:
+        if not taken:
+            taken.append(part)
+            part.unlink()
+
+    monkeypatch.setattr(block, "sync", sync_and_lose)
+    found.add([key(1)], [values(1)], [0])
+    assert len(taken) == 1
+    assert key(1) in found
 
 
 def test_what_is_mapped_outlives_its_file_and_descriptors_are_not_held(cache: Path) -> None:

@@ -62,6 +62,27 @@ def media(samples: list[Sample]) -> set[Path]:
     return {path for s in samples for path in (*s.image, *([s.audio] if s.audio else []))}
 
 
+def test_a_file_that_changes_before_it_is_decoded_is_not_kept_under_its_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Previously the old content had the new one's features from then on, for every copy of it and every later run."""
+    parts = parts_of(frozen_config(make_manifest(tmp_path), cache=["image"]))
+    victim = next(path for s in parts.dataset.samples for path in s.image)
+    old, load = victim.read_bytes(), preprocess.load_image
+
+    def late(path: Path, config: Any) -> Tensor:
+        if path.read_bytes() == old:  # whichever file of this content is encoded
+            draw(path, "red", 48)
+        return load(path, config)
+
+    monkeypatch.setattr(preprocess, "load_image", late)
+    cache = parts.cache()
+    cache.fill(parts.dataset.samples)
+    copy = victim.with_name("copy.png")
+    copy.write_bytes(old)
+    assert cache.known[Modality.IMAGE].get(copy) is None
+
+
 def test_every_file_is_decoded_once_for_all_runs(manifest: Path, decoded: list[Path], tmp_path: Path) -> None:
     """Two trainings with their evaluations, in which neither a picture nor a sound is looked at twice, and then not at all."""
     config = frozen_config(manifest, cache=ALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Iterator
@@ -176,7 +177,7 @@ def numbers(text: str | None) -> tuple[float, ...]:
         raise UserError(
             f"{text!r} is no list of numbers", where="--learning-rates", right="Write 1e-3,2e-3,4e-3"
         ) from None
-    if any(rate <= 0 for rate in found) or len(set(found)) < len(found):
+    if any(not 0 < rate < math.inf for rate in found) or len(set(found)) < len(found):
         raise UserError(f"{text!r}", where="--learning-rates", right="Give each rate once, above 0")
     return found
 

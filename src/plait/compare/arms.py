@@ -142,24 +142,25 @@ def arms_in(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     except yaml.YAMLError as error:
         raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where=str(path)) from None
     right = "Write `NAME: {fusion.kind: product, lm.layers: 3}`, one arm a line"
-    if isinstance(content, list):
-        content = {str(one.get("name", f"arm {i + 1}")): without(one, "name") for i, one in enumerate(content)}
-    if not isinstance(content, dict) or not content:
+    arms = [named(one, number) for number, one in enumerate(content, 1)] if isinstance(content, list) else content
+    if not arms or not isinstance(arms, dict | list):
         raise UserError("holds no arms", where=str(path), right=right)
-    for name, changes in content.items():
+    for name, changes in arms.items() if isinstance(arms, dict) else arms:
         if not isinstance(changes, dict | None):
             raise UserError(f"arm {name!r} is no mapping of keys", where=str(path), right=right)
         yield str(name), tuple(f"{key}={in_line(value)}" for key, value in sorted_kinds(changes or {}))
 
 
-def without(mapping: Any, key: str) -> Any:
-    """A mapping without one of its keys."""
-    return {k: v for k, v in mapping.items() if k != key} if isinstance(mapping, dict) else mapping
+def named(one: Any, number: int) -> tuple[str, Any]:
+    """An arm of a list: what its key `name` says, and the rest; two of one name stay two."""
+    if not isinstance(one, dict):
+        return str(one), one
+    return str(one.get("name", f"arm {number}")), {key: value for key, value in one.items() if key != "name"}
 
 
 def sorted_kinds(changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Dotted keys and values, kinds first: a new kind drops the keys that it does not have."""
-    return sorted(leaves(changes), key=lambda pair: not pair[0].endswith("kind"))
+    return sorted(leaves(changes), key=lambda pair: not pair[0].endswith("kind")) if changes else []
 
 
 def in_line(value: Any) -> str:
@@ -168,10 +169,13 @@ def in_line(value: Any) -> str:
 
 
 def refuse_alike(arms: Sequence[Arm], where: str) -> None:
-    """One message for two arms of one name, or of one configuration."""
+    """One message for two arms of one name, or of one configuration; every arm is trained with every seed, so one seed is as good
+    as another.
+    """
+    configs = [None if arm.config is None else arm.config.model_copy(update={"seed": 0}) for arm in arms]
     for i, arm in enumerate(arms):
-        for other in arms[:i]:
-            if other.config == arm.config:
+        for other, config in zip(arms[:i], configs, strict=False):
+            if config == configs[i]:
                 raise UserError(
                     f"{other.name!r} and {arm.name!r} are the same configuration: {' '.join(arm.overrides) or 'no change'}",
                     where=where,
@@ -208,9 +212,10 @@ def baseline_of(tree: Mapping[str, Any], kept: tuple[Modality, ...], modalities:
     if any(m in gone for m in encoders.start_from):
         rest = {m.value: path for m, path in encoders.start_from.items() if m not in gone}
         overrides.append(f"encoders.start_from={in_line(rest)}")
-    if len(kept) < 2 and getattr(getattr(config, "balance", None), "kind", "none") != "none":
+    least = config.balance.num_modalities
+    if len(kept) < least and config.balance.kind_name != "none":
         overrides.append("balance.kind=none")
-        notes.append("trained without balance, which needs two modalities")
+        notes.append(f"trained without balance, which needs {'two modalities' if least > 1 else 'an input'}")
     name = "no input" if not kept else f"{kept[0]} only"
     role: Role = "no input" if not kept else "text only" if kept[0] is Modality.TEXT else "unimodal"
     return Arm(

@@ -44,7 +44,7 @@ from plait.config import RunConfig
 from plait.data.manifest import Dataset
 from plait.environment import environment
 from plait.errors import UserError
-from plait.evaluate.record import Record
+from plait.evaluate.record import Record, SegmentRow
 from plait.run import replacing, write_json
 from plait.train.metrics import METRICS
 
@@ -127,7 +127,9 @@ def read_records(found: Collected) -> Records:
 
 
 def constant_record(record: Record, wanted: Settings) -> Record | None:
-    """The record of the best constant answer: that text for every sample; None where the metric is no metric of texts."""
+    """The record of the best constant answer: that text for every sample, with none of the scores and losses of the model whose
+    record it is made from; None where the metric is no metric of texts.
+    """
     summary = record.summary
     segment = wanted.segment or summary.segments[-1]
     figures = summary.metrics.get(segment, {})
@@ -135,15 +137,11 @@ def constant_record(record: Record, wanted: Settings) -> Record | None:
     constant = figures[metric].constant if metric is not None and metric in figures else None
     if constant is None:
         return None
+    answer = SegmentRow((), constant.text)
     rows = tuple(
         replace(
             row,
-            segments={
-                **row.segments,
-                segment: replace(
-                    row.segments[segment], output=constant.text, bits=None, num_tokens=None, log_probability=None
-                ),
-            },
+            segments={**row.segments, segment: replace(answer, references=row.segments[segment].references)},
         )
         for row in record.rows
     )
@@ -289,8 +287,9 @@ def priced(found: Collected, names: Sequence[str], tell: Run_tasks, say: Callabl
             if not outcome.done:
                 say(f"prices could not be measured: {outcome.failure}")
             kept = {"runs": of, "seconds": wanted.price_seconds, "prices": outcome.value or {}}
-            with replacing(path) as part:
-                write_json(part, kept)
+            if outcome.done:  # otherwise the same words try again
+                with replacing(path) as part:
+                    write_json(part, kept)
     prices = {name: Price(**kept["prices"][name]) if name in kept["prices"] else Price() for name in names}
     known = {name: by_name[name].facts.get(first, {}).get("parameters") for name in names}
     return {

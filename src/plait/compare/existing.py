@@ -18,6 +18,7 @@ from plait.compare.collect import Collected, collect
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.result import ComparisonResult, Role
+from plait.compare.run import check
 from plait.compare.tasks import facts_path
 from plait.config import RunConfig, read_config
 from plait.data.manifest import Dataset
@@ -25,6 +26,7 @@ from plait.errors import UserError
 from plait.evaluate.record import record_path
 from plait.run import CONFIG, check_folder
 from plait.train.fit import read_data
+from plait.train.lock import locked
 from plait.train.metrics import read_metrics
 from plait.train.resume import leaves
 from plait.types import Modality
@@ -47,6 +49,7 @@ Say = Callable[[str], None]
 
 def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = lambda _: None) -> ComparisonResult:
     """Compare runs by their records."""
+    check(wanted)
     configs = {folder: config_of(folder) for folder in folders}
     compared = grouped(configs)
     seeds = shared_seeds(compared)
@@ -60,8 +63,9 @@ def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = la
     def tell(tasks: Sequence[Task]) -> dict[str, Outcome]:
         return run_tasks(tasks, jobs=wanted.jobs or 1) if tasks else {}
 
-    result = collect(Collected(settings, base, dataset, compared, (), notes), tell=tell, say=say)
-    result.write(wanted.folder)
+    with locked(wanted.folder):
+        result = collect(Collected(settings, base, dataset, compared, (), notes), tell=tell, say=say)
+        result.write(wanted.folder)
     return result
 
 

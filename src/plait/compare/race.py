@@ -25,6 +25,7 @@ SHARES = (0.25, 0.5)
 
 RACE_SEEDS = 2
 MIN_LEFT = 2
+"""So many candidates stay, whatever short trainings say of them."""
 
 TrainAll = Callable[..., dict[Any, Outcome]]
 
@@ -89,17 +90,24 @@ def judged(
         one.arm.name: {s: record_of(cells[one.arm.name, s][1], cells[one.arm.name, s][2], "losses") for s in seeds}
         for one in whole
     }
-    found = compare(score_table(records, segment=segment, metric="bits_per_token"))
-    for one in whole:
-        against = next((d for d in found.differences if d.arm == one.arm.name), None)
-        if against is not None and against.worse:
+    found = compare(score_table(records, segment=segment, metric=metric_for(whole)))
+    by_name = {one.arm.name: one for one in whole}
+    for against in found.differences[MIN_LEFT - 1 :]:  # the best first: so many stay, to be compared at full length
+        if against.worse:
+            one = by_name[against.arm]
             one.dropped = True
             one.notes.append(
-                f"dropped after {steps} steps: {abs(against.value):.3f} bits per token "
-                f"[{abs(against.high):.3f}, {abs(against.low):.3f}] worse than {found.best}"
+                f"dropped after {steps} steps: {against.value:.3f} {found.table.metric.replace('_', ' ')} "
+                f"[{against.low:.3f}, {against.high:.3f}] worse than {found.best}"
             )
     dropped = tuple(one.arm.name for one in whole if one.dropped)
     return RaceRow(steps, names, dropped, steps * len(cells))
+
+
+def metric_for(arms: Sequence[Compared]) -> str:
+    """The loss by which arms are compared: per character where they cut texts into different tokens."""
+    tokenizers = [one.config.data.tokenizer for one in arms if one.config is not None]
+    return "bits_per_token" if all(one == tokenizers[0] for one in tokenizers) else "bits_per_character"
 
 
 def saved(rows: Sequence[RaceRow], *, num_seeds: int, full_steps: int) -> str:

@@ -49,15 +49,16 @@ class Metric:
 class Decision:
     """The verdict by rule. `take`: the arm to take; `level`: those not measurably worse than the best, the best first.
 
-    `detectable`: the smallest lead that 4 of 5 such comparisons would have seen. `further`: what belongs beside the sentence.
-    `seeds_needed`, `samples_needed`: what would part the first two arms, None where no number would or none can be said.
+    `detectable`: the smallest lead that 4 of 5 such comparisons would have seen, None where nothing varied. `further`: what belongs
+    beside the sentence. `seeds_needed`, `samples_needed`: what would part the first two arms, None where no number would or none
+    can be said.
     """
 
     kind: Literal["winner", "level", "modalities do not help"]
     sentence: str
     take: str
     level: tuple[str, ...]
-    detectable: float
+    detectable: float | None
     seeds_needed: int | None = None
     samples_needed: int | None = None
     further: tuple[str, ...] = ()

@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from plait.compare.arms import Arm, arms_of, slug
 from plait.compare.board import Board, shown
 from plait.compare.collect import Collected, collect
@@ -39,10 +41,12 @@ from plait.errors import UserError, did_you_mean
 from plait.evaluate import LOSS_NAMES
 from plait.evaluate.choice import metrics_for
 from plait.evaluate.run import split_of
+from plait.evaluate.statistics import Groupings
 from plait.features import can_cache
 from plait.run import replacing, write_json
 from plait.train.fit import read_data, resolved, texts_of
 from plait.train.lock import locked
+from plait.types import Sample
 
 CHOICE = "choice.json"
 TRIAL_SEED = 1000
@@ -75,7 +79,9 @@ def run_comparison(
         right = "Name more (--arms fusion.kind=concat,product), or leave --no-baselines out"
         raise UserError(f"{arms[0].name!r} is the only arm", where="--arms", right=right)
     base = fixed(base, dataset)
-    check_split(base, dataset)
+    check_split(base, dataset, arms)
+    if wanted.race:
+        check_race(dataset)
     wanted = replace(with_metric(wanted, base), jobs=wanted.jobs or jobs_for(base))
     for modality in base.encoders.freeze:
         if why := can_cache(base, modality):
@@ -114,21 +120,50 @@ def check(wanted: Settings) -> None:
         "scores.parquet",
         "prices.json",
     }
-    strange = sorted(p.name for p in wanted.folder.iterdir() if p.name not in known) if wanted.folder.exists() else []
+    there = wanted.folder.iterdir() if wanted.folder.exists() else ()  # half a file that a kill left is hidden
+    strange = sorted(p.name for p in there if p.name not in known and p.suffix != ".html" and p.name[0] != ".")
     if strange:
         raise UserError(
             f"{wanted.folder} holds {strange[0]!r}, so it is no comparison", where="--folder", right="Take another name"
         )
 
 
-def check_split(base: RunConfig, dataset: Dataset) -> None:
-    """A split on which no verdict is possible is refused before anything is trained."""
+def check_split(base: RunConfig, dataset: Dataset, arms: Sequence[Arm] = ()) -> None:
+    """A split on which no verdict is possible is refused before anything is trained, and arms that are asked on another one."""
+    for arm in arms:
+        if arm.config is not None and arm.config.evaluate.split != base.evaluate.split:
+            raise UserError(
+                f"{arm.name!r} is evaluated on the split {arm.config.evaluate.split!r}, others on {base.evaluate.split!r}",
+                where="--arms",
+                right="Name the split for all arms: evaluate.split=… after the configuration",
+            )
     chosen = split_of(dataset.samples, base.evaluate.split)
     if len(chosen) < 2:
         raise UserError(
             f"{len(chosen)} sample in split {base.evaluate.split!r}: too small for any verdict",
             where=base.data.manifest,
             right="Give it at least 2 samples; 20 or more give intervals that mean something",
+        )
+    check_groups(chosen, base.evaluate.split, where=base.data.manifest)
+
+
+def check_race(dataset: Dataset) -> None:
+    """A race needs held-out samples that can part arms."""
+    tune = dataset.split("tune")
+    if not tune:
+        right = "Give some rows `split: tune`, or leave --race out"
+        raise UserError("no row is in the split 'tune', on which arms are dropped", where="--race", right=right)
+    check_groups(tune, "tune", where="--race")
+
+
+def check_groups(samples: Sequence[Sample], split: str, *, where: str) -> None:
+    """Samples of one group say nothing about others."""
+    groupings = Groupings.of(samples).among(np.arange(len(samples)))
+    if all(len(np.unique(index)) < 2 for index in groupings.values()):
+        raise UserError(
+            f"all {len(samples)} samples of the split {split!r} share one {' and one '.join(groupings)}: too small for any verdict",
+            where=where,
+            right="Give it samples of at least 2; 20 or more give intervals that mean something",
         )
 
 
@@ -215,6 +250,7 @@ class Running:
                     "evaluate": own.evaluate.model_copy(update={"metrics": self.base.evaluate.metrics}),
                 }
             )
+            refuse_twin(one, found[:-1], rates=self.wanted.learning_rates)
         return found
 
     def choice(self) -> dict[str, Any]:
@@ -307,9 +343,6 @@ class Running:
 
     def raced(self, compared: Sequence[Compared]) -> list[RaceRow]:
         """Drop candidates that short trainings find measurably worse."""
-        if not self.dataset.split("tune"):
-            right = "Give some rows `split: tune`, or leave --race out"
-            raise UserError("no row is in the split 'tune', on which arms are dropped", where="--race", right=right)
         candidates = [one for one in compared if one.trains and one.arm.role == "candidate"]
         return race(candidates, self.wanted, self.train_all, self.say)
 
@@ -353,6 +386,24 @@ class Running:
             self.say(f"{len(outcomes)} of {len(cells)} trainings are done already")
         ran = self.run(list(tasks.values()), num_done=len(outcomes))
         return outcomes | {key: ran[task.name] for key, task in tasks.items()}
+
+
+def refuse_twin(one: Compared, others: Sequence[Compared], *, rates: Sequence[float]) -> None:
+    """One message for two arms that are the same once everything is stated; where rates are tried, an arm's own one is none."""
+
+    def trained(arm: Compared) -> RunConfig | None:
+        if arm.config is None:
+            return None
+        return arm.at(0, learning_rate=rates[0]) if rates else arm.at(0)
+
+    twin = next((other for other in others if trained(other) == trained(one)), None)
+    if twin is not None:
+        why = "with the rates that all arms try" if rates else "with everything stated that they leave open"
+        raise UserError(
+            f"{twin.arm.name!r} and {one.arm.name!r} are the same configuration {why}",
+            where="--arms",
+            right="Leave one of them out",
+        )
 
 
 def seeds_from(number: int, first: int) -> tuple[int, ...]:

@@ -16,7 +16,9 @@ from plait.compare.drive import Outcome, Task
 from plait.compare.result import ArmResult, Term
 from plait.compare.tasks import orders_task
 from plait.config import read_config
+from plait.errors import UserError
 from plait.run import CONFIG, ENVIRONMENT
+from plait.train.checkpoint import read_state
 from plait.train.resume import leaves
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def terms_of(
         rates(found, done),
         found.match or parameters(arms),
         numerics(done),
+        answers(done),
         machines(found, done),
         *encoders(found),
         *arms_notes(done),
@@ -48,26 +51,62 @@ def samples(
     found: Collected, done: Sequence[Compared], tell: Callable[[Sequence[Task]], Mapping[str, Outcome]]
 ) -> Term:
     """The same samples in the same order at each seed: the batches of the first two epochs are planned and compared."""
-    trees = {one.arm.name: one.at(found.wanted.seeds[0]).model_dump(mode="json") for one in done}
+    name = "samples and their order"
+    if changed := trained_on(done):
+        return Term(name, False, changed)
+    configs = {one.arm.name: one.at(found.wanted.seeds[0]) for one in done}
+    trees = {name: config.model_dump(mode="json") for name, config in configs.items()}
     keys = {
-        name: json.dumps([tree["data"], tree["train"]["batch_size"]], sort_keys=True) for name, tree in trees.items()
+        name: json.dumps([tree["data"], tree["train"]["batch_size"], tree["balance"]], sort_keys=True)
+        for name, tree in trees.items()
     }
     distinct = dict.fromkeys(keys.values())
     first = [next(name for name, key in keys.items() if key == wanted) for wanted in distinct]
     task = Task("comparing the order of samples", orders_task, {"trees": [trees[name] for name in first]})
     outcome = tell([task])[task.name]
     if not outcome.done:
-        return Term("samples and their order", False, f"could not be found out: {outcome.failure}")
+        return Term(name, False, f"could not be found out: {outcome.failure}")
     digests = dict(zip(distinct, outcome.value, strict=True))
     groups: dict[str, list[str]] = {}
-    for name, key in keys.items():
-        groups.setdefault(digests[key], []).append(name)
+    for arm, key in keys.items():
+        groups.setdefault(digests[key], []).append(arm)
     if len(groups) == 1:
-        return Term("samples and their order", True, "the same samples in the same batches at each seed, in all arms")
+        return Term(name, True, "the same samples in the same batches at each seed, in all arms")
     most = max(groups.values(), key=len)
-    others = [name for names in groups.values() if names is not most for name in names]
-    detail = f"the same batches in {listed(most)}; the same samples, batched by other lengths, in {listed(others)}"
-    return Term("samples and their order", False, detail)
+    chances = {arm: config.balance.data_of(config.data).sampling for arm, config in configs.items()}
+    others = [arm for arms in groups.values() if arms is not most for arm in arms]
+    by_length = [arm for arm in others if chances[arm] == chances[most[0]]]
+    by_chance = [arm for arm in others if arm not in by_length]
+    told = [f"the same batches in {listed(most)}"]
+    told += [f"the same samples, batched by other lengths, in {listed(by_length)}"] if by_length else []
+    told += [f"samples drawn with other chances in {listed(by_chance)}"] if by_chance else []
+    return Term(name, False, "; ".join(told))
+
+
+def trained_on(done: Sequence[Compared]) -> str:
+    """Which runs were trained on other samples than most, because the manifest changed between two sittings; empty for none.
+
+    Compared are runs that read the same inputs: a sample without those that a run does not read is another one to it.
+    """
+    by_inputs: dict[object, dict[str, list[str]]] = {}
+    for one in done:
+        inputs = None if one.config is None else one.config.data.inputs
+        for seed in one.facts:
+            if made := training_data(one.folders[seed]):
+                by_inputs.setdefault(inputs, {}).setdefault(made, []).append(f"{one.arm.name} at seed {seed}")
+    others = []
+    for runs in by_inputs.values():
+        most = max(runs.values(), key=len)
+        others += [name for names in runs.values() if names is not most for name in names]
+    return f"the training samples changed between the runs: others than in most in {listed(others)}" if others else ""
+
+
+def training_data(folder: Path) -> str:
+    """The fingerprint of what a run was trained on; empty where its checkpoint is gone."""
+    try:
+        return read_state(folder).data
+    except UserError:
+        return ""
 
 
 def training(found: Collected, candidates: Sequence[Compared]) -> Term:
@@ -85,6 +124,9 @@ def training(found: Collected, candidates: Sequence[Compared]) -> Term:
 def rates(found: Collected, done: Sequence[Compared]) -> Term:
     """How each arm came to its learning rate."""
     tried = found.wanted.learning_rates
+    own = {one.at(0).train.learning_rate for one in done}
+    if not tried and len(own) > 1:
+        return Term("learning rate", False, f"the arms' own, {min(own):g} to {max(own):g}, no trials")
     if not tried:
         rate = f"the configuration's {found.base.train.learning_rate:g} for every arm, no trials"
         detail = f"{rate}: an arm that needs another is judged below its best"
@@ -119,11 +161,29 @@ def numerics(done: Sequence[Compared]) -> Term:
     return Term("numerics", len(kinds) == 1, told.replace("with 1 threads", "with one thread"))
 
 
+def answers(done: Sequence[Compared]) -> Term:
+    """How texts are chosen and which inputs are given at the evaluation: of each run, for runs of an arm may differ in it."""
+    trees: list[dict[str, Any]] = []
+    for one in done:
+        for seed, folder in one.folders.items():
+            path = folder / CONFIG
+            config = read_config(path) if path.exists() else one.at(seed)
+            tree = config.model_dump(mode="json", include={"generate": True, "evaluate": {"inputs"}})
+            trees.append(dict(leaves(tree)))
+    different = sorted({key for tree in trees for key in tree if tree[key] != trees[0].get(key)})
+    if different:
+        return Term("answers", False, f"the runs differ in {', '.join(different)}")
+    return Term("answers", True, f"{trees[0]['generate.method']}, chosen alike in all arms" if trees else "")
+
+
 def machines(found: Collected, done: Sequence[Compared]) -> Term:
     """Where the runs were made."""
     made = [read_environment(one.folders[seed]) for one in done for seed in one.facts]
-    hardware = {(str(m.get("hardware", {}).get("processor")), str(m.get("packages", {}).get("torch"))) for m in made}
-    detail = " or ".join(f"{processor}, torch {torch}" for processor, torch in sorted(hardware))
+    hardware = {
+        (str(m.get("hardware", {}).get("processor")), str(m.get("packages", {}).get("torch")), str(m.get("plait")))
+        for m in made
+    }
+    detail = " or ".join(f"{processor}, torch {torch}, plait {plait}" for processor, torch, plait in sorted(hardware))
     return Term("machine", len(hardware) == 1, detail)
 
 

@@ -2,8 +2,8 @@
 
 In: a frozen encoder, the items of some samples, and their store.
 Out: blocks.
-Invariant: an item is encoded from the file as a training without the cache would read it, in fp32 and without dropout; a crash
-loses no more than the block that was being filled.
+Invariant: an item is encoded from the file as a training without the cache would read it, in fp32 and without dropout, and kept
+only if it still was that file afterwards; a crash loses no more than the block that was being filled.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def extract(
         for row, key in enumerate(keys):
             item = missing[key]
             frames = frames_of(item) if modality is Modality.AUDIO and isinstance(item, Path) else 0
+            if known.key(item) != key:  # changed since its content was named: these may be another file's features
+                continue
             block.take(key, values[row][mask[row]], frames)
         done += len(keys)
         if time.monotonic() - said > SAY_EVERY:

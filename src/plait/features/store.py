@@ -109,10 +109,10 @@ class FeatureStore:
         self.make()
         try:
             path = write_block(self.folder, keys, values, frames)
-        except CacheUnwritable:
-            if self.folder.is_dir():
+        except CacheUnwritable as error:
+            if self.folder.is_dir() and not isinstance(error.__cause__, FileNotFoundError):
                 raise
-            self.make()  # cleared between the two
+            self.make()  # cleared between the two, or cleaned by who holds the lock of the folder made anew
             path = write_block(self.folder, keys, values, frames)
         self._take(path)
 
@@ -144,8 +144,10 @@ class FeatureStore:
             yield
 
     def _clean(self) -> None:
-        """Remove what a crash left: half a block, and blocks that are damaged."""
-        for part in self.folder.glob(f".*{PART}"):
+        """Remove what a crash left: half a block, and blocks that are damaged. (`about.json` is written without the lock, so its
+        half may be alive.)
+        """
+        for part in self.folder.glob(f".*{SUFFIX}{PART}"):
             remove(part)
         for path in self.folder.glob(f"*{SUFFIX}"):
             if path not in self._blocks:

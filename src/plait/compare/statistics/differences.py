@@ -41,7 +41,9 @@ from plait.errors import UserError
 
 CONFIDENCE = 0.95
 FEW_GROUPS = 20
-_NOTHING = 1e-24
+NOTHING = 1e-24
+"""A variance up to this is none."""
+
 _FREEDOMS = np.array([1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 40.0, 1e5])
 
 
@@ -181,9 +183,9 @@ def interval(value: float, *, variance: float, df: float, size: Size) -> tuple[f
     Without any variance every group at every seed says the same: no width can be given, and the sign test of that many groups,
     times the number of pairs, stands in for p.
     """
-    if variance <= _NOTHING:
+    if variance <= NOTHING:
         pairs = size.num_arms * (size.num_arms - 1) / 2
-        return value, value, 1.0 if value**2 <= _NOTHING else min(1.0, pairs * 2.0**-size.group_df)
+        return value, value, 1.0 if value**2 <= NOTHING else min(1.0, pairs * 2.0**-size.group_df)
     error = float(np.sqrt(variance))
     reach = critical(size.num_arms, df, size.confidence) * error
     return value - reach, value + reach, tail(size.num_arms, df, abs(value) / error)

@@ -33,6 +33,9 @@ from scipy.stats import f
 UNLIKE, MOST_UNLIKE = 4.0, 100.0
 """From this ratio of an arm's seed variance to the mean of the others' on it stands out; and the largest that is told."""
 
+ROUNDING = 1e-13
+"""A sum of squares under this part of what it is the rest of is rounding."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -109,12 +112,14 @@ def variance_parts(values: Float[np.ndarray, "*T A S n"], groupings: Mapping[str
 
 def sums_of_squares(x: Float[np.ndarray, "*T A k"]) -> Float[np.ndarray, "*T A A"]:
     """Σ_k (x_ik − x_jk)² for every pair of rows. What all rows share is taken off first: only differences count, and
-    digits are kept.
+    digits are kept; what rounding alone may leave is 0, as it is of rows that are equal.
     """
     x = x - x.mean(axis=-2, keepdims=True)
     products = x @ x.swapaxes(-1, -2)
     own = np.diagonal(products, axis1=-2, axis2=-1)
-    return np.maximum(own[..., :, None] + own[..., None, :] - 2 * products, 0.0)
+    both = own[..., :, None] + own[..., None, :]
+    squares = both - 2 * products
+    return np.where(squares > ROUNDING * both, squares, 0.0)
 
 
 def crossings(groupings: Mapping[str, Int[np.ndarray, " n"]]) -> Iterator[tuple[int, Int[np.ndarray, " n"], bool]]:

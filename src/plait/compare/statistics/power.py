@@ -63,6 +63,9 @@ class Components:
             own = [float(x[pair]) for x in (parts.seed, parts.group, parts.cell, parts.widest_group)]
             means = [max(own[0], means[0]), *own[1:]]
         seed, group, cell, widest = means
+        group = max(
+            group, widest
+        )  # as the procedure takes it: with few groups the crossed estimate may fall below zero
         cell = min(max(cell, 0.0), group) if parts.num_seeds > 1 else 0.0
         return cls(max(seed, cell), group, cell, widest, parts.num_seeds, parts.group_df)
 

@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from plait.compare.statistics.differences import Comparison, Difference, set_apart
+from plait.compare.statistics.differences import NOTHING, Comparison, Difference, set_apart, spread
 from plait.compare.statistics.power import POWER, Components, Needed, detectable, needed
 from plait.errors import UserError, did_you_mean
 
@@ -41,16 +41,17 @@ class Verdict:
     """`sentence` is the verdict, `take` the arm that it says to take, `level` the arms that are not measurably worse
     than the best.
 
-    `detectable`: the smallest lead over all others that 4 of 5 such comparisons would have seen, in the metric's
-    units. `separate`: what would part the first two arms if their difference is the true one; None where one seed or
-    no difference says nothing about it. `further`: what else belongs beside the sentence, one sentence each.
+    `detectable`: the smallest lead over all others that 4 of 5 such comparisons would have seen, in the metric's units; None where
+    nothing varied, so that nobody can say. `separate`: what would part the first two arms if their difference is the true one;
+    None where one seed, no variance or no difference says nothing about it. `further`: what else belongs beside the sentence, one
+    sentence each.
     """
 
     kind: Literal["winner", "level", "modalities do not help"]
     sentence: str
     take: str
     level: tuple[str, ...]
-    detectable: float
+    detectable: float | None
     separate: Needed | None
     further: tuple[str, ...]
 
@@ -70,8 +71,11 @@ def verdict(
     for name in (*costs, *without, *empty):
         if name not in found.table.arms:
             raise UserError(f"no arm {name!r}", right=did_you_mean(name, found.table.arms))
-    least = detectable(Components.of(found.parts), len(found.table.arms), confidence=found.confidence, seed=seed)
-    separate = _separate(found, seed)
+    varied = bool(spread(found.parts).variance.max() > NOTHING)
+    least = None
+    if varied:
+        least = detectable(Components.of(found.parts), len(found.table.arms), confidence=found.confidence, seed=seed)
+    separate = _separate(found, seed) if varied else None
     kind, take, sentence = _sentence(found, costs, without, empty)
     further = [*_power(found, least), *_separating(found, separate), *_seeds(found, least, seed), *found.notes]
     return Verdict(kind, sentence, take, found.level, least, separate, tuple(further))
@@ -124,7 +128,11 @@ def _separate(found: Comparison, seed: int) -> Needed | None:
     return needed(Components.of(found.parts, pair), second.value, confidence=found.confidence, seed=seed)
 
 
-def _power(found: Comparison, least: float) -> list[str]:
+def _power(found: Comparison, least: float | None) -> list[str]:
+    if least is None:
+        return [
+            "every sample says the same of the arms at every seed, so what lead would have been seen cannot be told"
+        ]
     seeds, unlike = len(found.table.seeds), [found.table.arms[a] for a in np.flatnonzero(set_apart(found.parts))]
     but = f" (but {listed(unlike, 'and')}, whose seeds vary more)" if unlike else ""
     return [
@@ -150,7 +158,7 @@ def _separating(found: Comparison, separate: Needed | None) -> list[str]:
     return [f"to tell {pair}, more seeds alone or more samples alone do not suffice: it takes more of both"]
 
 
-def _seeds(found: Comparison, least: float, seed: int) -> list[str]:
+def _seeds(found: Comparison, least: float | None, seed: int) -> list[str]:
     """What fewer than five seeds rule out."""
     num = found.parts.num_seeds
     if num == 1:
@@ -158,7 +166,7 @@ def _seeds(found: Comparison, least: float, seed: int) -> list[str]:
             "one seed: this is about these trained models only; whether arms trained again would stand in the same order "
             "is not known"
         ]
-    if num >= ENOUGH_SEEDS:
+    if num >= ENOUGH_SEEDS or least is None:
         return []
     more = Components.of(found.parts).scaled(num_seeds=ENOUGH_SEEDS)
     then = detectable(more, len(found.table.arms), confidence=found.confidence, seed=seed)
