@@ -31,7 +31,7 @@ def names(words: list[str], **options: Any) -> list[str]:
         (["fusion.at=0,1"], ["at=0", "at=1"]),
         (
             ["fusion.kind=concat,sum", "lm.kind=gru,lstm"],
-            ["concat, gru", "concat, lstm", "sum, gru", "sum, lstm"],
+            ["concat gru", "concat lstm", "sum gru", "sum lstm"],
         ),
         (["data.inputs=[image],[image, audio]"], ["inputs=[image]", "inputs=[image, audio]"]),
     ],
@@ -133,6 +133,10 @@ def test_a_baseline_keeps_nothing_that_needs_another_modality():
         (["fusion.kind"], "'fusion.kind' names no arms. Write KEY=VALUE,VALUE"),
         (["fusion.kind=concat,,sum"], "names no arms"),
         (["=concat"], "names no arms"),
+        (
+            ["fusion.kind=concat", "fusion.kind=sum"],
+            "two axes change fusion.kind. Write one axis: fusion.kind=concat,sum",
+        ),
         (["gone.yaml"], "gone.yaml: cannot be read"),
     ],
 )
@@ -142,10 +146,18 @@ def test_mistakes_are_named(words: list[str], message: str):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "a: 3", "a: [b", "a: {width: 8}\na: {width: 9}"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "a: 3", "- a\n- b", "a: {width: 8}\na: {width: 9}"])
 def test_a_file_that_holds_no_arms_is_named(text: str, tmp_path: Path):
     path = tmp_path / "arms.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
         names([str(path)])
     assert str(path) in str(caught.value)
+
+
+def test_broken_yaml_is_named_with_its_line(tmp_path: Path):
+    path = tmp_path / "arms.yaml"
+    path.write_text("a: {width: 8}\nb: [c\nd: x")
+    with pytest.raises(UserError) as caught:
+        names([str(path)])
+    assert f"{path}:3: not YAML" in str(caught.value)

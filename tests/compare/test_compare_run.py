@@ -208,7 +208,7 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
         (["--segment", "anser"], "no segment 'anser'"),
         (["--metric", "accurcy"], "no metric 'accurcy'"),
         (["evaluate.metrics={answer: bleu}", "--metric", "bleu"], "bleu is no sum over samples"),
-        (["--from", "/nowhere"], "there is no run folder /nowhere"),
+        (["--from", "/nowhere"], "run.yaml: these runs are trained already"),
         (["--from", "/nowhere", "--race"], "--from beside --race: these runs are trained already"),
     ],
 )
