@@ -39,7 +39,7 @@ def test_nothing_beats_text_only() -> None:
     found = verdict(compare(table(values, arms=arms)), without=("text only", "no_input"))
     assert found.kind == "modalities do not help"
     assert found.take == "text only"
-    assert found.sentence == "nothing beats text only: the other modalities do not measurably help on these data"
+    assert found.sentence == "nothing beats text only: what the other arms read does not measurably help on these data"
     helped = verdict(compare(table(noisy([0.5, 0.8, 0.1]), arms=arms)), without=("text only", "no_input"))
     assert (helped.kind, helped.take) == ("winner", "concat")
     two = verdict(compare(table(noisy([0.5, 0.5, 0.5]), arms=arms)), without=("text only", "no_input"))
@@ -104,3 +104,9 @@ def test_unknown_arms_are_refused_and_notes_are_kept() -> None:
         verdict(found, costs={"a": Cost(1)})
     assert "left out: 3 of 9 samples" in verdict(found).further
     assert np.isfinite(verdict(found).detectable)
+
+
+def test_a_short_training_is_not_said_to_take_no_time():
+    short = {"A": Cost(10, 0.456), "B": Cost(20, 3.0)}
+    assert cheapest(("A", "B"), short) == ("A", "the cheapest (0.46 s of training)")
+    assert cheapest(("A", "B"), {**short, "B": Cost(0, 0.0)}) == ("B", "the cheapest (no training)")
