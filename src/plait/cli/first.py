@@ -92,11 +92,11 @@ class Found:
             f"  segments  {', '.join(data.segments)}",
         ]
         if self.sizes:
-            low, middle, high = spread([float(min(size)) for size in self.sizes])
-            lines.append(f"  pictures  shorter side {low:.0f} to {high:.0f} pixels, half of them under {middle:.0f}")
+            lines.append(
+                f"  pictures  shorter side {spread([float(min(size)) for size in self.sizes], 'pixels', digits=0)}"
+            )
         if self.seconds:
-            low, middle, high = spread(self.seconds)
-            lines.append(f"  sounds    {low:.1f} to {high:.1f} seconds, half of them under {middle:.1f}")
+            lines.append(f"  sounds    {spread(self.seconds, 'seconds', digits=1)}")
         texts = self.texts
         lines.append(f"  words     {texts.words:,}, {texts.distinct:,} different ones")
         for code, number in self.left_out.items():
@@ -120,9 +120,10 @@ class Found:
         }
 
 
-def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lowest, middle, highest."""
-    return min(values), median(values), max(values)
+def spread(values: Sequence[float], unit: str, *, digits: int) -> str:
+    """Lowest, highest and middle in words; one figure where all are alike."""
+    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), median(values), max(values)))
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}, half of them under {middle}"
 
 
 def look(path: Path, *, allow_outside: bool = False) -> Found:
@@ -343,7 +344,7 @@ def train_lines(found: Found, given: dict[str, str]) -> list[tuple[str, str]]:
     size = len(found.train)
     batch = 64 if size >= 640 else max(1, min(32, size))
     steps = num_steps(found, batch)
-    every = max(10, round(steps / 20, -1))
+    every = max(10, 10 * round(steps / 200))
     lines = [
         ("train:", ""),
         (
