@@ -75,8 +75,13 @@ def meanings(names: Iterable[str], confidence: float | int) -> list[tuple[str, s
 
 def sentence(text: str) -> str:
     """With a capital and a full stop, quotation marks for `these` and minus signs."""
-    text = re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"`([^`]*)`", r"“\1”", text.strip()))
+    text = quoted(text.strip())
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")
+
+
+def quoted(text: str) -> str:
+    """With quotation marks for `these` and minus signs."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"`([^`]*)`", r"“\1”", text))
 
 
 def metric_title(name: str) -> str:
