@@ -110,3 +110,11 @@ def test_a_short_training_is_not_said_to_take_no_time():
     short = {"A": Cost(10, 0.456), "B": Cost(20, 3.0)}
     assert cheapest(("A", "B"), short) == ("A", "the cheapest (0.46 s of training)")
     assert cheapest(("A", "B"), {**short, "B": Cost(0, 0.0)}) == ("B", "the cheapest (no training)")
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_arms_that_are_all_wrong_do_not_show_how_small_a_lead_would_be_seen(num_seeds: int) -> None:
+    found = verdict(compare(table(np.zeros((2, num_seeds, 30)))))
+    assert found.kind == "level"
+    assert found.further[0].startswith("the differences vary over neither samples nor seeds")
+    assert not any("0.0 points" in one for one in found.further)

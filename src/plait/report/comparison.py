@@ -126,13 +126,10 @@ def facts(result: ComparisonResult) -> list[tuple[str, str, str]]:
         found.append(
             (f"best baseline: {baselines[0].name}", words.score(metric, baselines[0].score), "what it has to beat")
         )
-    found.append(
-        (
-            "smallest lead that would show",
-            words.gap(metric, result.decision.detectable, sign=False),
-            "in 4 of 5 such comparisons",
+    if least := result.decision.detectable:
+        found.append(
+            ("smallest lead that would show", words.gap(metric, least, sign=False), "in 4 of 5 such comparisons")
         )
-    )
     if taken.price.train_seconds is not None:
         found.append(("one training takes", words.seconds(taken.price.train_seconds), "on the machine below"))
     if taken.price.latency_p50_ms is not None:

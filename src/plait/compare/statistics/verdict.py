@@ -40,8 +40,9 @@ class Verdict:
     than the best.
 
     `detectable`: the smallest lead over all others that 4 of 5 such comparisons would have seen, in the metric's
-    units. `separate`: what would part the first two arms if their difference is the true one; None where one seed or
-    no difference says nothing about it. `further`: what else belongs beside the sentence, one sentence each.
+    units; 0 where nothing varies, and then it says nothing. `separate`: what would part the first two arms if their
+    difference is the true one; None where one seed or no difference says nothing about it. `further`: what else belongs
+    beside the sentence, one sentence each.
     """
 
     kind: Literal["winner", "level", "modalities do not help"]
@@ -121,6 +122,10 @@ def _separate(found: Comparison, seed: int) -> Needed | None:
 
 def _power(found: Comparison, least: float) -> list[str]:
     seeds = len(found.table.seeds)
+    if least == 0:
+        return [
+            "the differences vary over neither samples nor seeds: how small a lead would have been seen is not known"
+        ]
     return [
         f"a lead of {_number(found, least)} over all other arms would have been seen in {POWER:.0%} of such comparisons "
         f"({len(found.table.arms)} arms, {seeds} {'seed' if seeds == 1 else 'seeds'}, {len(found.table.ids):,} samples)"
@@ -152,7 +157,7 @@ def _seeds(found: Comparison, least: float, seed: int) -> list[str]:
             "one seed: this is about these trained models only; whether arms trained again would stand in the same order "
             "is not known"
         ]
-    if num >= ENOUGH_SEEDS:
+    if num >= ENOUGH_SEEDS or least == 0:
         return []
     more = Components.of(found.parts).scaled(num_seeds=ENOUGH_SEEDS)
     then = detectable(more, len(found.table.arms), confidence=found.confidence, seed=seed)
