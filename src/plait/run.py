@@ -165,6 +165,8 @@ def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"there is no run folder {folder}", right="Give the folder that plait train wrote.")
     missing = [name for name in (CONFIG, TOKENIZER, ENVIRONMENT) if not (folder / name).is_file()]
+    if len(missing) == 3 and (runs := sorted(folder.glob("runs/*/seed-*"))):
+        raise UserError(f"{folder} is a comparison", right=f"Give one of its runs, such as {runs[0]}")
     if missing:
         raise UserError(
             f"{folder} is no whole run: it lacks {', '.join(missing)}",

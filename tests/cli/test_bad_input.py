@@ -82,6 +82,9 @@ def test_a_folder_that_is_no_run_is_not_written_into(tiny_yaml: Path, tmp_path: 
     is_refused(shell("train", tiny_yaml, "--out", tmp_path / "mine"), "exists already and is not a run")
     is_refused(shell("evaluate", tmp_path / "mine"), "no whole run", "config.yaml")
     is_refused(shell("evaluate", tmp_path / "nowhere"), "there is no run folder")
+    first = tmp_path / "compared" / "runs" / "concat" / "seed-0"
+    first.mkdir(parents=True)
+    is_refused(shell("evaluate", tmp_path / "compared"), "is a comparison", f"such as {first}")
     assert content(tmp_path / "mine") == {"thesis.txt": b"years of work"}
 
 

@@ -161,7 +161,7 @@ def test_an_arm_that_cannot_be_built_is_a_row_with_its_reason(config: Path, tmp_
         assert "place 7 does not exist: the language model has 2 blocks" in err
     code, out, _ = shell("compare", config, "--folder", tmp_path / "row", *words, "--arms", "width=16,24")
     assert code == 0
-    assert "at=7, 16: failed: " in out.replace("width=", "")
+    assert "at=7 16: failed: " in out.replace("width=", "")
     assert len(read_result(tmp_path / "row").arms) == 4
 
 
