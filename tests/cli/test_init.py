@@ -126,3 +126,15 @@ def test_a_manifest_of_another_name_in_a_folder_is_pointed_at(tmp_path: Path, sh
     assert made.code == 2
     assert f"{tmp_path}/rows.jsonl" in made.err
     assert "Give the file itself, or call it manifest.jsonl" in made.err
+
+
+@pytest.mark.parametrize(
+    ("grouped", "number", "said"), [(False, 60, ""), (True, 20, ""), (True, 3, "only 3 groups by speaker: ")]
+)
+def test_too_few_groups_to_test_on_are_said(grouped: bool, number: int, said: str, tmp_path: Path):
+    rows: list[dict[str, object]] = [{"target": f"word {n}", "split": "test" if n < 60 else "train"} for n in range(90)]
+    if grouped:
+        rows = [row | {"group": {"speaker": str(n % number if n < 60 else n)}} for n, row in enumerate(rows)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = [line for line in look(tmp_path / "rows.jsonl").lines() if line.startswith("  test ")]
+    assert [said in line for line in lines] == [True] * bool(said)

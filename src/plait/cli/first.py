@@ -34,6 +34,9 @@ MOST_FILES = 2_000
 SMALL = 5_000
 """With fewer samples to train on, a model of this size learns them by heart: then training ends early."""
 
+ENOUGH = 20
+"""Groups of the test split under which intervals cover less often than they say (plait.evaluate.statistics)."""
+
 LONGEST = 60.0
 """Seconds up to which the longest recording sets the limit."""
 
@@ -91,6 +94,10 @@ class Found:
             f"  inputs    {', '.join(f'{m} {n}' for m, n in counts.items()) or 'none: next-word prediction'}",
             f"  segments  {', '.join(data.segments)}",
         ]
+        if few := self.few_groups():
+            lines.append(
+                f"  test      only {few}: intervals and comparisons say little under {ENOUGH}; more data, or data.split.fractions"
+            )
         if self.sizes:
             lines.append(
                 f"  pictures  shorter side {spread([float(min(size)) for size in self.sizes], 'pixels', digits=0)}"
@@ -103,6 +110,14 @@ class Found:
             first = next(left for left in data.left_out if left.code == code)
             lines.append(f"  left out  {number} ({code}), the first at {first.where}: {first.reason}")
         return lines
+
+    def few_groups(self) -> str:
+        """The grouping with the fewest groups in the test split, if they are too few for an interval to hold."""
+        test = self.dataset.split("test")
+        groups = {name: {s.groups.get(name) for s in test} for name in sorted({n for s in test for n in s.groups})}
+        counts = [(f"groups by {name}", len(of)) for name, of in groups.items()] or [("samples", len(test))]
+        name, number = min(counts, key=lambda one: one[1])
+        return f"{number} {name}" if 0 < number < ENOUGH else ""
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
