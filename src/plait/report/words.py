@@ -186,7 +186,7 @@ def flops(value: float | int | None) -> str:
     """`2.10 GFLOP`."""
     if value is None:
         return NONE
-    for unit, factor in (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)):
+    for unit, factor in (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3)):
         if value >= factor:
             return f"{value / factor:.3g} {unit}"
     return f"{value:,.0f} FLOP"
