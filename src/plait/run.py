@@ -151,11 +151,22 @@ def refuse_existing(folder: Path) -> None:
         )
 
 
+def make_folder(folder: Path, *, option: str) -> None:
+    """A folder to write into, or one message why there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        right = "Give a folder that may be written"
+        raise UserError(f"{folder} cannot be made: {error.strerror}", where=option, right=right) from None
+
+
 def check_folder(folder: Path) -> None:
     """One message for a folder that is no run, half a run, or a run of another format."""
     if not folder.is_dir():
         raise UserError(f"there is no run folder {folder}", right="Give the folder that plait train wrote.")
     missing = [name for name in (CONFIG, TOKENIZER, ENVIRONMENT) if not (folder / name).is_file()]
+    if len(missing) == 3 and (runs := sorted(folder.glob("runs/*/seed-*"))):
+        raise UserError(f"{folder} is a comparison", right=f"Give one of its runs, such as {runs[0]}")
     if missing:
         raise UserError(
             f"{folder} is no whole run: it lacks {', '.join(missing)}",
@@ -290,12 +301,12 @@ def remedy(error: BaseException, folder: Path) -> str:
     """What the user can do about a failed write."""
     numbers = [error.errno] if isinstance(error, OSError) else [n for n in SPACE if f"(os error {n})" in str(error)]
     if not set(numbers) & set(SPACE):
-        return "Mend that and go on with --resume."
+        return "Mend that and give the command again; a training that had begun goes on with --resume."
     try:
         free = f" ({shutil.disk_usage(folder).free / 1e6:,.0f} MB are free)"
     except OSError:
         free = ""
-    return f"Make room on the disk{free} and go on with --resume."
+    return f"Make room on the disk{free} and give the command again; a training that had begun goes on with --resume."
 
 
 def remove(path: Path) -> None:

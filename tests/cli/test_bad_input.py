@@ -82,6 +82,9 @@ def test_a_folder_that_is_no_run_is_not_written_into(tiny_yaml: Path, tmp_path: 
     is_refused(shell("train", tiny_yaml, "--out", tmp_path / "mine"), "exists already and is not a run")
     is_refused(shell("evaluate", tmp_path / "mine"), "no whole run", "config.yaml")
     is_refused(shell("evaluate", tmp_path / "nowhere"), "there is no run folder")
+    first = tmp_path / "compared" / "runs" / "concat" / "seed-0"
+    first.mkdir(parents=True)
+    is_refused(shell("evaluate", tmp_path / "compared"), "is a comparison", f"such as {first}")
     assert content(tmp_path / "mine") == {"thesis.txt": b"years of work"}
 
 
@@ -475,3 +478,23 @@ def test_a_mistake_is_an_object_for_programs(words: list[str], shell: Shell):
     outcome = shell(*words, "--json")
     is_refused(outcome, "nowhere")
     assert outcome.json == {"error": outcome.err.removeprefix("plait: ").strip(), "exit_code": 2}
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path, shell: Shell):
+    is_refused(shell("train", tmp_path), f"{tmp_path}: is a folder", f"plait init {tmp_path}")
+
+
+def test_axes_among_the_overrides_are_told_from_values(tiny_yaml: Path, shell: Shell):
+    is_refused(
+        shell("compare", tiny_yaml, "fusion.kind=concat,sum"), "An axis of arms is --arms fusion.kind=concat,sum"
+    )
+
+
+def test_a_configuration_beside_runs_to_compare_is_refused(trained: Path, tiny_yaml: Path, shell: Shell):
+    is_refused(shell("compare", tiny_yaml, "--from", trained), str(tiny_yaml), "these runs are trained already")
+
+
+def test_a_comparison_that_can_be_written_nowhere_is_refused(tiny_yaml: Path, tmp_path: Path, shell: Shell):
+    (tmp_path / "file").write_text("")
+    words = ["--arms", "fusion.kind=concat,sum", "--folder", tmp_path / "file" / "below"]
+    is_refused(shell("compare", tiny_yaml, *words), f"{tmp_path / 'file' / 'below'} cannot be made: Not a directory")

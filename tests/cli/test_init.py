@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,35 @@ def test_data_without_a_usable_row_is_refused(content: str, tmp_path: Path, shel
 )
 def test_the_tokenizer_suits_the_texts(texts: Texts, kind: dict[str, object]):
     assert tokenizer_for(texts)[0] == kind
+
+
+def test_steps_between_two_looks_are_whole_and_a_size_that_all_share_is_said_once(tmp_path: Path):
+    rows = [{"image": f"{n % 4}.png", "target": f"word {n % 9}"} for n in range(300)]
+    for n in range(4):
+        draw(tmp_path / f"{n}.png", "red")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = look(tmp_path / "rows.jsonl")
+    text = first_yaml(found, tmp_path / "run.yaml")
+    assert re.search(r"evaluate_every: \d+ ", text)
+    assert any(re.search(r"shorter side \d+ pixels$", line) for line in found.lines())
+
+
+def test_a_manifest_of_another_name_in_a_folder_is_pointed_at(tmp_path: Path, shell: Shell):
+    draw(tmp_path / "0.png", "red")
+    (tmp_path / "rows.jsonl").write_text('{"image": "0.png", "target": "red"}\n')
+    made = shell("init", tmp_path, "--out", tmp_path / "run.yaml")
+    assert made.code == 2
+    assert f"{tmp_path}/rows.jsonl" in made.err
+    assert "Give the file itself, or call it manifest.jsonl" in made.err
+
+
+@pytest.mark.parametrize(
+    ("grouped", "number", "said"), [(False, 60, ""), (True, 20, ""), (True, 3, "only 3 groups by speaker: ")]
+)
+def test_too_few_groups_to_test_on_are_said(grouped: bool, number: int, said: str, tmp_path: Path):
+    rows: list[dict[str, object]] = [{"target": f"word {n}", "split": "test" if n < 60 else "train"} for n in range(90)]
+    if grouped:
+        rows = [row | {"group": {"speaker": str(n % number if n < 60 else n)}} for n, row in enumerate(rows)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = [line for line in look(tmp_path / "rows.jsonl").lines() if line.startswith("  test ")]
+    assert [said in line for line in lines] == [True] * bool(said)

@@ -52,7 +52,7 @@ def test_a_comparison_gets_a_page_where_it_is_asked_for(tmp_path: Path, shell: S
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["gone"], "there is no run folder"),
+        (["gone"], "there is no folder gone. Give the folder that plait train or plait compare wrote"),
         (["empty"], "neither a run"),
         (["half"], "is not JSON"),
         (["run", "--out", "page.txt"], "a page's name ends in .html"),

@@ -31,7 +31,7 @@ def names(words: list[str], **options: Any) -> list[str]:
         (["fusion.at=0,1"], ["at=0", "at=1"]),
         (
             ["fusion.kind=concat,sum", "lm.kind=gru,lstm"],
-            ["concat, gru", "concat, lstm", "sum, gru", "sum, lstm"],
+            ["concat gru", "concat lstm", "sum gru", "sum lstm"],
         ),
         (["data.inputs=[image],[image, audio]"], ["inputs=[image]", "inputs=[image, audio]"]),
     ],
@@ -163,6 +163,10 @@ def test_baselines_keep_a_balance_that_needs_no_second_modality(
         (["fusion.kind"], "'fusion.kind' names no arms. Write KEY=VALUE,VALUE"),
         (["fusion.kind=concat,,sum"], "names no arms"),
         (["=concat"], "names no arms"),
+        (
+            ["fusion.kind=concat", "fusion.kind=sum"],
+            "two axes change fusion.kind. Write one axis: fusion.kind=concat,sum",
+        ),
         (["gone.yaml"], "gone.yaml: cannot be read"),
     ],
 )
@@ -189,3 +193,11 @@ def test_two_arms_of_one_name_in_a_list_are_told(tmp_path: Path):
     path.write_text("- {name: a, width: 8}\n- {name: a, width: 24}\n")
     with pytest.raises(UserError, match="two arms are called 'a'"):
         names([str(path)])
+
+
+def test_broken_yaml_is_named_with_its_line(tmp_path: Path):
+    path = tmp_path / "arms.yaml"
+    path.write_text("a: {width: 8}\nb: [c\nd: x")
+    with pytest.raises(UserError) as caught:
+        names([str(path)])
+    assert f"{path}:3: not YAML" in str(caught.value)

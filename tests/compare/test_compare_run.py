@@ -183,7 +183,7 @@ def test_an_arm_that_cannot_be_built_is_a_row_with_its_reason(config: Path, tmp_
         assert "place 7 does not exist: the language model has 2 blocks" in err
     code, out, _ = shell("compare", config, "--folder", tmp_path / "row", *words, "--arms", "width=16,24")
     assert code == 0
-    assert "at=7, 16: failed: " in out.replace("width=", "")
+    assert "at=7 16: failed: " in out.replace("width=", "")
     assert len(read_result(tmp_path / "row").arms) == 4
 
 
@@ -250,7 +250,7 @@ def test_a_race_between_tokenizers_is_run_by_characters_and_leaves_two(config: P
         (["--segment", "anser"], "no segment 'anser'"),
         (["--metric", "accurcy"], "no metric 'accurcy'"),
         (["evaluate.metrics={answer: bleu}", "--metric", "bleu"], "bleu is no sum over samples"),
-        (["--from", "/nowhere"], "there is no run folder /nowhere"),
+        (["--from", "/nowhere"], "run.yaml: these runs are trained already"),
         (
             ["--arms", "evaluate.split=test,tune"],
             "--arms: 'split=tune' is evaluated on the split 'tune', others on 'test'",

@@ -113,3 +113,9 @@ def test_where_nothing_varies_no_lead_is_said_to_be_seen(num_seeds: int) -> None
     assert (found.kind, found.level, found.detectable) == ("level", ("A", "B", "C"), None)
     assert "0.0 points" not in " ".join(found.further)
     assert "what lead would have been seen cannot be told" in found.further[0]
+
+
+def test_a_short_training_is_not_said_to_take_no_time():
+    short = {"A": Cost(10, 0.456), "B": Cost(20, 3.0)}
+    assert cheapest(("A", "B"), short) == ("A", "the cheapest (0.46 s of training)")
+    assert cheapest(("A", "B"), {**short, "B": Cost(0, 0.0)}) == ("B", "the cheapest (no training)")

@@ -126,6 +126,22 @@ def test_no_process_outlives_its_parent(number: signal.Signals, tmp_path: Path):
     assert len(list(place.iterdir())) == 2, "a task began after the signal"
 
 
+def test_what_a_signal_to_the_whole_group_ends_is_stopped_and_not_failed(tmp_path: Path):
+    """The server of the processes dies by it as well, and with it their exit codes."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    place = tmp_path / "place"
+    place.mkdir()
+    told = "class W(Watcher):\n    def end(self, task, outcome): print(outcome.failure, flush=True)\n"
+    code = PARENT.format(folder=str(tmp_path), place=str(place)).replace("jobs=2", "jobs=2, watcher=W()")
+    code = code.replace("from waiting", f"from plait.compare.drive import Watcher\n{told}from waiting")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as parent:
+        waited(lambda: [int(p.read_text()) for p in place.iterdir() if p.read_text()], 2)
+        os.killpg(parent.pid, signal.SIGTERM)
+        printed = parent.communicate(timeout=30)[0].decode().splitlines()
+    assert len(printed) == 3
+    assert all(line.startswith("stopped") for line in printed)
+
+
 def waited(found: Any, number: int, seconds: float = 40.0) -> list[int]:
     """What is found once there are so many."""
     until = time.monotonic() + seconds

@@ -6,6 +6,7 @@ import pytest
 from test_evaluate_score import CONFIG, Said, evaluated, make
 
 from plait.evaluate import EvaluateConfig, evaluate_outputs, render
+from plait.evaluate.render import gathered
 from plait.types import Sample
 
 
@@ -58,3 +59,10 @@ def test_long_names_and_wide_letters_are_cut() -> None:
     text = render(evaluate_outputs(samples, outputs, config=config, train_targets=targets).summary)
     assert max(map(width, text.splitlines())) <= 80
     assert "…" in text
+
+
+def test_a_note_on_several_figures_stands_once() -> None:
+    few = "only 3 groups"
+    assert gathered([f"wer: {few}", f"cer: {few}", f"wer: {few}", "bleu: none"]) == [f"wer, cer: {few}", "bleu: none"]
+    assert gathered([f"{letter}: {few}" for letter in "abcdef"]) == [f"a, b, c and 3 more: {few}"]
+    assert gathered(["no figure is named"]) == ["no figure is named"]

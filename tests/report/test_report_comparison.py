@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_helpers import HOSTILE, comparison, read_page, squeezed
 
-from plait.compare.result import Metric, Point
+from plait.compare.result import Credit, Metric, Point
 from plait.report import comparison_report
+from plait.report.comparison import credit_cell
 from plait.report.comparison_plots import mean_curve, near
 
 
@@ -146,3 +147,19 @@ def test_a_range_holds_all_that_must_be_in_it(values: list[tuple[float, bool]]):
     assert low < high
     if sum(must for _, must in values) > 1:
         assert all(low <= value <= high for value, must in values if must)
+
+
+@pytest.mark.parametrize(
+    ("credit", "said"),
+    [
+        (Credit("text", 0.26, 0.2, 0.3, True, "text: 0.26 bits per token of `a` [0.20, 0.30]"), "used"),
+        (
+            Credit("text", 0.26, 0.2, 0.3, True, "text: 0.26 bits per token of `a` [0.20, 0.30]; redundant (-0.04)"),
+            "used; redundant (−0.04)",
+        ),
+        (Credit("text", 0.0, -0.1, 0.1, False, "text: not measurably used for `a`"), "not measurably used for “a”"),
+        (Credit("text", 0.0, -0.1, 0.1, None, "text: no interval"), "no interval"),
+    ],
+)
+def test_the_sentence_under_the_bits_repeats_nothing_that_stands_above_it(credit: Credit, said: str):
+    assert credit_cell("text", credit)[3] == said

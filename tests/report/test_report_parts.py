@@ -69,6 +69,7 @@ def test_arms_of_different_roles_have_different_forms():
         (words.seconds(7500), "2 h 5 min"),
         (words.size(564_000_000), "564 MB"),
         (words.flops(2.31e8), "231 MFLOP"),
+        (words.flops(206_720), "207 kFLOP"),
         (words.millions(1_640_000), "1.64 M"),
         (words.millions(52_000), "52,000"),
         (words.p_value(0.0004), "< 0.001"),

@@ -33,7 +33,7 @@ from plait.errors import UserError
 
 app = typer.Typer(
     name="plait",
-    help="Train language models that read text, images, audio and video, and measure what each of them brings.",
+    help="Train language models that read text, pictures and sound, and measure what each of them brings.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,7 +56,7 @@ app.command()(schema)
 
 @app.callback(invoke_without_command=True)
 def options(version: bool = typer.Option(False, "--version", help="Show the version and leave.")) -> None:
-    """Train language models that read text, images, audio and video, and measure what each of them brings."""
+    """Train language models that read text, pictures and sound, and measure what each of them brings."""
     if version:
         import plait
 

@@ -29,7 +29,8 @@ def compare(
         typer.Option(
             "--arms",
             metavar="KEY=A,B",
-            help="An axis: fusion.kind=concat,product. Several multiply. Or a YAML file: NAME: {fusion.kind: product}.",
+            help="An axis: fusion.kind=concat,product. Several multiply. Or a YAML file: NAME: {fusion.kind: product}. "
+            "Without any: the configuration as it is, beside the baselines.",
         ),
     ] = None,
     existing: Annotated[
@@ -118,11 +119,13 @@ def compare(
                 "--race": race,
                 "--learning-rates": learning_rates,
                 "--encoders-from": encoders_from,
+                f"{config}": config is not None and config.is_file(),
             }
             refuse_beside(given)
             runs = [*existing, *([config] if config else []), *map(Path, overrides or [])]
             result = compare_existing(runs, wanted, say=output.say)
         else:
+            refuse_axes(overrides or [])
             changes = [*(overrides or []), *settings(device=device, threads=threads)]
             tree = with_encoders(tree_of(config, changes), encoders_from or [])
             result = run_comparison(tree, arms or [], wanted, say=output.say)
@@ -149,6 +152,14 @@ def refuse_beside(given: dict[str, Any]) -> None:
             raise UserError(
                 "these runs are trained already", where=f"--from beside {option}", right="Leave one of them out"
             )
+
+
+def refuse_axes(overrides: list[str]) -> None:
+    """An axis among the overrides, which each hold one value: only `--arms` was forgotten."""
+    for word in overrides:
+        key, _, values = word.partition("=")
+        if key.rpartition(".")[2] == "kind" and "," in values:
+            raise UserError(f"{word}: an override holds one value", right=f"An axis of arms is --arms {word}")
 
 
 @contextmanager

@@ -34,6 +34,9 @@ MOST_FILES = 2_000
 SMALL = 5_000
 """With fewer samples to train on, a model of this size learns them by heart: then training ends early."""
 
+ENOUGH = 20
+"""Groups of the test split under which intervals cover less often than they say (plait.evaluate.statistics)."""
+
 LONGEST = 60.0
 """Seconds up to which the longest recording sets the limit."""
 
@@ -91,18 +94,30 @@ class Found:
             f"  inputs    {', '.join(f'{m} {n}' for m, n in counts.items()) or 'none: next-word prediction'}",
             f"  segments  {', '.join(data.segments)}",
         ]
+        if few := self.few_groups():
+            lines.append(
+                f"  test      only {few}: intervals and comparisons say little under {ENOUGH}; more data, or data.split.fractions"
+            )
         if self.sizes:
-            low, middle, high = spread([float(min(size)) for size in self.sizes])
-            lines.append(f"  pictures  shorter side {low:.0f} to {high:.0f} pixels, half of them under {middle:.0f}")
+            lines.append(
+                f"  pictures  shorter side {spread([float(min(size)) for size in self.sizes], 'pixels', digits=0)}"
+            )
         if self.seconds:
-            low, middle, high = spread(self.seconds)
-            lines.append(f"  sounds    {low:.1f} to {high:.1f} seconds, half of them under {middle:.1f}")
+            lines.append(f"  sounds    {spread(self.seconds, 'seconds', digits=1)}")
         texts = self.texts
         lines.append(f"  words     {texts.words:,}, {texts.distinct:,} different ones")
         for code, number in self.left_out.items():
             first = next(left for left in data.left_out if left.code == code)
             lines.append(f"  left out  {number} ({code}), the first at {first.where}: {first.reason}")
         return lines
+
+    def few_groups(self) -> str:
+        """The grouping with the fewest groups in the test split, if they are too few for an interval to hold."""
+        test = self.dataset.split("test")
+        groups = {name: {s.groups.get(name) for s in test} for name in sorted({n for s in test for n in s.groups})}
+        counts = [(f"groups by {name}", len(of)) for name, of in groups.items()] or [("samples", len(test))]
+        name, number = min(counts, key=lambda one: one[1])
+        return f"{number} {name}" if 0 < number < ENOUGH else ""
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -120,9 +135,10 @@ class Found:
         }
 
 
-def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lowest, middle, highest."""
-    return min(values), median(values), max(values)
+def spread(values: Sequence[float], unit: str, *, digits: int) -> str:
+    """Lowest, highest and middle in words; one figure where all are alike."""
+    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), median(values), max(values)))
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}, half of them under {middle}"
 
 
 def look(path: Path, *, allow_outside: bool = False) -> Found:
@@ -343,7 +359,7 @@ def train_lines(found: Found, given: dict[str, str]) -> list[tuple[str, str]]:
     size = len(found.train)
     batch = 64 if size >= 640 else max(1, min(32, size))
     steps = num_steps(found, batch)
-    every = max(10, round(steps / 20, -1))
+    every = max(10, 10 * round(steps / 200))
     lines = [
         ("train:", ""),
         (

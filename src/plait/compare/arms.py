@@ -64,6 +64,7 @@ def arms_of(
 
     `modalities`: what the data has, for the baselines: each modality alone, no input, and the constant answer.
     """
+    refuse_axis_twice(words, where)
     axes = [list(axis_of(word, where)) for word in words]
     arms = [made(tree, names, [o for _, own in names for o in own]) for names in product(*axes)]
     refuse_alike(arms, where)
@@ -82,7 +83,7 @@ def arms_of(
 
 def made(tree: Mapping[str, Any], names: Sequence[tuple[str, tuple[str, ...]]], overrides: list[str]) -> Arm:
     """An arm of the places that were chosen on each axis."""
-    name = ", ".join(name for name, _ in names) or "as configured"
+    name = " ".join(name for name, _ in names) or "as configured"
     try:
         config = make_config(apply_overrides(tree, overrides), where=f"arm {name}")
     except UserError as error:
@@ -90,6 +91,16 @@ def made(tree: Mapping[str, Any], names: Sequence[tuple[str, tuple[str, ...]]], 
             raise UserError(error.what, where=f"arm {name}", right=error.right) from None
         raise
     return Arm(name, tuple(overrides), "candidate", config)
+
+
+def refuse_axis_twice(words: Sequence[str], where: str) -> None:
+    """One message for two axes of one key: of their product only the last would be trained."""
+    values: dict[str, str] = {}
+    for key, sign, text in (word.partition("=") for word in words):
+        if sign and key.strip() in values:
+            right = f"Write one axis: {key.strip()}={values[key.strip()]},{text.strip()}"
+            raise UserError(f"two axes change {key.strip()}", where=where, right=right)
+        values[key.strip()] = text.strip()
 
 
 def axis_of(word: str, where: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -138,9 +149,12 @@ def arms_in(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read: {error}", where=str(path)) from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot be read: {why}", where=str(path)) from None
     except yaml.YAMLError as error:
-        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where=str(path)) from None
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where=where) from None
     right = "Write `NAME: {fusion.kind: product, lm.layers: 3}`, one arm a line"
     arms = [named(one, number) for number, one in enumerate(content, 1)] if isinstance(content, list) else content
     if not arms or not isinstance(arms, dict | list):

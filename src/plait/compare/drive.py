@@ -119,7 +119,7 @@ def run_tasks(tasks: Sequence[Task], *, jobs: int, watcher: Watcher | None = Non
             _listen(running, watcher)
             for one in [one for one in running if not one.process.is_alive()]:
                 running.remove(one)
-                outcomes[one.task.name] = outcome = _end(one, watcher)
+                outcomes[one.task.name] = outcome = _end(one, watcher, stopping=bool(heard.number))
                 watcher.end(one.task, outcome)
             watcher.tick()
         if heard.number:
@@ -153,14 +153,16 @@ def _hear(connection: Connection, one: _Running, watcher: Watcher) -> None:
                 one.outcome = Outcome(value) if kind == "done" else Outcome(failure=value)
 
 
-def _end(one: _Running, watcher: Watcher) -> Outcome:
-    """The outcome of a process that has ended."""
+def _end(one: _Running, watcher: Watcher, *, stopping: bool) -> Outcome:
+    """The outcome of a process that has ended; a signal to the whole group may reach it before it listens."""
     one.process.join()
     _hear(one.connection, one, watcher)
     one.connection.close()
     code = one.process.exitcode or 0
     if one.outcome is not None:
         return one.outcome
+    if stopping:
+        return Outcome(failure="stopped")
     if code == -signal.SIGKILL:
         return Outcome(failure="the process was killed (SIGKILL): perhaps the memory did not do")
     why = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"

@@ -24,7 +24,7 @@ from plait.config import RunConfig, read_config
 from plait.data.manifest import Dataset
 from plait.errors import UserError
 from plait.evaluate.record import record_path
-from plait.run import CONFIG, check_folder
+from plait.run import CONFIG, check_folder, make_folder
 from plait.train.fit import read_data
 from plait.train.lock import locked
 from plait.train.metrics import read_metrics
@@ -58,7 +58,7 @@ def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = la
     if wanted.baselines:
         compared.append(Compared(Arm(CONSTANT, (), "constant", None), None))
     settings = replace(wanted, seeds=seeds, match="none")
-    wanted.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(wanted.folder, option="--folder")
 
     def tell(tasks: Sequence[Task]) -> dict[str, Outcome]:
         return run_tasks(tasks, jobs=wanted.jobs or 1) if tasks else {}

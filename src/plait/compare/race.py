@@ -119,8 +119,8 @@ def saved(rows: Sequence[RaceRow], *, num_seeds: int, full_steps: int) -> str:
     everything = len(rows[0].arms) * num_seeds * full_steps
     balance = spared - spent
     word = f"saved {balance / everything:.0%}" if balance >= 0 else f"cost {-balance / everything:.0%} more"
+    warning = ". A dropped arm was measurably worse in short trainings; at full length it might not have been"
     return (
         f"the race {word} of the candidates' training steps ({spent:,} spent on its rungs, {spared:,} spared); "
-        f"dropped: {', '.join(dropped) or 'nothing'}. A dropped arm was measurably worse in short trainings; "
-        f"at full length it might not have been"
+        f"dropped: {', '.join(dropped) or 'nothing'}{warning if dropped else ''}"
     )

@@ -64,10 +64,15 @@ def row(arm: ArmResult, metric: Metric) -> list[str]:
         "" if against is None else ("< .001" if against.p < 0.001 else f"{against.p:.3f}".lstrip("0")),
         "" if price.parameters is None else short(price.parameters),
         "" if price.flops is None else short(round(price.flops)),
-        "" if price.train_seconds is None else f"{price.train_seconds:,.0f} s",
+        "" if price.train_seconds is None else took(price.train_seconds),
         "" if price.latency_p50_ms is None else f"{price.latency_p50_ms:.1f} ms",
         "" if price.throughput is None else f"{price.throughput:,.0f}",
     ]
+
+
+def took(seconds: float) -> str:
+    """A training's seconds; of short ones two digits."""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
 
 
 def number(value: float, metric: Metric) -> str:

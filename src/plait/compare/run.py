@@ -43,7 +43,7 @@ from plait.evaluate.choice import metrics_for
 from plait.evaluate.run import split_of
 from plait.evaluate.statistics import Groupings
 from plait.features import can_cache
-from plait.run import replacing, write_json
+from plait.run import make_folder, replacing, write_json
 from plait.train.fit import read_data, resolved, texts_of
 from plait.train.lock import locked
 from plait.types import Sample
@@ -86,7 +86,7 @@ def run_comparison(
     for modality in base.encoders.freeze:
         if why := can_cache(base, modality):
             say(f"{modality} features are computed at every step: {why}")
-    wanted.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(wanted.folder, option="--folder")
     with locked(wanted.folder):
         comparison = Running(wanted, base, dataset, say)
         compared = comparison.resolve(arms)

@@ -132,7 +132,7 @@ def check_same(folder: Path, config: RunConfig) -> None:
     found = changes(read_config(folder / CONFIG), config)
     if found:
         raise UserError(
-            "was trained with another configuration:\n" + "\n".join(f"  {change}" for change in found[:8]) + "\n",
+            "was trained with another configuration:\n" + "\n".join(f"  {change}" for change in found[:8]),
             where=str(folder),
             right="Take another --folder, or put the configuration back",
         )

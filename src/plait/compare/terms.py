@@ -204,7 +204,7 @@ def encoders(found: Collected) -> list[Term]:
         inputs = [m for m in other.data.inputs or () if m != modality]
         if inputs:
             kind = getattr(other.fusion, "kind", "?")
-            detail = f"learnt in a run that reads {', '.join([modality, *inputs])} too, by {kind}: this favours arms like that run"
+            detail = f"learnt in a run that reads {', '.join(inputs)} too, by {kind}: this favours arms like that run"
             terms.append(Term(f"{modality} encoder", False, detail))
         else:
             terms.append(Term(f"{modality} encoder", True, "learnt in a run that reads nothing else"))

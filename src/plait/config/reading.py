@@ -50,8 +50,12 @@ def read_tree(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError("no such file", where=str(path), right="`plait init FOLDER` writes a first one") from None
+    except IsADirectoryError:
+        right = f"Give a configuration; `plait init {path} --out {path.name}.yaml` writes one for the data in it"
+        raise UserError("is a folder", where=str(path), right=right) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read: {error}", where=str(path)) from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot be read: {why}", where=str(path)) from None
     try:
         tree = yaml.load(text, Loader=UniqueKeyLoader)
     except yaml.YAMLError as error:

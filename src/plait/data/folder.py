@@ -26,6 +26,8 @@ SUFFIXES = {
 FIELD_OF = {suffix: field for field, suffixes in SUFFIXES.items() for suffix in suffixes}
 MANIFESTS = ("manifest.jsonl", "manifest.csv", "manifest.tsv", "manifest.parquet")
 
+TABLES = tuple(Path(name).suffix for name in MANIFESTS)
+
 
 def manifest_in(folder: Path) -> Path | None:
     """The manifest file that lies in the folder, if there is one: then the folder means it."""
@@ -68,6 +70,11 @@ def _put(folder: Path, name: str, stems: dict[str, list[str]]) -> Iterator[RowEr
             "a link to a folder is not followed",
             where=where,
             right="Copy the folder, or write a manifest.",
+        )
+    elif Path(name).suffix.lower() in TABLES:
+        right = "Give the file itself, or call it manifest" + Path(name).suffix.lower()
+        yield RowError(
+            "other-file", "a manifest of another name does not speak for its folder", where=where, right=right
         )
     elif Path(name).suffix.lower() not in FIELD_OF:
         yield RowError("other-file", "neither a known kind of media nor a .txt file", where=where)

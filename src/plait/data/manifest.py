@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from plait.data.fields import TARGET_FORMS, Parsed, RowParser
-from plait.data.folder import manifest_in, read_folder
+from plait.data.folder import TABLES, manifest_in, read_folder
 from plait.data.media import MediaFolder
 from plait.data.rows import Row, RowError, read_rows
 from plait.data.splits import SplitConfig, draw_splits, known_split
@@ -149,7 +149,8 @@ def _nothing_collected() -> Iterator[None]:
 def _nothing_left(path: Path, left_out: Sequence[LeftOut]) -> UserError:
     if not left_out:
         return UserError("the manifest holds no row", where=str(path), right="Write one row per sample.")
-    first = left_out[0]
+    first = next((left for left in left_out if left.where.endswith(TABLES)), None)  # a manifest that is no folder's
+    first = first or next((left for left in left_out if left.code != OTHER_FILE), left_out[0])
     what = f"no row can be used: {len(left_out)} left out, the first at {first.where}: {first.reason}"
     return UserError(what, where=str(path))
 

@@ -17,6 +17,8 @@ from plait.evaluate.record import Figures, Retrieval, Summary
 from plait.evaluate.statistics import ALONE, CROSS, Figure
 
 WIDTH = 80
+MOST_NAMED = 4
+"""Figures that a note names; of more it says how many there are."""
 _TITLES = {
     "accuracy": "accuracy",
     "wer": "WER",
@@ -55,8 +57,25 @@ def render(summary: Summary, *, width: int = WIDTH, patterns: bool = True) -> st
         notes += [f"{segment}: {count} not scored, {reason}" for reason, count in reasons.items()]
     notes += summary.notes
     if notes:
-        lines += ["", *(line for note in dict.fromkeys(notes) for line in wrap(f"* {note}", width))]
+        lines += ["", *(line for note in gathered(notes) for line in wrap(f"* {note}", width))]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def gathered(notes: Sequence[str]) -> list[str]:
+    """Each note once; what is said of several figures stands once behind their names."""
+    names: dict[str, list[str]] = {}
+    for note in dict.fromkeys(notes):
+        name, _, said = note.partition(": ")
+        names.setdefault(said or note, []).append(name)
+    found = []
+    for said, of in names.items():
+        named = (
+            ", ".join(of)
+            if len(of) <= MOST_NAMED
+            else f"{', '.join(of[: MOST_NAMED - 1])} and {len(of) - MOST_NAMED + 1} more"
+        )
+        found.append(said if of == [said] else f"{named}: {said}")
+    return found
 
 
 def _heading(summary: Summary, width: int) -> list[str]:

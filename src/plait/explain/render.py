@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from plait.evaluate.render import WIDTH, align, wrap
+from plait.evaluate.render import WIDTH, align, gathered, wrap
 from plait.evaluate.statistics import ALONE, CROSS, Figure
 from plait.explain.losses import NO_INPUT
 from plait.explain.result import Explanation
@@ -40,7 +40,7 @@ def render(found: Explanation, *, width: int = WIDTH) -> str:
         notes.append("credits are means over all samples; their n counts the samples that have the modality")
     if any(s.context == "own" for s in found.segments):
         notes.append("(own): after the earlier segments that the model itself wrote, greedily, from the same inputs")
-    lines += ["", *(line for note in dict.fromkeys(notes) for line in wrap(f"* {note}", width))] if notes else []
+    lines += ["", *(line for note in gathered(notes) for line in wrap(f"* {note}", width))] if notes else []
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

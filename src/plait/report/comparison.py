@@ -8,6 +8,7 @@ what the page leaves out is said in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,9 @@ from plait.report.palette import ROLE
 from plait.report.svg import INSTALL, can_plot
 
 MAX_EXAMPLES = 12
+BITS = re.compile(r"-?[\d.]+ bits per token of ")
+"""How `plait explain` begins a sentence about a modality that is used."""
+
 IN_TABLE = ("train_seconds", "parameters")
 """Prices that stand beside the score; all stand in a table of their own."""
 
@@ -112,7 +116,9 @@ def facts(result: ComparisonResult) -> list[tuple[str, str, str]]:
         (
             f"score of {taken.name}",
             words.score(metric, taken.score),
-            f"mean of {words.several(len(result.seeds), 'seed')}",
+            "the same at every seed"
+            if taken.role == "constant"
+            else f"mean of {words.several(len(result.seeds), 'seed')}",
         )
     ]
     baselines = [arm for arm in result.arms if arm.role != "candidate" and arm.score is not None]
@@ -137,7 +143,9 @@ def arm_row(result: ComparisonResult, arm: ArmResult, number: int) -> ArmRow:
     metric, against = result.metric, arm.against
     scores = [seed.score for seed in arm.seeds if seed.score is not None]
     seeds = words.several(len(scores), "seed") if scores else ""
-    if len(scores) > 1:
+    if arm.role == "constant":
+        seeds = ""  # it is not trained
+    elif len(scores) > 1:
         seeds += f": {words.plain(metric, min(scores))} to {words.plain(metric, max(scores))}"
     if arm.status != "done":
         standing = arm.status
@@ -218,4 +226,8 @@ def credit_cell(name: str, one: Credit | None) -> tuple[str, str, str, str]:
         return name, words.NONE, "", one.note or "not known"
     bounds = "" if one.low is None or one.high is None else words.signed(f"{one.low:.2f} to {one.high:.2f}")
     used = {True: "used", False: "not measurably used", None: ""}[one.used]
-    return name, words.signed(f"{one.bits:.2f}"), bounds, "; ".join(filter(None, (used, one.note)))
+    note = words.quoted(one.note.removeprefix(f"{name}: "))
+    if one.used and BITS.match(note):  # the bits and their interval stand above it
+        note = note.partition("; ")[2]
+    said = note if used and note.startswith(used) else "; ".join(filter(None, (used, note)))
+    return name, words.signed(f"{one.bits:.2f}"), bounds, said

@@ -42,10 +42,13 @@ def report(folder: Path, out: Path | None = None) -> Written:
         media = Media()
         path = comparison_report(read_result(folder), folder, out=out, media=media)
         return Written(path, "comparison", (), (*media.notes, *plots))
-    if folder.is_dir() and not (folder / CONFIG).exists():
+    right = "Give the folder that plait train or plait compare wrote"
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}", right=right)
+    if not (folder / CONFIG).exists():
         raise UserError(
             f"{folder} holds neither a run ({CONFIG}) nor a finished comparison ({RESULT})",
-            right="Give the folder that plait train or plait compare wrote",
+            right=right,
         )
     found, media = find(folder), Media()
     path = write_run(found, out=out, media=media)

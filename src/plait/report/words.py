@@ -75,8 +75,13 @@ def meanings(names: Iterable[str], confidence: float | int) -> list[tuple[str, s
 
 def sentence(text: str) -> str:
     """With a capital and a full stop, quotation marks for `these` and minus signs."""
-    text = re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"`([^`]*)`", r"“\1”", text.strip()))
+    text = quoted(text.strip())
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")
+
+
+def quoted(text: str) -> str:
+    """With quotation marks for `these` and minus signs."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", re.sub(r"`([^`]*)`", r"“\1”", text))
 
 
 def metric_title(name: str) -> str:
@@ -181,7 +186,7 @@ def flops(value: float | int | None) -> str:
     """`2.10 GFLOP`."""
     if value is None:
         return NONE
-    for unit, factor in (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)):
+    for unit, factor in (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3)):
         if value >= factor:
             return f"{value / factor:.3g} {unit}"
     return f"{value:,.0f} FLOP"

@@ -88,11 +88,18 @@ def cheapest(arms: Sequence[str], costs: Mapping[str, Cost]) -> tuple[str, str]:
         least = min(cost.seconds or 0.0 for cost in known)
         close = [arm for arm in arms if (costs[arm].seconds or 0.0) <= (1 + AS_CHEAP) * least]
         arm = min(close, key=lambda a: math.inf if costs[a].parameters is None else costs[a].parameters or 0)
-        return arm, f"the cheapest ({costs[arm].seconds:,.0f} s of training)"
+        return arm, f"the cheapest ({_training(costs[arm].seconds or 0.0)})"
     if all(cost.parameters is not None for cost in known):
         arm = min(arms, key=lambda a: costs[a].parameters or 0)
         return arm, f"the cheapest ({costs[arm].parameters:,} parameters)"
     return arms[0], "the first by its score, since not all their costs are known"
+
+
+def _training(seconds: float) -> str:
+    """What a training takes; of short ones two digits, so that the cheapest of them does not take 0 s."""
+    if seconds == 0:
+        return "no training"
+    return f"{seconds:.2g} s of training" if seconds < 10 else f"{seconds:,.0f} s of training"
 
 
 def _sentence(
