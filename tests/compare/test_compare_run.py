@@ -300,7 +300,11 @@ def test_what_a_kill_left_half_written_is_no_hindrance(config: Path, compared: P
 
 def test_runs_are_not_compared_into_a_file_or_a_strange_folder(compared: Path, tmp_path: Path, shell: Any):
     (tmp_path / "file").touch()
-    for folder, message in ((tmp_path / "file", "is a file"), (tmp_path, "holds 'file', so it is no comparison")):
+    for folder, message in (
+        (tmp_path / "file", "is a file"),
+        (tmp_path, "holds 'file', so it is no comparison"),
+        (compared, "holds a comparison with its own trainings"),
+    ):
         code, _, err = shell("compare", "--from", compared / "runs" / "concat" / "seed-0", "--folder", folder)
         assert code == 2
         assert message in err
@@ -325,6 +329,10 @@ def test_runs_that_exist_are_compared_alike(compared: Path, result: ComparisonRe
         assert (other["score"], other["role"]) == (arm.score, arm.role)
         assert [seed["score"] for seed in other["seeds"]] == [seed.score for seed in arm.seeds]
     assert out.count('"p":') == len(NAMES) - 1
+    assert "in place of" not in err
+    code, _, err = shell("compare", "--from", *runs, "--folder", tmp_path / "c", "--price-seconds", 0, "--explain", 0)
+    assert code == 0
+    assert "in place of what" in err
 
 
 def test_runs_of_different_samples_are_refused(compared: Path, tmp_path: Path, config: Path, shell: Any):

@@ -281,7 +281,7 @@ def priced(found: Collected, names: Sequence[str], tell: Run_tasks, say: Callabl
         if wanted.price_seconds <= 0:
             kept = {"prices": {}}
         else:
-            say(f"measuring what each arm costs: about {wanted.price_seconds:.0f} s")
+            say(f"measuring what each arm costs: at most {wanted.price_seconds:.0f} s")
             arguments = {"folders": of, "split": found.base.evaluate.split, "seconds": wanted.price_seconds}
             outcome = tell([Task("prices", price_task, arguments, wanted.folder / "logs" / "prices.log")])["prices"]
             if not outcome.done:

@@ -17,7 +17,7 @@ from plait.compare.arms import CONSTANT, Arm, in_line, place_name
 from plait.compare.collect import Collected, collect
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
-from plait.compare.result import ComparisonResult, Role
+from plait.compare.result import RESULT, ComparisonResult, Role
 from plait.compare.run import check
 from plait.compare.tasks import facts_path
 from plait.config import RunConfig, read_config
@@ -59,6 +59,11 @@ def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = la
         compared.append(Compared(Arm(CONSTANT, (), "constant", None), None))
     settings = replace(wanted, seeds=seeds, match="none")
     make_folder(wanted.folder, option="--folder")
+    if (wanted.folder / "runs").exists():
+        right = "Take another name, or leave --folder out"
+        raise UserError(f"{wanted.folder} holds a comparison with its own trainings", where="--folder", right=right)
+    if (wanted.folder / RESULT).exists():
+        say(f"in place of what {wanted.folder} held; --folder NAME keeps both")
 
     def tell(tasks: Sequence[Task]) -> dict[str, Outcome]:
         return run_tasks(tasks, jobs=wanted.jobs or 1) if tasks else {}

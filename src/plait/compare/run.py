@@ -30,7 +30,7 @@ from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.match import match
 from plait.compare.race import RaceRow, race
-from plait.compare.result import ComparisonResult, Term
+from plait.compare.result import RESULT, ComparisonResult, Term
 from plait.compare.statistics.table import DENOMINATORS, default_metric
 from plait.compare.tasks import choose_task, facts_path, is_done, train_task
 from plait.config import RunConfig, apply_overrides, make_config
@@ -115,7 +115,7 @@ def check(wanted: Settings) -> None:
         "runs",
         "logs",
         ".lock",
-        "result.json",
+        RESULT,
         "report.html",
         "scores.parquet",
         "prices.json",
@@ -358,6 +358,10 @@ class Running:
             for one in compared
             if one.trains
         }
+        seeds, jobs = len(self.wanted.seeds), self.wanted.jobs
+        self.say(
+            f"{len(cells)} trainings: {len(cells) // seeds} arms × {seeds} {'seed' if seeds == 1 else 'seeds'}, {jobs} at once"
+        )
         outcomes = self.train_all(cells)
         for one in compared:
             for seed in self.wanted.seeds:
