@@ -330,9 +330,9 @@ def test_runs_that_exist_are_compared_alike(compared: Path, result: ComparisonRe
         assert [seed["score"] for seed in other["seeds"]] == [seed.score for seed in arm.seeds]
     assert out.count('"p":') == len(NAMES) - 1
     assert "in place of" not in err
-    code, _, err = shell("compare", "--from", *runs, "--folder", tmp_path / "c", "--price-seconds", 0, "--explain", 0)
+    code, out, _ = shell("compare", "--from", *runs, "--folder", tmp_path / "c", "--price-seconds", 0, "--explain", 0)
     assert code == 0
-    assert "in place of what" in err
+    assert "in place of what" in out
 
 
 def test_runs_of_different_samples_are_refused(compared: Path, tmp_path: Path, config: Path, shell: Any):
