@@ -335,6 +335,20 @@ def test_runs_that_exist_are_compared_alike(compared: Path, result: ComparisonRe
     assert "in place of what" in out
 
 
+@pytest.mark.parametrize(
+    ("segment", "metric"), [("answer", "bits_per_token"), ("heard", "bits_per_token"), ("answer", "accuracy")]
+)
+def test_a_loss_behind_a_true_transcript_is_said_to_be_one(
+    segment: str, metric: str, compared: Path, tmp_path: Path, shell: Any
+):
+    runs = [compared / "runs" / arm / "seed-0" for arm in ("concat", "product")]
+    words = ["--segment", segment, "--metric", metric, "--price-seconds", 0, "--explain", 0, "--json"]
+    code, out, err = shell("compare", "--from", *runs, "--folder", tmp_path / "c", *words)
+    assert code == 0, err
+    said = any("with the true `heard` before it" in note for note in json.loads(out)["notes"])
+    assert said is ((segment, metric) == ("answer", "bits_per_token"))
+
+
 def test_runs_of_different_samples_are_refused(compared: Path, tmp_path: Path, config: Path, shell: Any):
     rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
     for row in rows[:12]:

@@ -44,6 +44,7 @@ from plait.config import RunConfig
 from plait.data.manifest import Dataset
 from plait.environment import environment
 from plait.errors import UserError
+from plait.evaluate import LOSS_NAMES
 from plait.evaluate.record import Record, SegmentRow
 from plait.run import replacing, write_json
 from plait.train.metrics import METRICS
@@ -100,8 +101,21 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
         environment=environment(first),
         config=found.base.model_dump(mode="json"),
         seconds=sum(took(facts) for one in found.compared for facts in one.facts.values()),
-        notes=(*found.notes, *found.dataset.notes),
+        notes=(*teacher_forced(table, records), *found.notes, *found.dataset.notes),
         saved=saved(found.raced, num_seeds=len(wanted.seeds), full_steps=found.base.train.steps),
+    )
+
+
+def teacher_forced(table: ScoreTable, records: Records) -> tuple[str, ...]:
+    """What the loss of a later segment does not see."""
+    before = next(iter(next(iter(records.values())).values())).summary.segments
+    before = before[: before.index(table.segment)]
+    if table.metric not in LOSS_NAMES or not before:
+        return ()
+    told = " and ".join(f"`{segment}`" for segment in before)
+    return (
+        f"{table.metric} of `{table.segment}` is measured with the true {told} before it: an input that only serves {told} counts "
+        "for nothing here; metrics of what is generated see the whole way",
     )
 
 
