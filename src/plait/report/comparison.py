@@ -170,7 +170,7 @@ def arm_row(result: ComparisonResult, arm: ArmResult, number: int) -> ArmRow:
         "" if against is None else words.span(metric, against.low, against.high),
         "" if against is None else words.p_value(against.p),
         words.prices(arm.price),
-        {name: words.named_score(name.rpartition(".")[2], value) for name, value in arm.others.items()},
+        {name: words.below_name(name.rpartition(".")[2], value) for name, value in arm.others.items()},
         arm.notes,
     )
 

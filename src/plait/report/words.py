@@ -136,6 +136,11 @@ def named_score(name: str, value: float | int | None) -> str:
     return f"{signed(score_number(SCORES[name], value))} {unit}".rstrip()
 
 
+def below_name(name: str, value: float | int) -> str:
+    """A score in a column that bears its metric's name: its unit stands there, but for per cent."""
+    return named_score(name, value) if name in SCORES and SCORES[name].percent else signed(f"{value:.3f}")
+
+
 def span(metric: Metric, low: float | int, high: float | int) -> str:
     """`−1.9 to +0.3`."""
     return " to ".join(("+" if value > 0 else "") + plain(metric, value) for value in (low, high))
