@@ -349,6 +349,30 @@ def test_a_loss_behind_a_true_transcript_is_said_to_be_one(
     assert said is ((segment, metric) == ("answer", "bits_per_token"))
 
 
+def test_encoders_of_other_runs_stay_as_they_are_and_are_computed_once(
+    config: Path, compared: Path, tmp_path: Path, shell: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    runs = {m: compared / "runs" / f"{m}-only" / "seed-0" for m in ("image", "audio")}
+    words = [*ARMS, "--no-baselines", "--explain", 0, "--seeds", 1, "--price-seconds", 1, "--json"]
+    froms = [word for run in runs.values() for word in ("--encoders-from", run)]
+    code, out, err = shell("compare", config, "--folder", tmp_path / "c", *words, *froms)
+    assert code == 0, err
+    found = json.loads(out)
+    learnt = {term["name"]: term["detail"] for term in found["terms"] if term["name"].endswith("encoder")}
+    assert learnt == dict.fromkeys(("image encoder", "audio encoder"), "learnt in a run that reads nothing else")
+    assert any(note.startswith("features of audio and image come from the cache") for note in found["notes"])
+    for arm in ("concat", "product"):
+        ours = load_file(tmp_path / "c" / "runs" / arm / "seed-0" / "model.safetensors")
+        for modality, run in runs.items():
+            theirs = {
+                k: v for k, v in load_file(run / "model.safetensors").items() if k.startswith(f"encoders.{modality}.")
+            }
+            assert theirs
+            assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == len(runs)
+
+
 def test_runs_of_different_samples_are_refused(compared: Path, tmp_path: Path, config: Path, shell: Any):
     rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
     for row in rows[:12]:

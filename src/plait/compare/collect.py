@@ -38,6 +38,7 @@ from plait.compare.result import (
 )
 from plait.compare.statistics import Cost, Decided, ScoreTable, Verdict, decide, score_table
 from plait.compare.statistics.table import default_metric
+from plait.compare.statistics.verdict import listed
 from plait.compare.tasks import explain_task, price_task, record_of
 from plait.compare.terms import terms_of
 from plait.config import RunConfig
@@ -101,7 +102,7 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
         environment=environment(first),
         config=found.base.model_dump(mode="json"),
         seconds=sum(took(facts) for one in found.compared for facts in one.facts.values()),
-        notes=(*teacher_forced(table, records), *found.notes, *found.dataset.notes),
+        notes=(*teacher_forced(table, records), *from_cache(found, prices), *found.notes, *found.dataset.notes),
         saved=saved(found.raced, num_seeds=len(wanted.seeds), full_steps=found.base.train.steps),
     )
 
@@ -116,6 +117,17 @@ def teacher_forced(table: ScoreTable, records: Records) -> tuple[str, ...]:
     return (
         f"{table.metric} of `{table.segment}` is measured with the true {told} before it: an input that only serves {told} counts "
         "for nothing here; metrics of what is generated see the whole way",
+    )
+
+
+def from_cache(found: Collected, prices: Mapping[str, Price]) -> tuple[str, ...]:
+    """What prices do not hold where features come from the cache."""
+    cached = sorted({m.value for one in found.compared if one.config is not None for m in one.config.encoders.cache})
+    if not cached or not any(price.step_seconds for price in prices.values()):
+        return ()
+    return (
+        f"features of {listed(cached, 'and')} come from the cache, in training and where prices were measured: what is new costs "
+        "its encoding as well, the same in all arms",
     )
 
 

@@ -129,7 +129,7 @@ def run_tasks(tasks: Sequence[Task], *, jobs: int, watcher: Watcher | None = Non
 
 def _start(context: Any, task: Task) -> _Running:
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(task, there), name=task.name)
+    process = context.Process(target=_work, args=(task, there, dict(os.environ)), name=task.name)
     process.start()
     there.close()
     return _Running(task, process, here)
@@ -202,8 +202,10 @@ def _heard() -> Iterator[_Signals]:
             signal.signal(number, handler)
 
 
-def _work(task: Task, connection: Connection) -> None:
-    """What a task's process does."""
+def _work(task: Task, connection: Connection, environ: Mapping[str, str]) -> None:
+    """What a task's process does. The server that it is forked from may be older than this process's environment."""
+    os.environ.clear()
+    os.environ.update(environ)
     _end_with_reader(connection)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
