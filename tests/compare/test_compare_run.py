@@ -219,7 +219,7 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
     assert 0 < low < value < high
     assert "the race " in result.saved
     assert not (folder / "runs" / "bad").exists()
-    assert "bad: dropped: dropped after 20 steps" in " ".join(out.split())
+    assert "bad: dropped: after 20 steps" in " ".join(out.split())
 
 
 def test_a_race_between_tokenizers_is_run_by_characters_and_leaves_two(config: Path, tmp_path: Path, shell: Any):

@@ -97,7 +97,7 @@ def judged(
             one = by_name[against.arm]
             one.dropped = True
             one.notes.append(
-                f"dropped after {steps} steps: {against.value:.3f} {found.table.metric.replace('_', ' ')} "
+                f"after {steps} steps {against.value:.3f} {found.table.metric.replace('_', ' ')} "
                 f"[{against.low:.3f}, {against.high:.3f}] worse than {found.best}"
             )
     dropped = tuple(one.arm.name for one in whole if one.dropped)
