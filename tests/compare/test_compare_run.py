@@ -213,7 +213,7 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
     assert code == 0, err
     result = read_result(folder)
     assert {arm.name: arm.status for arm in result.arms} == {"good": "done", "alike": "done", "bad": "dropped"}
-    found = re.search(r"steps: (\S+) bits per token \[(\S+), (\S+)\] worse than", result.arm("bad").reason)
+    found = re.search(r"steps (\S+) bits per token \[(\S+), (\S+)\] worse than", result.arm("bad").reason)
     assert found is not None
     value, low, high = map(float, found.groups())
     assert 0 < low < value < high
