@@ -345,6 +345,9 @@ def test_a_loss_behind_a_true_transcript_is_said_to_be_one(
     words = ["--segment", segment, "--metric", metric, "--price-seconds", 0, "--explain", 0, "--json"]
     code, out, err = shell("compare", "--from", *runs, "--folder", tmp_path / "c", *words)
     assert code == 0, err
+    code, text, _ = shell("compare", "--from", *runs, "--folder", tmp_path / "c", *words[:-1])
+    assert code == 0
+    assert ("constant answer: not scored: " in text) is (metric != "accuracy")
     said = any("with the true `heard` before it" in note for note in json.loads(out)["notes"])
     assert said is ((segment, metric) == ("answer", "bits_per_token"))
 

@@ -44,7 +44,7 @@ def table(result: ComparisonResult) -> str:
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(r, widths, strict=True)))
         for r in rows
     ]
-    failed = [wrapped(f"{arm.name}: {arm.status}: {arm.reason}", 2) for arm in result.arms if arm.score is None]
+    failed = [wrapped(f"{arm.name}: {arm.standing}: {arm.reason}", 2) for arm in result.arms if arm.score is None]
     return "\n".join(line.rstrip() for line in [*lines, *failed, ""])
 
 

@@ -150,6 +150,11 @@ class ArmResult:
     credits: tuple[Credit, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def standing(self) -> str:
+        """The status in words: a constant answer that the metric knows no score of has not failed."""
+        return "not scored" if self.role == "constant" and self.status == "failed" else self.status
+
 
 @dataclass(frozen=True)
 class Term:

@@ -148,7 +148,7 @@ def arm_row(result: ComparisonResult, arm: ArmResult, number: int) -> ArmRow:
     elif len(scores) > 1:
         seeds += f": {words.plain(metric, min(scores))} to {words.plain(metric, max(scores))}"
     if arm.status != "done":
-        standing = arm.status
+        standing = arm.standing
     elif arm.score is None:
         standing = "not scored"
     elif against is None:
