@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from safetensors.torch import load_file
 
 import plait
 from plait.compare import collect
+from plait.compare.collect import lean
 from plait.compare.result import ComparisonResult, read_result
-from plait.evaluate import read_record
+from plait.compare.statistics import score_table
+from plait.evaluate import Row, read_record
 
 NAMES = {"concat", "product", "text only", "image only", "audio only", "no input", "constant answer"}
 
@@ -333,6 +336,24 @@ def test_runs_that_exist_are_compared_alike(compared: Path, result: ComparisonRe
     code, out, _ = shell("compare", "--from", *runs, "--folder", tmp_path / "c", "--price-seconds", 0, "--explain", 0)
     assert code == 0
     assert "in place of what" in out
+
+
+def test_records_are_held_once_and_say_the_same(compared: Path):
+    records = {
+        seed: read_record(compared / "runs" / "concat" / f"seed-{seed}" / "records" / "test.parquet") for seed in (0, 1)
+    }
+    other = {seed: replace(one, rows=one.rows[::-1]) for seed, one in records.items()}
+    known: dict[str, Row] = {}
+    held = {
+        arm: {seed: lean(one, "heard", known) for seed, one in of.items()}
+        for arm, of in {"a": records, "b": other}.items()
+    }
+    ours, theirs = (score_table(some, segment="heard", metric="wer") for some in (held, {"a": records, "b": other}))
+    np.testing.assert_array_equal(ours.values, theirs.values)
+    assert ours.ids == theirs.ids
+    assert held["a"][1].rows[0].groups is held["b"][0].rows[-1].groups
+    assert held["a"][1].rows[0].segments.keys() == {"heard"}
+    assert lean(records[0], "no such", {}) is records[0]
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,14 @@ from plait.data.manifest import Dataset
 from plait.environment import environment
 from plait.errors import UserError
 from plait.evaluate import LOSS_NAMES
-from plait.evaluate.record import Record, SegmentRow
+from plait.evaluate.record import Record, Row, SegmentRow
 from plait.run import replacing, write_json
 from plait.train.metrics import METRICS
 
 PRICES, SCORES = "prices.json", "scores.parquet"
 NUM_EXAMPLES = 8
+NOTHING: Mapping[str, Any] = {}
+
 Run_tasks = Callable[[Sequence[Task]], dict[str, Outcome]]
 Records = dict[str, dict[int, Record]]
 
@@ -139,9 +141,13 @@ def took(facts: Mapping[str, Any]) -> float:
 def read_records(found: Collected) -> Records:
     """The records of every whole arm, and of the constant answer."""
     records: Records = {}
+    known: dict[str, Row] = {}
     for one in found.compared:
         if one.config is not None and not one.reason and not one.dropped:
-            records[one.arm.name] = {seed: record_of(one.folders[seed], one.at(seed)) for seed in found.wanted.seeds}
+            records[one.arm.name] = {
+                seed: lean(record_of(one.folders[seed], one.at(seed)), found.wanted.segment, known)
+                for seed in found.wanted.seeds
+            }
     for one in found.compared:
         if one.arm.role == "constant" and records:
             constant = constant_record(next(iter(records.values()))[found.wanted.seeds[0]], found.wanted)
@@ -150,6 +156,47 @@ def read_records(found: Collected) -> Records:
             else:
                 records[CONSTANT] = dict.fromkeys(found.wanted.seeds, constant)
     return records
+
+
+def lean(record: Record, segment: str | None, known: dict[str, Row]) -> Record:
+    """The record with the compared segment only; what all records say alike of a sample is held once (`known`, by id).
+
+    Arms × seeds × samples are all in memory at once.
+    """
+    segment = segment or record.summary.segments[-1]
+    if segment not in record.summary.segments:  # said by whoever looks for it
+        return record
+    rows = []
+    for row in record.rows:
+        part, like = row.segments[segment], known.get(row.id)
+        if like is None:
+            like = known[row.id] = replace(row, segments={segment: part}, ranks=NOTHING)
+            rows.append(like)
+            continue
+        alike = like.segments[segment].references
+        rows.append(
+            Row(
+                like.id,
+                like.split if like.split == row.split else row.split,
+                like.inputs if like.inputs == row.inputs else row.inputs,
+                like.tags if like.tags == row.tags else row.tags,
+                like.groups if like.groups == row.groups else row.groups,
+                {
+                    segment: SegmentRow(
+                        alike if alike == part.references else part.references,
+                        part.output,
+                        part.scores,
+                        part.bits,
+                        part.num_tokens,
+                        part.log_probability,
+                        part.unscored or NOTHING,
+                    )
+                },
+                row.seconds,
+                NOTHING,
+            )
+        )
+    return Record(tuple(rows), record.summary)
 
 
 def constant_record(record: Record, wanted: Settings) -> Record | None:

@@ -31,7 +31,7 @@ Figures = Mapping[str, Mapping[str, Figure]]
 """Segment → metric → figure."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SegmentRow:
     """One segment of one sample: what was right, what was said, and how good it is.
 
@@ -48,7 +48,7 @@ class SegmentRow:
     unscored: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One evaluated sample. `inputs` are those that the model was given; `seconds` its share of its batch's generation.
 
