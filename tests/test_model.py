@@ -33,7 +33,7 @@ def batch() -> Batch:
 
 
 def close(left: torch.Tensor, right: torch.Tensor) -> None:
-    """Equal but for rounding, which depends on the batch's size and the processor (products of three factors: 2e-5 with AVX-512)."""
+    """Equal but for rounding, which depends on batch size and processor (products of three factors: 2e-5 with AVX-512)."""
     torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
 
 
