@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 import plait
 from plait.compare import collect
-from plait.compare.collect import lean
+from plait.compare.records import lean
 from plait.compare.result import ComparisonResult, read_result
 from plait.compare.statistics import score_table
 from plait.evaluate import Row, read_record

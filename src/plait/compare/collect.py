@@ -23,6 +23,7 @@ from plait.compare.drive import Outcome, Task
 from plait.compare.examples import examples_of
 from plait.compare.frontier import frontier
 from plait.compare.race import RaceRow, saved
+from plait.compare.records import Records, read_records
 from plait.compare.result import (
     Against,
     ArmResult,
@@ -37,25 +38,21 @@ from plait.compare.result import (
     Term,
 )
 from plait.compare.statistics import Cost, Decided, ScoreTable, Verdict, decide, score_table
-from plait.compare.statistics.table import default_metric
 from plait.compare.statistics.verdict import listed
-from plait.compare.tasks import explain_task, price_task, record_of
+from plait.compare.tasks import explain_task, price_task
 from plait.compare.terms import terms_of
 from plait.config import RunConfig
 from plait.data.manifest import Dataset
 from plait.environment import environment
 from plait.errors import UserError
 from plait.evaluate import LOSS_NAMES
-from plait.evaluate.record import Record, Row, SegmentRow
+from plait.evaluate.record import Record
 from plait.run import replacing, write_json
 from plait.train.metrics import METRICS
 
 PRICES, SCORES = "prices.json", "scores.parquet"
 NUM_EXAMPLES = 8
-NOTHING: Mapping[str, Any] = {}
-
 Run_tasks = Callable[[Sequence[Task]], dict[str, Outcome]]
-Records = dict[str, dict[int, Record]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Collected:
 def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) -> ComparisonResult:
     """The result."""
     wanted = found.wanted
-    records = read_records(found)
+    records = read_records(found.compared, wanted)
     if sum(1 for name in records if name != CONSTANT) < 1 or len(records) < 2:
         reasons = "; ".join(f"{c.arm.name}: {c.reason}" for c in found.compared if c.reason)
         raise UserError(f"nothing is left to compare{f' ({reasons})' if reasons else ''}", where=str(wanted.folder))
@@ -136,89 +133,6 @@ def from_cache(found: Collected, prices: Mapping[str, Price]) -> tuple[str, ...]
 def took(facts: Mapping[str, Any]) -> float:
     """The seconds of a training with its evaluation, as far as its folder says."""
     return float(facts.get("seconds") or facts.get("train_seconds") or 0.0)
-
-
-def read_records(found: Collected) -> Records:
-    """The records of every whole arm, and of the constant answer."""
-    records: Records = {}
-    known: dict[str, Row] = {}
-    for one in found.compared:
-        if one.config is not None and not one.reason and not one.dropped:
-            records[one.arm.name] = {
-                seed: lean(record_of(one.folders[seed], one.at(seed)), found.wanted.segment, known)
-                for seed in found.wanted.seeds
-            }
-    for one in found.compared:
-        if one.arm.role == "constant" and records:
-            constant = constant_record(next(iter(records.values()))[found.wanted.seeds[0]], found.wanted)
-            if constant is None:
-                one.reason = "a constant answer has no score in this metric"
-            else:
-                records[CONSTANT] = dict.fromkeys(found.wanted.seeds, constant)
-    return records
-
-
-def lean(record: Record, segment: str | None, known: dict[str, Row]) -> Record:
-    """The record with the compared segment only; what all records say alike of a sample is held once (`known`, by id).
-
-    Arms × seeds × samples are all in memory at once.
-    """
-    segment = segment or record.summary.segments[-1]
-    if segment not in record.summary.segments:  # said by whoever looks for it
-        return record
-    rows = []
-    for row in record.rows:
-        part, like = row.segments[segment], known.get(row.id)
-        if like is None:
-            like = known[row.id] = replace(row, segments={segment: part}, ranks=NOTHING)
-            rows.append(like)
-            continue
-        alike = like.segments[segment].references
-        rows.append(
-            Row(
-                like.id,
-                like.split if like.split == row.split else row.split,
-                like.inputs if like.inputs == row.inputs else row.inputs,
-                like.tags if like.tags == row.tags else row.tags,
-                like.groups if like.groups == row.groups else row.groups,
-                {
-                    segment: SegmentRow(
-                        alike if alike == part.references else part.references,
-                        part.output,
-                        part.scores,
-                        part.bits,
-                        part.num_tokens,
-                        part.log_probability,
-                        part.unscored or NOTHING,
-                    )
-                },
-                row.seconds,
-                NOTHING,
-            )
-        )
-    return Record(tuple(rows), record.summary)
-
-
-def constant_record(record: Record, wanted: Settings) -> Record | None:
-    """The record of the best constant answer: that text for every sample, with none of the scores and losses of the model whose
-    record it is made from; None where the metric is no metric of texts.
-    """
-    summary = record.summary
-    segment = wanted.segment or summary.segments[-1]
-    figures = summary.metrics.get(segment, {})
-    metric = wanted.metric or default_metric(figures)
-    constant = figures[metric].constant if metric is not None and metric in figures else None
-    if constant is None:
-        return None
-    answer = SegmentRow((), constant.text)
-    rows = tuple(
-        replace(
-            row,
-            segments={**row.segments, segment: replace(answer, references=row.segments[segment].references)},
-        )
-        for row in record.rows
-    )
-    return Record(rows, summary)
 
 
 def disagreements(found: Collected, records: Records, table: ScoreTable) -> tuple[Example, ...]:
