@@ -98,6 +98,17 @@ def test_seconds_that_measuring_twice_may_differ_by_decide_nothing() -> None:
     assert cheapest(("B", "A"), {"A": Cost(900, 20.0), "B": Cost(900, 20.5)})[0] == "B"
 
 
+def test_of_equally_cheap_arms_the_best_one_is_taken() -> None:
+    alike = {"A": Cost(1_640, 20.6), "B": Cost(1_620, 20.0)}
+    assert cheapest(("A", "B"), alike) == ("A", "the best of the cheapest (21 s of training)")
+    assert cheapest(("B", "A"), alike) == ("B", "the best of the cheapest (20 s of training)")
+    assert cheapest(("A", "B"), {**alike, "B": Cost(1_500, 20.0)}) == ("B", "the cheapest (20 s of training)")
+    assert cheapest(("A", "B"), {"A": Cost(1_640), "B": Cost(1_620)}) == (
+        "A",
+        "the best of the cheapest (1,640 parameters)",
+    )
+
+
 def test_unknown_arms_are_refused_and_notes_are_kept() -> None:
     found = compare(table(noisy([0.5, 0.5]), notes=("left out: 3 of 9 samples",)))
     with pytest.raises(UserError, match=r"no arm 'a'. Did you mean 'A'|no arm 'a'. Known: A, B"):

@@ -7,13 +7,12 @@ difference" stands the smallest that could have been seen.
 
 The rules, the first that fits: (1) an arm without the other modalities (text only, image only, no input) is not measurably
 worse than the best: nothing beats it, take the cheapest such arm; (2) one arm is measurably better than all others: take it;
-(3) several are level: take the cheapest of them. The cheapest is the one with the fewest seconds; of those within 5 % of it, which
-is what measuring twice may differ by, the one with the fewest parameters, then the best one.
+(3) several are level: take the cheapest of them. Cheap is what takes the fewest seconds and, of that, has the fewest parameters,
+each within 5 %, which is what measuring twice may differ by and what sizes are matched to; of equally cheap arms the best one.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -82,17 +81,24 @@ def verdict(
 
 
 def cheapest(arms: Sequence[str], costs: Mapping[str, Cost]) -> tuple[str, str]:
-    """The cheapest of some arms and why, in words; the first one where nothing is known of all of them."""
+    """The cheapest of some arms, the best first, and why, in words; the first one where nothing is known of all of them."""
     known = [costs.get(arm, Cost()) for arm in arms]
     if all(cost.seconds is not None for cost in known):
-        least = min(cost.seconds or 0.0 for cost in known)
-        close = [arm for arm in arms if (costs[arm].seconds or 0.0) <= (1 + AS_CHEAP) * least]
-        arm = min(close, key=lambda a: math.inf if costs[a].parameters is None else costs[a].parameters or 0)
-        return arm, f"the cheapest ({_training(costs[arm].seconds or 0.0)})"
-    if all(cost.parameters is not None for cost in known):
-        arm = min(arms, key=lambda a: costs[a].parameters or 0)
-        return arm, f"the cheapest ({costs[arm].parameters:,} parameters)"
-    return arms[0], "the first by its score, since not all their costs are known"
+        as_cheap = _as_cheap(arms, {arm: costs[arm].seconds or 0.0 for arm in arms})
+        if all(costs[arm].parameters is not None for arm in as_cheap):
+            as_cheap = _as_cheap(as_cheap, {arm: costs[arm].parameters or 0 for arm in as_cheap})
+        what = _training(costs[as_cheap[0]].seconds or 0.0)
+    elif all(cost.parameters is not None for cost in known):
+        as_cheap = _as_cheap(arms, {arm: costs[arm].parameters or 0 for arm in arms})
+        what = f"{costs[as_cheap[0]].parameters:,} parameters"
+    else:
+        return arms[0], "the first by its score, since not all their costs are known"
+    return as_cheap[0], f"{'the cheapest' if len(as_cheap) == 1 else 'the best of the cheapest'} ({what})"
+
+
+def _as_cheap(arms: Sequence[str], costs: Mapping[str, float | int]) -> list[str]:
+    """The arms that cost no more than `AS_CHEAP` above the least."""
+    return [arm for arm in arms if costs[arm] <= (1 + AS_CHEAP) * min(costs[one] for one in arms)]
 
 
 def _training(seconds: float) -> str:
