@@ -23,9 +23,10 @@ from safetensors.torch import load_file
 
 import plait
 from plait.compare import collect
+from plait.compare.arms import CONSTANT
 from plait.compare.records import lean
-from plait.compare.result import ComparisonResult, read_result
-from plait.compare.statistics import score_table
+from plait.compare.result import ComparisonResult, Price, read_result
+from plait.compare.statistics import Cost, score_table
 from plait.evaluate import Row, read_record
 
 NAMES = {"concat", "product", "text only", "image only", "audio only", "no input", "constant answer"}
@@ -336,6 +337,13 @@ def test_runs_that_exist_are_compared_alike(compared: Path, result: ComparisonRe
     code, out, _ = shell("compare", "--from", *runs, "--folder", tmp_path / "c", "--price-seconds", 0, "--explain", 0)
     assert code == 0
     assert "in place of what" in out
+
+
+def test_seconds_of_a_clock_decide_nothing():
+    told = collect.cost_of("a", Price(parameters=10, train_seconds=3.0))
+    assert told == Cost(10, None)
+    assert collect.cost_of("a", Price(parameters=10, train_seconds=3.0, step_seconds=0.1)) == Cost(10, 3.0)
+    assert collect.cost_of(CONSTANT, Price()) == Cost(0, 0.0)
 
 
 def test_records_are_held_once_and_say_the_same(compared: Path):

@@ -178,8 +178,12 @@ def decision_of(decided: Verdict) -> Decision:
 
 
 def cost_of(name: str, price: Price) -> Cost:
-    """What the verdict needs of a price."""
-    return Cost(0, 0.0) if name == CONSTANT else Cost(price.parameters, price.train_seconds)
+    """What the verdict needs of a price. Seconds count only where arms were measured in turns, not what a clock said beside other
+    work.
+    """
+    if name == CONSTANT:
+        return Cost(0, 0.0)
+    return Cost(price.parameters, price.train_seconds if price.step_seconds else None)
 
 
 def arm_results(
