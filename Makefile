@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := demo,plot,vectors,zh,track,test,dev
+EXTRAS := demo,plot,vectors,zh,track,phone,test,dev
 STAMP := $(VENV)/.ready
 # one thread per test process: two processes share two cores better than four threads do
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2

@@ -62,13 +62,13 @@ def write_data(folder: Path, num_samples: int) -> Path:
             row["text"] = " ".join(words)
         lines.append(json.dumps(row))
     manifest = folder / "manifest.jsonl"
-    manifest.write_text("\n".join(lines) + "\n")
+    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return manifest
 
 
 def demo_config(manifest: Path) -> RunConfig:
     """The demo's configuration over this manifest."""
-    tree = yaml.safe_load((files("plait.demo") / "demo.yaml").read_text())
+    tree = yaml.safe_load((files("plait.demo") / "demo.yaml").read_text(encoding="utf-8"))
     tree["data"]["manifest"] = str(manifest)
     return RunConfig.model_validate(tree)
 

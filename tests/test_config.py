@@ -155,7 +155,7 @@ def test_all_mistakes_are_told_at_once():
 def write(folder: Path, text: str) -> Path:
     """A configuration file."""
     path = folder / "run.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -244,7 +244,7 @@ def test_overrides_set_what_they_name_and_leave_the_tree_alone(pairs: list[tuple
 
 
 def test_a_kind_of_ones_own_is_loaded_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "own_fusion.py").write_text(CUSTOM)
+    (tmp_path / "own_fusion.py").write_text(CUSTOM, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     config = make_config(nested("fusion", {"kind": "own_fusion:DoubleConfig", "strength": 2.0}))
     assert type(config.fusion).__name__ == "DoubleConfig"

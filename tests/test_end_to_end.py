@@ -364,7 +364,7 @@ def next_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"id": f"{row}", "split": ("train", "tune", "test")[row // 5], "target": "one two three. four five."}
         for row in range(12)
     ]
-    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tree = tiny_tree(folder / "texts.jsonl", lm={"kind": "lstm", "layers": 1})
     tree["train"] |= {"steps": 60, "learning_rate": 0.03, "evaluate_every": 60}
     tree["generate"] = {"max_tokens": 12}

@@ -70,7 +70,7 @@ def test_the_manifest_in_the_readme_is_one(tmp_path: Path):
     from tiny_data import draw, sing
 
     (block,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "manifest.jsonl").write_text(block)
+    (tmp_path / "manifest.jsonl").write_text(block, encoding="utf-8")
     for name in ("7.png", "8a.png", "8b.png"):
         draw(tmp_path / name, "red")
     sing(tmp_path / "7.wav", "low")

@@ -160,7 +160,7 @@ def test_a_write_that_the_system_itself_cuts_off_leaves_what_was_saved(tmp_path)
         ):
             save_tensors({"x": torch.zeros(4000)}, part, {"n": "1"})
         with pytest.raises(UserError, match="cannot write text: File too large"), replacing(tmp_path / "text") as part:
-            part.write_text("x" * 5000)
+            part.write_text("x" * 5000, encoding="utf-8")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert tree(tmp_path) == old
@@ -168,14 +168,14 @@ def test_a_write_that_the_system_itself_cuts_off_leaves_what_was_saved(tmp_path)
 
 def test_an_error_of_the_writer_itself_passes_and_leaves_nothing(tmp_path):
     with pytest.raises(IndexError), replacing(tmp_path / "file") as part:
-        part.write_text("half" * [2][1])
+        part.write_text("half" * [2][1], encoding="utf-8")
     assert tree(tmp_path) == {}
 
 
 def test_leftovers_are_removed(tmp_path):
     (tmp_path / "training" / ".step-1.part").mkdir(parents=True)
-    (tmp_path / ".model.part").write_text("half")
-    (tmp_path / "model").write_text("whole")
+    (tmp_path / ".model.part").write_text("half", encoding="utf-8")
+    (tmp_path / "model").write_text("whole", encoding="utf-8")
     remove_leftovers(tmp_path)
     assert tree(tmp_path) == {"model": b"whole"}
     assert not any((tmp_path / "training").iterdir())
@@ -192,7 +192,7 @@ def test_tied_weights_are_saved_once_and_filled_twice(tmp_path):
 
 
 def test_weights_have_the_rights_of_other_files(tmp_path):
-    (tmp_path / "plain").write_text("")
+    (tmp_path / "plain").write_text("", encoding="utf-8")
     save_weights(Tied(), tmp_path / "weights", {"step": "4"})
     assert (tmp_path / "weights").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -219,10 +219,10 @@ def test_weights_that_are_cut_off_are_refused(tmp_path):
 def test_a_folder_that_exists_is_refused(tmp_path):
     refuse_existing(tmp_path / "free")
     refuse_existing(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match=r"exists already and is not a run. Take another name"):
         refuse_existing(tmp_path)
-    (tmp_path / ENVIRONMENT).write_text("{}")
+    (tmp_path / ENVIRONMENT).write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match=r"exists already. Go on with it \(plait train --resume"):
         refuse_existing(tmp_path)
     with pytest.raises(UserError, match="exists already"):
@@ -232,15 +232,17 @@ def test_a_folder_that_exists_is_refused(tmp_path):
 def test_folders_that_are_no_whole_run_are_refused(tmp_path):
     with pytest.raises(UserError, match="there is no run folder"):
         check_folder(tmp_path / "nowhere")
-    (tmp_path / "config.yaml").write_text("")
+    (tmp_path / "config.yaml").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"no whole run: it lacks tokenizer.json, environment.json"):
         check_folder(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    (tmp_path / ENVIRONMENT).write_text('{"format":')
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    (tmp_path / ENVIRONMENT).write_text('{"format":', encoding="utf-8")
     with pytest.raises(UserError, match=r"environment.json: half written"):
         check_folder(tmp_path)
-    (tmp_path / ENVIRONMENT).write_text(json.dumps({"format": FORMAT + 1, "plait": "9.0"}))
-    with pytest.raises(UserError, match=rf"run format {FORMAT + 1} \(plait 9.0\); this plait reads format {FORMAT}"):
+    (tmp_path / ENVIRONMENT).write_text(json.dumps({"format": FORMAT + 1, "plait": "9.0"}), encoding="utf-8")
+    with pytest.raises(
+        UserError, match=rf"run format {FORMAT + 1} \(plait 9.0\); this plait reads formats up to {FORMAT}"
+    ):
         check_folder(tmp_path)
-    (tmp_path / ENVIRONMENT).write_text(json.dumps({"format": FORMAT}))
+    (tmp_path / ENVIRONMENT).write_text(json.dumps({"format": FORMAT}), encoding="utf-8")
     check_folder(tmp_path)

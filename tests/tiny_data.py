@@ -36,7 +36,7 @@ def make_folder(folder: Path, number: int = 24) -> Path:
         colour, pitch = list(COLOURS)[row % 4], list(PITCHES)[row % 2]
         draw(folder / f"{row:02}.png", colour)
         sing(folder / f"{row:02}.wav", pitch, 0.2 + 0.01 * row)
-        (folder / f"{row:02}.txt").write_text(f"a {colour} square with a {pitch} tone")
+        (folder / f"{row:02}.txt").write_text(f"a {colour} square with a {pitch} tone", encoding="utf-8")
     return folder
 
 
@@ -57,7 +57,7 @@ def make_manifest(folder: Path, number: int = 24) -> Path:
             values["text"] = f"which colour, and which tone? number {row % 3}"
         rows.append(values)
     path = folder / "manifest.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 

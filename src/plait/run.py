@@ -27,7 +27,9 @@ from torch import Tensor, nn
 
 from plait.build import build_model
 from plait.choices import Config
-from plait.config import RunConfig, config_yaml, read_config
+from plait.config import RunConfig, config_yaml, make_config
+from plait.config.before import BEFORE, FORMAT, as_written
+from plait.config.reading import read_located
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig
 from plait.environment import environment
@@ -35,9 +37,6 @@ from plait.errors import UserError
 from plait.layers import set_attention
 from plait.model import Model
 from plait.types import Modality
-
-FORMAT = 1
-"""The version of the folder's layout. It grows when an older Plait could not read what this one writes."""
 
 CONFIG, TOKENIZER, MODEL, ENVIRONMENT = "config.yaml", "tokenizer.json", "model.safetensors", "environment.json"
 SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -97,7 +96,7 @@ class Run:
             raise UserError(
                 f"{folder} has no trained weights yet", right=f"Go on training: plait train --resume {folder}"
             )
-        config = read_config(folder / CONFIG)
+        config = read_run_config(folder)
         tokenizer = Tokenizer.load(folder / TOKENIZER, config.data.tokenizer, config.data.segments or ())
         check_vocabulary(weights, tokenizer)
         model = build_model(
@@ -172,17 +171,30 @@ def check_folder(folder: Path) -> None:
             f"{folder} is no whole run: it lacks {', '.join(missing)}",
             right="Copy the folder again, with everything in it, or train anew under another name.",
         )
+    format_of(folder)
+
+
+def format_of(folder: Path) -> int:
+    """The format of a run folder, or one message for one that this Plait cannot read."""
     try:
-        made = dict(json.loads((folder / ENVIRONMENT).read_text()))
-    except (ValueError, TypeError) as error:
+        made = dict(json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"half written: {error}", where=str(folder / ENVIRONMENT), right="Copy the folder again, or train anew."
         ) from error
-    if made.get("format") != FORMAT:
+    format = made.get("format")
+    if format not in (*BEFORE, FORMAT):
         raise UserError(
-            f"{folder} has run format {made.get('format')} (plait {made.get('plait', '?')}); this plait reads format {FORMAT}",
+            f"{folder} has run format {format} (plait {made.get('plait', '?')}); this plait reads formats up to {FORMAT}",
             right="Use the plait that made it, or train anew.",
         )
+    return int(format)
+
+
+def read_run_config(folder: Path) -> RunConfig:
+    """The configuration of a run; a key that it does not state has the default of the version that wrote it."""
+    path = folder / CONFIG
+    return make_config(as_written(read_located(path), format_of(folder)), where=str(path))
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -255,12 +267,12 @@ def whole(path: Path) -> Iterator[None]:
 
 def write_config(config: RunConfig, path: Path) -> None:
     """The configuration with every value stated (not atomic by itself: see `replacing`)."""
-    path.write_text(config_yaml(config))
+    path.write_text(config_yaml(config), encoding="utf-8")
 
 
 def write_json(path: Path, value: object) -> None:
     """Readable JSON (not atomic by itself: see `replacing`)."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager

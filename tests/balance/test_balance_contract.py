@@ -121,7 +121,7 @@ def test_kinds_that_change_encoders_refuse_a_model_without_any_to_train(kind: st
 def test_a_configuration_reads_back(kind: str, tmp_path: Path):
     tree = {"data": {"manifest": "m"}, "balance": balance_of(kind).model_dump(mode="json")}
     config = make_config(tree)
-    (tmp_path / "run.yaml").write_text(config_yaml(config))
+    (tmp_path / "run.yaml").write_text(config_yaml(config), encoding="utf-8")
     assert read_config(tmp_path / "run.yaml").balance == config.balance == balance_of(kind)
     kinds = {
         d["properties"]["kind"]["const"] for d in json_schema()["$defs"].values() if "kind" in d.get("properties", {})
@@ -158,10 +158,10 @@ class At(Quiet):
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows with every subset of three inputs, each with a tag."""
     path = make_manifest(tmp_path_factory.mktemp("data"), 24)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for number, row in enumerate(rows):
         row["tags"] = {"pattern": "rare" if number % 8 == 0 else "usual"}
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
@@ -180,7 +180,7 @@ def test_resumed_is_as_never_stopped(manifest: Path, kind: str, tmp_path: Path):
         assert all(torch.equal(a[key], b[key]) for key in a), file
     first, second = (metrics(tmp_path / name) for name in ("straight", "killed"))
     assert first == second
-    state = json.loads((other / "state.json").read_text())["balance"]
+    state = json.loads((other / "state.json").read_text(encoding="utf-8"))["balance"]
     assert bool(state) == (kind == "targeted_augmentation")
     assert Run.load(tmp_path / "killed").config.balance == run.config.balance
     assert all(set(line["encoder_norms"]) == {"text", "image", "audio"} for line in first)

@@ -32,5 +32,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_yaml(tmp_path: Path) -> Path:
     """A configuration over a manifest of its own."""
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny_tree(make_manifest(tmp_path / "data"))))
+    path.write_text(yaml.safe_dump(tiny_tree(make_manifest(tmp_path / "data"))), encoding="utf-8")
     return path

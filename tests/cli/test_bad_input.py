@@ -57,13 +57,13 @@ def is_refused(outcome: Outcome, *words: str, code: int = 2) -> None:
 
 def write_rows(path: Path, *rows: dict[str, Any]) -> Path:
     """A manifest."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 def write_yaml(path: Path, manifest: Path) -> Path:
     """The tiny configuration over a manifest."""
-    path.write_text(yaml.safe_dump(tiny_tree(manifest)))
+    path.write_text(yaml.safe_dump(tiny_tree(manifest)), encoding="utf-8")
     return path
 
 
@@ -78,7 +78,7 @@ def test_a_folder_that_exists_is_not_written_over(run: Path, tiny_yaml: Path, sh
 
 def test_a_folder_that_is_no_run_is_not_written_into(tiny_yaml: Path, tmp_path: Path, shell: Shell):
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
     is_refused(shell("train", tiny_yaml, "--out", tmp_path / "mine"), "exists already and is not a run")
     is_refused(shell("evaluate", tmp_path / "mine"), "no whole run", "config.yaml")
     is_refused(shell("evaluate", tmp_path / "nowhere"), "there is no run folder")
@@ -101,7 +101,7 @@ def empty(path: Path) -> None:
 
 def other_kind(path: Path) -> None:
     """JSON, but not what stands there."""
-    path.write_text("[1]")
+    path.write_text("[1]", encoding="utf-8")
 
 
 HALF_WRITTEN = [
@@ -158,8 +158,8 @@ def test_no_checkpoint_to_go_on_from(run: Path, shell: Shell):
 
 
 def test_a_run_of_another_format(run: Path, shell: Shell):
-    made = json.loads((run / "environment.json").read_text())
-    (run / "environment.json").write_text(json.dumps({**made, "format": 99, "plait": "9.1"}))
+    made = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    (run / "environment.json").write_text(json.dumps({**made, "format": 99, "plait": "9.1"}), encoding="utf-8")
     for words in (["evaluate", run], ["generate", run], ["train", "--resume", run]):
         is_refused(shell(*words), "run format 99 (plait 9.1)", "this plait reads format 1")
 
@@ -170,15 +170,15 @@ def test_a_changed_configuration_is_told_key_by_key(run: Path, tmp_path: Path, s
     told = ["train.learning_rate: 0.001 → 0.5", "fusion.kind: 'concat' → 'product'", "seed: 0 → 4", "Put these back"]
     is_refused(shell("train", "--resume", run, *changed), *told)
     again = tmp_path / "again.yaml"
-    again.write_text((run / "config.yaml").read_text())
+    again.write_text((run / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     is_refused(shell("train", again, "--resume", run, *changed), *told)
     assert content(run) == before
 
 
 def test_a_tokenizer_of_another_size(run: Path, shell: Shell):
-    tree = json.loads((run / "tokenizer.json").read_text())
+    tree = json.loads((run / "tokenizer.json").read_text(encoding="utf-8"))
     tree["model"]["vocab"]["unheard"] = max(tree["model"]["vocab"].values()) + 1
-    (run / "tokenizer.json").write_text(json.dumps(tree))
+    (run / "tokenizer.json").write_text(json.dumps(tree), encoding="utf-8")
     for words in (["evaluate", run], ["generate", run, "--text", "which?"], ["train", "--resume", run]):
         is_refused(shell(*words), "tokens, but the model was trained with", "Put back the tokenizer.json")
 
@@ -212,7 +212,7 @@ def test_a_mistake_in_the_configuration(
 
 def test_a_configuration_that_is_none(tmp_path: Path, shell: Shell):
     is_refused(shell("train", tmp_path / "none.yaml"), "no such file", "plait init")
-    (tmp_path / "bad.yaml").write_text("data: {manifest: x\nwidth: 3")
+    (tmp_path / "bad.yaml").write_text("data: {manifest: x\nwidth: 3", encoding="utf-8")
     is_refused(shell("train", tmp_path / "bad.yaml"), "bad.yaml:2", "not YAML")
     is_refused(shell("train"), "nothing says what to train")
 
@@ -262,8 +262,8 @@ def test_a_row_that_cannot_be_used(change: dict[str, Any], message: str, trained
 
 
 def test_a_manifest_that_is_none(trained: Path, tmp_path: Path, shell: Shell):
-    (tmp_path / "empty.jsonl").write_text("")
-    (tmp_path / "bad.jsonl").write_text('{"target": "a"}\nnot json\n')
+    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
+    (tmp_path / "bad.jsonl").write_text('{"target": "a"}\nnot json\n', encoding="utf-8")
     for name, message in (
         ("gone.jsonl", "the manifest is missing"),
         ("empty.jsonl", "is empty (0 bytes)"),
@@ -319,7 +319,7 @@ def too_long(path: Path) -> None:
 
 def no_media(path: Path) -> None:
     """Words under a name of media."""
-    path.write_text("these are words\n" * 20)
+    path.write_text("these are words\n" * 20, encoding="utf-8")
 
 
 MEDIA = [
@@ -357,7 +357,7 @@ def test_media_that_cannot_be_used(
 
 def test_a_bad_file_late_in_training_leaves_a_whole_run(tmp_path: Path, shell: Shell):
     manifest = make_manifest(tmp_path / "data")
-    rows = manifest.read_text().splitlines()
+    rows = manifest.read_text(encoding="utf-8").splitlines()
     draw(tmp_path / "data" / "0.png", "red", side=64)
     halve(tmp_path / "data" / "0.png")
     config = write_yaml(tmp_path / "run.yaml", manifest)
@@ -423,11 +423,11 @@ def test_where_answers_can_not_be_written(trained: Path, tmp_path: Path, shell: 
     is_refused(shell(*ask, "--out", tmp_path / "a.jsonl", "--text", "a"), "--manifest does not go with --text")
     assert content(tmp_path) == before
     other = tmp_path / "notes.jsonl"
-    other.write_text("my notes\n")
+    other.write_text("my notes\n", encoding="utf-8")
     is_refused(shell(*ask, "--out", other), f"{other}:1", "not an answer that plait wrote")
-    assert other.read_text() == "my notes\n"
+    assert other.read_text(encoding="utf-8") == "my notes\n"
     assert shell(*ask, "--out", tmp_path / "new" / "a.jsonl").code == 0
-    assert len((tmp_path / "new" / "a.jsonl").read_text().splitlines()) == 4
+    assert len((tmp_path / "new" / "a.jsonl").read_text(encoding="utf-8").splitlines()) == 4
 
 
 # Training that ends early
@@ -495,6 +495,6 @@ def test_a_configuration_beside_runs_to_compare_is_refused(trained: Path, tiny_y
 
 
 def test_a_comparison_that_can_be_written_nowhere_is_refused(tiny_yaml: Path, tmp_path: Path, shell: Shell):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     words = ["--arms", "fusion.kind=concat,sum", "--folder", tmp_path / "file" / "below"]
     is_refused(shell("compare", tiny_yaml, *words), f"{tmp_path / 'file' / 'below'} cannot be made: Not a directory")

@@ -21,7 +21,9 @@ def test_every_fusion_is_listed_with_its_cost(capsys):
 
 def test_the_configuration_decides_and_what_it_cannot_have_is_refused_in_its_row(tmp_path, capsys):
     config = tmp_path / "run.yaml"
-    config.write_text("data: {manifest: m.jsonl, inputs: [image, audio]}\nwidth: 64\nlm: {layers: 1}\n")
+    config.write_text(
+        "data: {manifest: m.jsonl, inputs: [image, audio]}\nwidth: 64\nlm: {layers: 1}\n", encoding="utf-8"
+    )
     assert run(["fusions", str(config), "fusion.kind=tensor", "fusion.projected_width=31", "--json"]) == 0
     narrow = json.loads(capsys.readouterr().out)
     assert narrow["num_tokens"].keys() == {"image", "audio"}

@@ -44,7 +44,7 @@ def test_every_line_of_the_yaml_says_what_else_could_stand_there(tmp_path: Path)
 def test_the_written_settings_follow_from_the_data(tmp_path: Path):
     out = tmp_path / "conf" / "run.yaml"
     out.parent.mkdir()
-    out.write_text(first_yaml(look(make_manifest(tmp_path / "data")), out))
+    out.write_text(first_yaml(look(make_manifest(tmp_path / "data")), out), encoding="utf-8")
     config = read_config(out)
     assert Path(config.data.manifest) == tmp_path / "data" / "manifest.jsonl"
     assert [m.value for m in config.data.inputs or ()] == ["text", "image", "audio"]
@@ -56,18 +56,20 @@ def test_the_written_settings_follow_from_the_data(tmp_path: Path):
 
 
 def test_text_alone_is_next_word_prediction(tmp_path: Path):
-    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"target": f"one two {n}"}) + "\n" for n in range(40)))
+    (tmp_path / "texts.jsonl").write_text(
+        "".join(json.dumps({"target": f"one two {n}"}) + "\n" for n in range(40)), encoding="utf-8"
+    )
     text = first_yaml(look(tmp_path / "texts.jsonl"), tmp_path / "run.yaml")
     assert "fusion" not in text
     assert "encoders" not in text
-    (tmp_path / "run.yaml").write_text(text)
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
     assert read_config(tmp_path / "run.yaml").data.inputs == ()
 
 
 def test_rows_that_cannot_be_used_are_told_and_listed_when_training(tmp_path: Path, shell: Shell):
     rows = [{"image": draw(tmp_path / f"{n}.png", "red"), "target": f"red {n}"} for n in range(20)]
     rows.append({"image": "gone.png", "target": "blue"})
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     made = shell("init", tmp_path / "rows.jsonl", "--out", tmp_path / "run.yaml")
     assert made.code == 0, made.err
     assert "gone.png" in made.out
@@ -76,18 +78,18 @@ def test_rows_that_cannot_be_used_are_told_and_listed_when_training(tmp_path: Pa
 
 def test_a_file_that_is_there_is_kept_unless_forced(tmp_path: Path, shell: Shell):
     manifest, out = make_manifest(tmp_path), tmp_path / "run.yaml"
-    out.write_text("mine")
+    out.write_text("mine", encoding="utf-8")
     refused = shell("init", manifest, "--out", out)
     assert refused.code == 2
     assert "--force" in refused.err
-    assert out.read_text() == "mine"
+    assert out.read_text(encoding="utf-8") == "mine"
     assert shell("init", manifest, "--out", out, "--force").code == 0
-    assert out.read_text() != "mine"
+    assert out.read_text(encoding="utf-8") != "mine"
 
 
 @pytest.mark.parametrize("content", ["", "not json", '{"id": "a", "image": "x.png"}'])
 def test_data_without_a_usable_row_is_refused(content: str, tmp_path: Path, shell: Shell):
-    (tmp_path / "bad.jsonl").write_text(content)
+    (tmp_path / "bad.jsonl").write_text(content, encoding="utf-8")
     refused = shell("init", tmp_path / "bad.jsonl", "--out", tmp_path / "run.yaml")
     assert refused.code == 2
     assert "bad.jsonl" in refused.err
@@ -112,7 +114,7 @@ def test_steps_between_two_looks_are_whole_and_a_size_that_all_share_is_said_onc
     rows = [{"image": f"{n % 4}.png", "target": f"word {n % 9}"} for n in range(300)]
     for n in range(4):
         draw(tmp_path / f"{n}.png", "red")
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     found = look(tmp_path / "rows.jsonl")
     text = first_yaml(found, tmp_path / "run.yaml")
     assert re.search(r"evaluate_every: \d+ ", text)
@@ -121,7 +123,7 @@ def test_steps_between_two_looks_are_whole_and_a_size_that_all_share_is_said_onc
 
 def test_a_manifest_of_another_name_in_a_folder_is_pointed_at(tmp_path: Path, shell: Shell):
     draw(tmp_path / "0.png", "red")
-    (tmp_path / "rows.jsonl").write_text('{"image": "0.png", "target": "red"}\n')
+    (tmp_path / "rows.jsonl").write_text('{"image": "0.png", "target": "red"}\n', encoding="utf-8")
     made = shell("init", tmp_path, "--out", tmp_path / "run.yaml")
     assert made.code == 2
     assert f"{tmp_path}/rows.jsonl" in made.err
@@ -135,6 +137,6 @@ def test_too_few_groups_to_test_on_are_said(grouped: bool, number: int, said: st
     rows: list[dict[str, object]] = [{"target": f"word {n}", "split": "test" if n < 60 else "train"} for n in range(90)]
     if grouped:
         rows = [row | {"group": {"speaker": str(n % number if n < 60 else n)}} for n, row in enumerate(rows)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     lines = [line for line in look(tmp_path / "rows.jsonl").lines() if line.startswith("  test ")]
     assert [said in line for line in lines] == [True] * bool(said)

@@ -23,8 +23,8 @@ def test_every_row_says_what_was_used(shell: Shell, trained: Path, tmp_path: Pat
     manifest = trained.parent / "data" / "manifest.jsonl"
     out = tmp_path / "answers.jsonl"
     assert shell("generate", trained, "--manifest", manifest, "--out", out, "--inputs", "image").code == 0
-    rows = {row["id"]: row for row in map(json.loads, manifest.read_text().splitlines())}
-    answers = [json.loads(line) for line in out.read_text().splitlines()]
+    rows = {row["id"]: row for row in map(json.loads, manifest.read_text(encoding="utf-8").splitlines())}
+    answers = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert {row["id"] for row in answers} == set(rows)
     assert all(row["inputs"] == (["image"] if rows[row["id"]].get("image") else []) for row in answers)
 

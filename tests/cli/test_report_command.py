@@ -45,7 +45,7 @@ def test_a_comparison_gets_a_page_where_it_is_asked_for(tmp_path: Path, shell: S
     outcome = shell("report", folder, "--out", tmp_path / "pages" / "first.html")
     assert outcome.code == 0
     assert str(tmp_path / "pages" / "first.html") in outcome.out
-    assert "Take a." in (tmp_path / "pages" / "first.html").read_text()
+    assert "Take a." in (tmp_path / "pages" / "first.html").read_text(encoding="utf-8")
     assert not (folder / "report.html").exists()
 
 
@@ -66,7 +66,7 @@ def test_mistakes_are_one_message(
     monkeypatch.chdir(tmp_path)
     for name in ("empty", "half", "torn"):
         Path(name).mkdir()
-    Path("half/result.json").write_text("{")
+    Path("half/result.json").write_text("{", encoding="utf-8")
     shutil.copy("run/config.yaml", "torn")
     before = sorted(tmp_path.rglob("*"))
     outcome = shell("report", *words)

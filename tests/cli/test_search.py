@@ -38,7 +38,7 @@ def test_words_search_every_modality(shell: Shell, linked: Path):
     image = found["sides"]["image"]
     assert (image["entries"], image["rows_without"]) == (12, 12)
     hit = image["hits"][0]
-    rows = {row["id"]: row for row in map(json.loads, manifest_of(linked).read_text().splitlines())}
+    rows = {row["id"]: row for row in map(json.loads, manifest_of(linked).read_text(encoding="utf-8").splitlines())}
     assert [rows[i]["image"] for i in hit["ids"]] == hit["item"]
     assert -1 <= hit["likeness"] <= 1
     again = shell("search", linked, "a red zebra", "--in", manifest_of(linked), "--top", 2)
@@ -83,7 +83,7 @@ def test_mistakes_are_one_message(shell: Shell, linked: Path, words: list[str], 
 
 
 def test_a_manifest_without_what_is_searched_says_what_it_has(shell: Shell, linked: Path, tmp_path: Path):
-    (tmp_path / "m.jsonl").write_text('{"id": "1", "split": "test", "text": "red"}\n')
+    (tmp_path / "m.jsonl").write_text('{"id": "1", "split": "test", "text": "red"}\n', encoding="utf-8")
     outcome = shell("search", linked, "red", "--in", tmp_path / "m.jsonl", "--of", "image")
     assert outcome.code == 2
     assert "no row has image. Its rows have: text" in outcome.err

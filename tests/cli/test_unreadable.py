@@ -28,10 +28,10 @@ def trained_to_skip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("skips")
     path = make_manifest(folder / "data")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for number, row in enumerate(rows):
         row["split"] = ("test", "train", "tune")[number // 8 % 3]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tree = tiny_tree(path)
     tree["data"]["on_error"] = "skip"
     tree["train"] |= {"alignment": {"weight": 0.5}, "modality_dropout": 0.2}
@@ -44,9 +44,9 @@ def run(trained_to_skip: Path, tmp_path: Path) -> Path:
     """The run over data of its own, in which a recording and a picture are no longer what they were."""
     shutil.copytree(trained_to_skip, tmp_path / "own")
     folder = tmp_path / "own"
-    config = yaml.safe_load((folder / "run" / "config.yaml").read_text())
+    config = yaml.safe_load((folder / "run" / "config.yaml").read_text(encoding="utf-8"))
     config["data"]["manifest"] = str(folder / "data" / "manifest.jsonl")
-    (folder / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "run" / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     (folder / "data" / "1.wav").write_bytes(b"this is no sound")
     (folder / "data" / "2.png").write_bytes(b"this is no picture")
     return folder / "run"
@@ -63,9 +63,9 @@ def mend(run: Path) -> None:
 
 def only_losses(run: Path) -> None:
     """Nothing is written by the model, which takes most of the time of a curve."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     config["evaluate"]["metrics"] = {"heard": [], "answer": []}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
 def test_evaluate_counts_them_and_says_why(run: Path, shell: Shell):
@@ -153,7 +153,7 @@ def test_generate_answers_the_others_and_comes_back_for_them(run: Path, tmp_path
     mend(run)
     again = shell(*asked, "--json").json
     assert (again["answered"], again["answered_before"], again["left_out"]) == (2, 22, [])
-    lines = (tmp_path / "answers.jsonl").read_text().splitlines()
+    lines = (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     assert sorted(json.loads(line)["id"] for line in lines) == sorted(f"row{n}" for n in range(24))
 
 
@@ -191,8 +191,10 @@ def test_a_split_of_which_nothing_can_be_read_is_refused(run: Path, shell: Shell
     for path in (*data_of(run).glob("*.png"), *data_of(run).glob("*.wav")):
         path.write_bytes(b"this is nothing")
     manifest = data_of(run) / "media.jsonl"
-    rows = [json.loads(line) for line in (data_of(run) / "manifest.jsonl").read_text().splitlines()]
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows if "image" in row or "audio" in row))
+    rows = [json.loads(line) for line in (data_of(run) / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    manifest.write_text(
+        "".join(json.dumps(row) + "\n" for row in rows if "image" in row or "audio" in row), encoding="utf-8"
+    )
     for command in (["evaluate", run], ["explain", run, "--curves"]):
         outcome = shell(*command, "--manifest", manifest)
         assert outcome.code == 2

@@ -32,7 +32,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tiny_tree(make_manifest(folder, 48))
     tree["train"] |= {"modality_subsets": 0.2, "steps": 4}
     path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(tree))
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
     return path
 
 

@@ -70,7 +70,7 @@ def test_commas_in_brackets_and_quotes_part_nothing(text: str, values: list[str]
 )
 def test_a_file_of_arms(text: str, tmp_path: Path):
     path = tmp_path / "arms.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     small, wide = arms_of(tree(), [str(path)], modalities=ALL, baselines=False)
     assert (small.name, wide.name, wide.slug) == ("small", "wide gru", "wide-gru")
     assert small.config is not None
@@ -82,7 +82,7 @@ def test_a_file_of_arms(text: str, tmp_path: Path):
 def test_an_arm_of_a_file_may_change_nothing(text: str, tmp_path: Path):
     """Previously an empty mapping became the override `={}`, which is none."""
     path = tmp_path / "arms.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     _, same = arms_of(tree(), [str(path)], modalities=ALL, baselines=False)
     assert (same.name, same.overrides) == ("as it is", ())
 
@@ -181,7 +181,7 @@ def test_mistakes_are_named(words: list[str], message: str):
 )
 def test_a_file_that_holds_no_arms_is_named(text: str, tmp_path: Path):
     path = tmp_path / "arms.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as caught:
         names([str(path)])
     assert str(path) in str(caught.value)
@@ -190,14 +190,14 @@ def test_a_file_that_holds_no_arms_is_named(text: str, tmp_path: Path):
 def test_two_arms_of_one_name_in_a_list_are_told(tmp_path: Path):
     """Previously the second one took the first one's place, and nothing was said."""
     path = tmp_path / "arms.yaml"
-    path.write_text("- {name: a, width: 8}\n- {name: a, width: 24}\n")
+    path.write_text("- {name: a, width: 8}\n- {name: a, width: 24}\n", encoding="utf-8")
     with pytest.raises(UserError, match="two arms are called 'a'"):
         names([str(path)])
 
 
 def test_broken_yaml_is_named_with_its_line(tmp_path: Path):
     path = tmp_path / "arms.yaml"
-    path.write_text("a: {width: 8}\nb: [c\nd: x")
+    path.write_text("a: {width: 8}\nb: [c\nd: x", encoding="utf-8")
     with pytest.raises(UserError) as caught:
         names([str(path)])
     assert f"{path}:3: not YAML" in str(caught.value)

@@ -67,6 +67,6 @@ def test_what_is_written_reads_back_equal(tmp_path: Path):
 )
 def test_what_is_no_result_is_said(text: str | None, message: str, tmp_path: Path):
     if text is not None:
-        (tmp_path / "result.json").write_text(text)
+        (tmp_path / "result.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         read_result(tmp_path)

@@ -142,7 +142,7 @@ def test_the_same_command_trains_nothing_again(config: Path, compared: Path, tmp
     code, out, err = shell("compare", config, "--folder", folder, *ARMS, "--json")
     assert code == 0, err
     assert stamps(folder) == before
-    again, first = json.loads(out), json.loads((compared / "result.json").read_text())
+    again, first = json.loads(out), json.loads((compared / "result.json").read_text(encoding="utf-8"))
     assert [arm["score"] for arm in again["arms"]] == [arm["score"] for arm in first["arms"]]
     assert "Verdict: " in err
 
@@ -210,7 +210,8 @@ def test_a_race_drops_only_what_is_measurably_worse(config: Path, tmp_path: Path
     folder = tmp_path / "race"
     arms = tmp_path / "arms.yaml"
     arms.write_text(
-        "good: {train.learning_rate: 0.01}\nalike: {train.learning_rate: 0.011}\nbad: {train.learning_rate: 1.0e-9}\n"
+        "good: {train.learning_rate: 0.01}\nalike: {train.learning_rate: 0.011}\nbad: {train.learning_rate: 1.0e-9}\n",
+        encoding="utf-8",
     )
     words = ("--arms", arms, "--no-baselines", "--seeds", 2, "--price-seconds", 0, "--explain", 0, "--race")
     code, out, err = shell("compare", config, "train.steps=80", "train.evaluate_every=80", "--folder", folder, *words)
@@ -271,10 +272,10 @@ def test_mistakes_are_one_message(words: list[str], message: str, config: Path, 
 
 
 def test_a_split_too_small_is_refused_before_anything_is_trained(tmp_path: Path, config: Path, shell: Any):
-    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     kept = [row for i, row in enumerate(rows) if row["split"] != "test" or i == 5]
     manifest = config.parent / "small.jsonl"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     code, _, err = shell("compare", config, f"data.manifest={manifest}", "--folder", tmp_path / "c", *ARMS)
     assert code == 2
     assert "1 sample in split 'test': too small for any verdict" in err
@@ -283,10 +284,10 @@ def test_a_split_too_small_is_refused_before_anything_is_trained(tmp_path: Path,
 
 def test_samples_of_one_group_are_refused_before_anything_is_trained(tmp_path: Path, config: Path, shell: Any):
     """Previously the same was said after all trainings."""
-    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     manifest = config.parent / "one_voice.jsonl"
     rows = [{**row, "group": {"speaker": "anna"}} if row["split"] == "test" else row for row in rows]
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     code, _, err = shell("compare", config, f"data.manifest={manifest}", "--folder", tmp_path / "c", *ARMS)
     assert code == 2
     assert "all 8 samples of the split 'test' share one speaker: too small for any verdict" in err
@@ -297,7 +298,7 @@ def test_what_a_kill_left_half_written_is_no_hindrance(config: Path, compared: P
     """Previously `.result.json.part` made the folder "no comparison", so that a killed one could not go on."""
     folder = own_copy(compared, tmp_path)
     for name in (".result.json.part", ".report.html.part", "for-anna.html"):
-        (folder / name).write_text("half")
+        (folder / name).write_text("half", encoding="utf-8")
     code, _, err = shell("compare", config, "--folder", folder, *ARMS)
     assert code == 0, err
 
@@ -406,11 +407,11 @@ def test_encoders_of_other_runs_stay_as_they_are_and_are_computed_once(
 
 
 def test_runs_of_different_samples_are_refused(compared: Path, tmp_path: Path, config: Path, shell: Any):
-    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (config.parent / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     for row in rows[:12]:
         row["split"] = "train" if row["split"] == "test" else row["split"]
     other = config.parent / "other.jsonl"
-    other.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     plait.train(config, tmp_path / "run", overrides=[f"data.manifest={other}", "width=24"]).evaluate()
     code, _, err = shell(
         "compare", "--from", compared / "runs" / "concat" / "seed-0", tmp_path / "run", "--folder", tmp_path / "c"
@@ -429,7 +430,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(
     words = [sys.executable, "-m", "plait", "compare", str(config), "--folder", str(folder), *ARMS]
     environment, kills = {**os.environ, "OMP_NUM_THREADS": "1"}, 0
     while True:
-        with printed.open("w") as file:
+        with printed.open("w", encoding="utf-8") as file:
             child = subprocess.Popen(words, stdout=file, stderr=file, env=environment, start_new_session=True)
             try:
                 code = child.wait(timeout=6 * 1.6**kills)
@@ -440,7 +441,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(
                 time.sleep(2.5)  # its tasks end within a second or two
                 kills += 1
         assert kills < 20
-    assert code == 0, printed.read_text()
+    assert code == 0, printed.read_text(encoding="utf-8")
     assert kills > 0
     for path in sorted(compared.glob("runs/*/*/model.safetensors")):
         assert_same_weights(folder / path.relative_to(compared), path)

@@ -75,7 +75,7 @@ def test_a_task_that_fails_says_why_and_the_others_go_on(how: str, reason: str, 
     assert outcomes["works"] == Outcome(8)
     assert not outcomes["fails"].done
     assert outcomes["fails"].failure.startswith(reason)
-    assert ("Traceback" in log.read_text()) == (how == "error")
+    assert ("Traceback" in log.read_text(encoding="utf-8")) == (how == "error")
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -106,15 +106,18 @@ def waits(tell, path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_its_parent(number: signal.Signals, tmp_path: Path):
-    (tmp_path / "waiting.py").write_text(WAITING)
+    (tmp_path / "waiting.py").write_text(WAITING, encoding="utf-8")
     place = tmp_path / "place"
     place.mkdir()
     code = PARENT.format(folder=str(tmp_path), place=str(place))
     printed = tmp_path / "printed"
-    with printed.open("w") as file:
+    with printed.open("w", encoding="utf-8") as file:
         parent = subprocess.Popen([sys.executable, "-c", code], stdout=file, stderr=file, start_new_session=True)
         try:
-            children = waited(lambda: [int(p.read_text()) for p in place.iterdir() if p.read_text()], 2)
+            children = waited(
+                lambda: [int(p.read_text(encoding="utf-8")) for p in place.iterdir() if p.read_text(encoding="utf-8")],
+                2,
+            )
             parent.send_signal(number)
             parent.wait(timeout=30)
             assert waited(lambda: [c for c in children if not is_alive(c)], 2), "a task outlived its parent"
@@ -122,20 +125,22 @@ def test_no_process_outlives_its_parent(number: signal.Signals, tmp_path: Path):
             parent.kill()
             parent.wait()
     if number != signal.SIGKILL:
-        assert f"stopped {128 + number}" in printed.read_text()
+        assert f"stopped {128 + number}" in printed.read_text(encoding="utf-8")
     assert len(list(place.iterdir())) == 2, "a task began after the signal"
 
 
 def test_what_a_signal_to_the_whole_group_ends_is_stopped_and_not_failed(tmp_path: Path):
     """The server of the processes dies by it as well, and with it their exit codes."""
-    (tmp_path / "waiting.py").write_text(WAITING)
+    (tmp_path / "waiting.py").write_text(WAITING, encoding="utf-8")
     place = tmp_path / "place"
     place.mkdir()
     told = "class W(Watcher):\n    def end(self, task, outcome): print(outcome.failure, flush=True)\n"
     code = PARENT.format(folder=str(tmp_path), place=str(place)).replace("jobs=2", "jobs=2, watcher=W()")
     code = code.replace("from waiting", f"from plait.compare.drive import Watcher\n{told}from waiting")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as parent:
-        waited(lambda: [int(p.read_text()) for p in place.iterdir() if p.read_text()], 2)
+        waited(
+            lambda: [int(p.read_text(encoding="utf-8")) for p in place.iterdir() if p.read_text(encoding="utf-8")], 2
+        )
         os.killpg(parent.pid, signal.SIGTERM)
         printed = parent.communicate(timeout=30)[0].decode().splitlines()
     assert len(printed) == 3
@@ -154,6 +159,6 @@ def waited(found: Any, number: int, seconds: float = 40.0) -> list[int]:
 def is_alive(process: int) -> bool:
     """Whether a process is there and no zombie."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -61,7 +61,7 @@ def test_word_vectors_are_counted_without_being_trained(kind, tmp_path):
     assert counter.whole(trained) == counter.whole(tiny())
     words = [token for token in tokenizer.vocabulary if token.isalpha()]
     head = f"{len(words)} 3\n" if kind == "word2vec" else ""
-    (tmp_path / "vectors.txt").write_text(head + "".join(f"{word} 1.0 0.5 0.25\n" for word in words))
+    (tmp_path / "vectors.txt").write_text(head + "".join(f"{word} 1.0 0.5 0.25\n" for word in words), encoding="utf-8")
     read = tiny(f"encoders.text.embedding={{kind: {kind}, path: {tmp_path / 'vectors.txt'}}}")
     assert counter.whole(read) == build_model(read, tokenizer, READ).model.num_parameters
 

@@ -41,7 +41,9 @@ def found_of(
         folder = manifest.parent / f"run{number}"
         if number < len(states):
             (folder / "training" / "step-00000002").mkdir(parents=True)
-            (folder / "training" / "step-00000002" / "state.json").write_text(json.dumps(states[number]))
+            (folder / "training" / "step-00000002" / "state.json").write_text(
+                json.dumps(states[number]), encoding="utf-8"
+            )
         one.folders, one.facts = {0: folder}, {0: {}}
         done.append(one)
     return Collected(Settings(manifest.parent, (0,)), fixed(base, dataset), dataset, done, ()), done
@@ -58,7 +60,9 @@ def found_of(
 def test_the_order_of_samples_is_that_of_the_balance_too(words: list[str], equal: bool, detail: str, tmp_path: Path):
     """Previously temperature sampling was said to take the same samples in the same batches."""
     sampling = "{balance: {kind: temperature_sampling, segment: answer, temperature: 100}}"
-    (tmp_path / "arms.yaml").write_text(f"as it is: {{}}\nsum: {{fusion.kind: sum}}\ndrawn: {sampling}\n")
+    (tmp_path / "arms.yaml").write_text(
+        f"as it is: {{}}\nsum: {{fusion.kind: sum}}\ndrawn: {sampling}\n", encoding="utf-8"
+    )
     words = [str(tmp_path / word) if word.endswith("yaml") else word for word in words]
     found, done = found_of(make_manifest(tmp_path, 48), words)
     term = samples(found, done, tell)

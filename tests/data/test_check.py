@@ -155,7 +155,7 @@ def test_a_broken_file_is_an_error(
     cleaned = write_clean(report, dataset, tmp_path / "clean.jsonl")
     assert (cleaned.num_rows, cleaned.num_left_out) == (11, 1)
     assert check(cleaned.path).findings == ()
-    (gone,) = map(json.loads, cleaned.list_path.read_text().splitlines())
+    (gone,) = map(json.loads, cleaned.list_path.read_text(encoding="utf-8").splitlines())
     assert (gone["id"], gone["code"]) == ("3", found.code)
     assert gone["reason"]
 
@@ -207,7 +207,7 @@ def test_a_file_in_two_splits_leaves_training(tmp_path: Path, rows: list[dict[st
         "8",
     }
     assert check(cleaned.path).ok
-    reasons = [json.loads(line)["reason"] for line in cleaned.list_path.read_text().splitlines()]
+    reasons = [json.loads(line)["reason"] for line in cleaned.list_path.read_text(encoding="utf-8").splitlines()]
     assert f"image file '0.png' is in test as well ({dataset.path}:12); the train row gives way" in reasons
 
 
@@ -379,7 +379,7 @@ def test_the_clean_manifest_keeps_all_that_a_row_says(tmp_path: Path, rows: list
     again = read_manifest(cleaned.path)
     plain = [(s.id, s.split, s.text, s.image, s.audio, s.references, s.groups) for s in dataset.samples]
     assert [(s.id, s.split, s.text, s.image, s.audio, s.references, s.groups) for s in again.samples] == plain
-    lines = [json.loads(line) for line in cleaned.path.read_text().splitlines()]
+    lines = [json.loads(line) for line in cleaned.path.read_text(encoding="utf-8").splitlines()]
     assert lines[0]["_source"] == {"page": 3}
     assert lines[1]["_seen"] is True
     assert cleaned.num_left_out == 1
@@ -388,7 +388,7 @@ def test_the_clean_manifest_keeps_all_that_a_row_says(tmp_path: Path, rows: list
 def test_a_folder_can_be_cleaned(tmp_path: Path) -> None:
     for i in range(5):
         picture(tmp_path / f"{i}.png", i)
-        (tmp_path / f"{i}.txt").write_text(f"number {i}")
+        (tmp_path / f"{i}.txt").write_text(f"number {i}", encoding="utf-8")
     no_png(tmp_path / "2")
     dataset = read_manifest(tmp_path)
     report = check(dataset)
@@ -405,7 +405,7 @@ def test_where_a_clean_manifest_is_not_written(tmp_path: Path, rows: list[dict[s
     dataset = read_manifest(path)
     report = check(dataset)
     (tmp_path / "other").mkdir()
-    (tmp_path / "old.jsonl").write_text("mine")
+    (tmp_path / "old.jsonl").write_text("mine", encoding="utf-8")
     for name, expected in (
         ("m.jsonl", "would replace the manifest itself"),
         ("other/clean.jsonl", "would be in another folder"),
@@ -415,7 +415,7 @@ def test_where_a_clean_manifest_is_not_written(tmp_path: Path, rows: list[dict[s
         with pytest.raises(UserError, match=expected):
             write_clean(report, dataset, tmp_path / name)
     assert path.read_bytes() == before
-    assert (tmp_path / "old.jsonl").read_text() == "mine"
+    assert (tmp_path / "old.jsonl").read_text(encoding="utf-8") == "mine"
     assert write_clean(report, dataset, tmp_path / "old.jsonl", overwrite=True).num_rows == 12
     assert not list(tmp_path.glob(".*"))
 
@@ -425,7 +425,7 @@ def test_a_failed_write_leaves_nothing_behind(
 ) -> None:
     dataset = read_manifest(manifest(tmp_path, rows))
     report = check(dataset)
-    (tmp_path / "clean.jsonl").write_text("before")
+    (tmp_path / "clean.jsonl").write_text("before", encoding="utf-8")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -433,7 +433,7 @@ def test_a_failed_write_leaves_nothing_behind(
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_clean(report, dataset, tmp_path / "clean.jsonl", overwrite=True)
-    assert (tmp_path / "clean.jsonl").read_text() == "before"
+    assert (tmp_path / "clean.jsonl").read_text(encoding="utf-8") == "before"
     assert not list(tmp_path.glob(".*"))
 
 

@@ -177,10 +177,10 @@ def test_folder_of_media(media: Path) -> None:
     for split in ("train", "val", "test"):
         (folder / split).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(folder / split / "one.v2.png")
-        (folder / split / "one.v2.txt").write_text(f"a {split} picture\n")
+        (folder / split / "one.v2.txt").write_text(f"a {split} picture\n", encoding="utf-8")
     soundfile.write(folder / "train" / "one.v2.wav", np.zeros(16), 16000)
-    (folder / ".hidden").write_text("x")
-    (folder / "README.md").write_text("x")
+    (folder / ".hidden").write_text("x", encoding="utf-8")
+    (folder / "README.md").write_text("x", encoding="utf-8")
     dataset = read_manifest(folder)
     assert [(sample.id, sample.split) for sample in dataset.samples] == [
         ("test/one.v2", "test"),
@@ -194,7 +194,7 @@ def test_folder_of_media(media: Path) -> None:
 
 def test_folder_of_texts_alone_is_next_word_data(tmp_path: Path) -> None:
     for name in "abc":
-        (tmp_path / f"{name}.txt").write_text(f"text {name}")
+        (tmp_path / f"{name}.txt").write_text(f"text {name}", encoding="utf-8")
     dataset = read_manifest(tmp_path)
     assert dataset.drawn
     assert sorted(sample.split for sample in dataset.samples) == ["test", "train", "tune"]
@@ -217,14 +217,14 @@ def test_folder_with_a_manifest_means_it(media: Path) -> None:
 )
 def test_folder_mistakes(tmp_path: Path, names: list[str], expected: str) -> None:
     for name in names:
-        (tmp_path / name).write_text("something")
+        (tmp_path / name).write_text("something", encoding="utf-8")
     assert expected in message(tmp_path)
 
 
 def test_folder_lists_a_text_without_media(media: Path) -> None:
-    (media / "a.txt").write_text("a")
-    (media / "b.txt").write_text("b")
-    (media / "notes.txt").write_text("buy milk")
+    (media / "a.txt").write_text("a", encoding="utf-8")
+    (media / "b.txt").write_text("b", encoding="utf-8")
+    (media / "notes.txt").write_text("buy milk", encoding="utf-8")
     dataset = read_manifest(media, split=SplitConfig(fractions={"train": 1.0}))
     assert [sample.id for sample in dataset.samples] == ["a", "b"]
     assert [one.id for one in dataset.left_out] == ["notes"]

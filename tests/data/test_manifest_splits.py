@@ -109,7 +109,7 @@ def test_a_manifest_is_split_by_its_groups_and_files(tmp_path: Path) -> None:
     rows = [{"image": f"{i % 20}.png", "group": {"speaker": i // 2}, "target": "x"} for i in range(40)]
     rows.append({"image": "./again.png", "target": "x"})
     path = tmp_path / "m.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     dataset = read_manifest(path)
     assert dataset.drawn
     for part in ({s.image[0].resolve().name for s in dataset.split(name)} for name in ("train", "tune", "test")):
@@ -126,7 +126,7 @@ def test_a_manifest_is_split_by_its_groups_and_files(tmp_path: Path) -> None:
 def test_groups_that_tie_everything_are_told(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     rows = [{"group": {"one": "g", "row": i}, "target": "x"} for i in range(9)]
-    path.write_text("\n".join(map(json.dumps, rows)))
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     with pytest.raises(UserError, match=r"m.jsonl: the groups and shared files tie the 9 rows into 1 part, too few"):
         read_manifest(path)
     assert len(read_manifest(path, split=SplitConfig(by="row")).split("tune")) == 1

@@ -257,7 +257,7 @@ def test_the_cache_stops_at_its_bound(tmp_path: Path):
     keys = []
     for number in range(3):
         path = tmp_path / str(number)
-        path.write_text("x")
+        path.write_text("x", encoding="utf-8")
         keys.append(cache_key(path, "bytes"))
     large = torch.zeros(1000, dtype=torch.uint8)
     cache.put(keys[0], large[:60])

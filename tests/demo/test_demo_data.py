@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def read(manifest: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in manifest.read_text().splitlines()]
+    return [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_it_is_made_once(small: tuple[Path, make.DemoData], monkeypatch: pytest.
 
 
 def test_the_card_says_synthetic_and_the_examples_are_test_rows(small: tuple[Path, make.DemoData]) -> None:
-    card = (small[1].manifest.parent / "DATA.md").read_text()
+    card = (small[1].manifest.parent / "DATA.md").read_text(encoding="utf-8")
     for word in ("synthetic", "MIT", "GPL-3", "easy-vqa", "eSpeak NG", "held out"):
         assert word in card
     rows_by_id = {row["id"]: row for row in read(small[1].manifest)}
@@ -186,7 +186,7 @@ def test_without_a_speech_engine_the_questions_are_typed(tmp_path: Path, monkeyp
         assert all("audio" not in row and row["tags"]["pattern"] == "typed" for row in read(data.manifest))
         again = make_demo_data(tmp_path, size=TYPED)
         assert (again.made, again.message) == (False, data.message)
-    assert "typed" in (data.manifest.parent / "DATA.md").read_text()
+    assert "typed" in (data.manifest.parent / "DATA.md").read_text(encoding="utf-8")
 
 
 def test_a_failure_leaves_what_was_there_and_another_seed_gives_other_questions(

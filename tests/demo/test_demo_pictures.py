@@ -19,7 +19,7 @@ easy_vqa = pytest.importorskip("easy_vqa")
 def test_every_original_question_is_answered_rightly(part: str) -> None:
     """All 38,575 and 9,673 questions: those about a picture that is used have the package's answer."""
     shows = {drawn.number: drawn.shows for drawn in pictures.read_pictures(part)}
-    questions = json.loads((pictures.package_folder() / part / "questions.json").read_text())
+    questions = json.loads((pictures.package_folder() / part / "questions.json").read_text(encoding="utf-8"))
     wrong = [q for q in questions if q[2] in shows and pictures.right_answer(q[0], shows[q[2]]) != q[1]]
     assert wrong == []
     assert len(shows) > 0.85 * len({number for *_, number in questions})

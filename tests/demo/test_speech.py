@@ -105,7 +105,7 @@ def test_trimming_keeps_a_margin_and_silence_gives_nothing() -> None:
 
 
 def test_a_child_that_cannot_load_the_engine_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "espeakng_loader.py").write_text("raise ImportError('no engine on this machine')")
+    (tmp_path / "espeakng_loader.py").write_text("raise ImportError('no engine on this machine')", encoding="utf-8")
     monkeypatch.setattr(speech, "__file__", str(tmp_path / "a" / "b" / "c.py"))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(sys.path)}")
     with pytest.raises(speech.SpeechUnavailable, match="no engine on this machine"):

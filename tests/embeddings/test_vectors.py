@@ -25,7 +25,7 @@ TOKENS = ["<pad>", "<end>", "cat", "Dog", "unheard"]
 @pytest.fixture
 def glove(tmp_path: Path) -> GloVeConfig:
     path = tmp_path / "g.txt"
-    path.write_text("cat 3 4 0 0\ndog 0 0 3 -4\nDOG 9 9 9 9\n")
+    path.write_text("cat 3 4 0 0\ndog 0 0 3 -4\nDOG 9 9 9 9\n", encoding="utf-8")
     return GloVeConfig(path=str(path))
 
 
@@ -41,7 +41,7 @@ def test_covered_words_have_the_files_vectors_and_its_width(glove: GloVeConfig) 
 def test_missing_words_are_seeded_and_of_the_same_size(tmp_path: Path) -> None:
     known = torch.randn(400, 50) * 3
     lines = [f"w{i} " + " ".join(f"{x:.4f}" for x in row) for i, row in enumerate(known.tolist())]
-    (tmp_path / "g.txt").write_text("\n".join(lines))
+    (tmp_path / "g.txt").write_text("\n".join(lines), encoding="utf-8")
     tokens = [f"w{i}" for i in range(400)] + [f"missing{i}" for i in range(400)]
     first, again, other = (vectors_for(GloVeConfig(path=str(tmp_path / "g.txt")), tokens, [], 50, s) for s in (0, 0, 1))
     assert torch.equal(first.vectors, again.vectors)

@@ -33,7 +33,7 @@ def test_nulls_are_read_back_as_none(tmp_path: Path) -> None:
 
 def test_the_json_beside_it_has_the_stated_shape(tmp_path: Path) -> None:
     write_record(evaluated(), tmp_path / "test.parquet")
-    summary = json.loads((tmp_path / "test.json").read_text())
+    summary = json.loads((tmp_path / "test.json").read_text(encoding="utf-8"))
     found = summary["metrics"]["answer"]["accuracy"]
     assert {"value", "low", "high", "n"} <= set(found)
     assert set(summary["by"]["pattern=spoken"]["answer"]["accuracy"]) == set(found)
@@ -84,7 +84,7 @@ def test_names_of_records(tmp_path: Path) -> None:
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such record"):
         read_record(tmp_path / "none.parquet")
-    (tmp_path / "text.parquet").write_text("not parquet")
+    (tmp_path / "text.parquet").write_text("not parquet", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         read_record(tmp_path / "text.parquet")
     parquet.write_table(pa.table({"id": ["a"]}), tmp_path / "other.parquet")

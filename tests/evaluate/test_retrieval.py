@@ -110,7 +110,7 @@ def test_written_is_read_with_a_rank_for_every_sample(tmp_path: Path):
     assert read_record(tmp_path / "test.parquet") == record
     table = parquet.read_table(tmp_path / "test.parquet")
     assert table["rank.image.target"].null_count == 1
-    summary = json.loads((tmp_path / "test.json").read_text())
+    summary = json.loads((tmp_path / "test.json").read_text(encoding="utf-8"))
     assert [(one["query"], one["gallery"]) for one in summary["retrieval"]] == [
         ("image", "target"),
         ("target", "image"),

@@ -44,7 +44,7 @@ def put(folder: Path, name: str, *lines: str, colour: int | None = None, svg: bo
         Image.new("RGBA", (9, 7), (colour % 256, colour // 256, 99, 255)).save(path.with_name(path.stem + ".png"))
     if svg:
         box = '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"><rect width="4" height="4"/></svg>'
-        path.with_name(path.stem + ".svg").write_text(box)
+        path.with_name(path.stem + ".svg").write_text(box, encoding="utf-8")
     for ending in sounds.split():
         soundfile.write(path.with_name(path.stem + ending + ".ogg"), np.zeros(1600, dtype=np.float32), 16_000)
 
@@ -126,14 +126,16 @@ def test_a_second_making_changes_nothing(source: Path, tmp_path: Path) -> None:
     for name in ("one", "two", "one"):
         maker.make(source, tmp_path / name)
     for name in ("en", "fr", "voices"):
-        assert (tmp_path / "one" / f"{name}.jsonl").read_text() == (tmp_path / "two" / f"{name}.jsonl").read_text()
+        assert (tmp_path / "one" / f"{name}.jsonl").read_text(encoding="utf-8") == (
+            tmp_path / "two" / f"{name}.jsonl"
+        ).read_text(encoding="utf-8")
 
 
 def test_an_svg_picture_is_drawn_where_asked(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     drawer = programs / "rsvg-convert"
-    drawer.write_text('#!/bin/sh\nwhile [ "$1" != "-o" ]; do shift; done\ncp "$PICTURE" "$2"\n')
+    drawer.write_text('#!/bin/sh\nwhile [ "$1" != "-o" ]; do shift; done\ncp "$PICTURE" "$2"\n', encoding="utf-8")
     drawer.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("PICTURE", str(source / "animals/cow.png"))

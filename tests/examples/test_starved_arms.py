@@ -22,7 +22,7 @@ def test_the_configuration_reads_the_task_of_the_laboratory():
 
 
 def test_every_kind_of_balance_is_an_arm_and_no_two_are_alike():
-    arms = yaml.safe_load((FOLDER / "arms.yaml").read_text())
+    arms = yaml.safe_load((FOLDER / "arms.yaml").read_text(encoding="utf-8"))
     configs = [
         read_config(FOLDER / "run.yaml", [f"{key}={value}" for key, value in changes.items()])
         for changes in arms.values()

@@ -18,12 +18,12 @@ from tiny_data import make_manifest, tiny_tree
 def manifest(folder: Path, number: int = 48) -> Path:
     """The rows of `make_manifest`, every subset of the inputs in every split; speakers in groups; row 3 has two references."""
     path = make_manifest(folder, number)
-    rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+    rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for number, row in enumerate(rows):
         row["split"] = ("test", "train", "tune")[number // 8 % 3]
         row["group"] = {"speaker": f"{row['split']}{number % 12}"}
         row["target"]["answer"] = [row["target"]["answer"], "a long answer"] if number == 3 else row["target"]["answer"]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 

@@ -173,7 +173,7 @@ def test_files_and_json(one_modality: Path, tmp_path: Path, shell: Any):
     code, out, err = shell(*words)
     assert (code, err) == (0, "")
     assert "4 samples of 16 (drawn with seed 3" in " ".join(out.split())
-    written = json.loads((folder / "explain" / "test-curves.json").read_text())
+    written = json.loads((folder / "explain" / "test-curves.json").read_text(encoding="utf-8"))
     assert (written["n"], written["num_rows"], written["seed"]) == (4, 16, 3)
     has_picture = (folder / "explain" / "test-curves.png").exists()
     assert has_picture == (importlib.util.find_spec("matplotlib") is not None)
@@ -209,7 +209,7 @@ def test_without_modality_dropout_it_is_said(without_dropout: Path, found: Curve
 
 def rows_of(model: Any) -> tuple[Path, list[dict[str, Any]]]:
     path = Path(model.run.config.data.manifest)
-    return path, [json.loads(line) for line in path.read_text().splitlines()]
+    return path, [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_modality_that_no_sample_has_and_a_silent_clip_are_noted(with_dropout: Path):
@@ -222,7 +222,7 @@ def test_a_modality_that_no_sample_has_and_a_silent_clip_are_noted(with_dropout:
     silent = next(row for row in rows if row["split"] == "test" and "audio" in row)
     silent["audio"] = "silent.wav"
     mine = path.parent / "no_pictures.jsonl"
-    mine.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mine.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     found = model.curves(limit=0, manifest=mine, write=False)
     assert {curve.kind.modality for curve in found.curves} == {Modality.TEXT, Modality.AUDIO}
     text = " ".join(render(found).split())

@@ -49,9 +49,9 @@ def test_every_model_takes_every_subset(kind: str, lm: str):
 
 def test_a_split_without_rows_is_told_with_those_that_have_some(with_dropout: Path, shell: Any):
     path = Path(plait.load(with_dropout).run.config.data.manifest)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     mine = path.parent / "no_tune_rows.jsonl"
-    mine.write_text("".join(json.dumps(row) + "\n" for row in rows if row["split"] != "tune"))
+    mine.write_text("".join(json.dumps(row) + "\n" for row in rows if row["split"] != "tune"), encoding="utf-8")
     code, out, err = shell("explain", with_dropout, "--manifest", mine, "--split", "val")
     assert (code, out) == (2, "")
     assert err == "plait: --split: no row in split 'tune'. There are test: 16 rows, train: 16 rows\n"

@@ -35,7 +35,7 @@ def test_credit_table_and_file(with_dropout: Path, tmp_path: Path, shell: Any):
     ):
         assert word in out
     assert max(map(len, out.splitlines())) <= 80
-    data = json.loads((folder / "explain" / "test.json").read_text())
+    data = json.loads((folder / "explain" / "test.json").read_text(encoding="utf-8"))
     assert data["kind"] == "credit"
     assert [(s["segment"], s["context"]) for s in data["segments"]] == [
         ("heard", "true"),
@@ -88,7 +88,7 @@ def test_without_modality_dropout_there_is_reliance_only(without_dropout: Path, 
     assert "retrain with train.modality_dropout=0.2 to get bits" in " ".join(out.split())
     assert "credit of" not in out
     assert "no input" not in out
-    data = json.loads((folder / "explain" / "test.json").read_text())
+    data = json.loads((folder / "explain" / "test.json").read_text(encoding="utf-8"))
     assert data["kind"] == "reliance"
     assert all(list(s["losses"]) == ["text+image+audio"] and not s["credits"] for s in data["segments"])
     assert set(data["segments"][0]["reliance"]) == {"text", "image", "audio"}
@@ -99,7 +99,7 @@ def test_one_modality_has_nothing_to_compare(one_modality: Path, tmp_path: Path,
     code, out, _ = shell("explain", folder)
     assert code == 0
     assert "nothing to compare" in " ".join(out.split())
-    data = json.loads((folder / "explain" / "test.json").read_text())
+    data = json.loads((folder / "explain" / "test.json").read_text(encoding="utf-8"))
     for segment in data["segments"]:
         credit = segment["credits"]["audio"]
         assert credit["credit"]["value"] == pytest.approx(credit["alone"]["value"], abs=1e-12)
@@ -133,9 +133,9 @@ def test_without_a_tuning_split_temperatures_are_one_and_it_is_said(with_dropout
     folder = own_copy(with_dropout, tmp_path)
     model = plait.load(folder)
     path = Path(model.run.config.data.manifest)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     mine = path.parent / "no_tune.jsonl"
-    mine.write_text("".join(json.dumps(row) + "\n" for row in rows if row["split"] != "tune"))
+    mine.write_text("".join(json.dumps(row) + "\n" for row in rows if row["split"] != "tune"), encoding="utf-8")
     found = model.explain(manifest=mine, write=False)
     assert set(found.temperatures["true"].values()) == {1.0}
     assert any("no row in split 'tune'" in note for note in found.notes)
@@ -154,12 +154,12 @@ def test_a_modality_that_was_never_dropped_is_named(with_dropout: Path):
 def test_pairs_that_never_meet_are_not_identifiable(with_dropout: Path, tmp_path: Path):
     model = plait.load(with_dropout)
     path = Path(model.run.config.data.manifest)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for row in rows:
         if "image" in row:
             row.pop("audio", None)
     mine = path.parent / "apart.jsonl"
-    mine.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mine.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     found = model.explain(manifest=mine, write=False)
     by_members = {i.members: i for i in found.segments[0].interactions}
     assert "not identifiable" in (by_members["image", "audio"].note or "")

@@ -37,7 +37,7 @@ def explained(folder: Path, answer: Callable[[int, int], int], combinations: lis
         for split, size in (("train", 64), ("tune", 32), ("test", 32))
         for number, (a, b) in enumerate(combinations * (size // len(combinations)))
     ]
-    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tree = tiny_tree(folder / "manifest.jsonl", fusion={"kind": "product", "at": 1})
     tree["train"] |= {
         "steps": 250,

@@ -118,11 +118,11 @@ def test_pooled_positions_are_said_and_samples_without_tags_are_told_apart_by_th
 def tagged(folder: Path) -> Path:
     """The manifest with a tag `colour` whose values part the samples."""
     path = Path(plait.load(folder).run.config.data.manifest)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for number, row in enumerate(rows):
         row["tags"] = {"colour": ("red", "blue")[number % 3 == 0], "silent": str("audio" not in row)}
     mine = path.parent / "tagged.jsonl"
-    mine.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mine.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return mine
 
 

@@ -214,7 +214,7 @@ def test_the_command_writes_numbers_and_a_picture(
     assert (code, err) == (0, "")
     for word in ("heard:", "its own answer", "all hidden of", "looked at in", "needed of", "sample-row0.png"):
         assert word in out
-    data = json.loads((folder / "explain" / "sample-row0.json").read_text())
+    data = json.loads((folder / "explain" / "sample-row0.json").read_text(encoding="utf-8"))
     assert data["inputs"] == ["text", "image", "audio"]
     assert all("raw" not in view for view in data["views"])
     picture = np.asarray(Image.open(folder / "explain" / "sample-row0.png").convert("L"))
@@ -260,7 +260,7 @@ def test_mistakes_are_one_message_and_leave_nothing(
 
 def test_rows_of_another_manifest_need_no_target(with_dropout: Path, tmp_path: Path):
     sing(tmp_path / "new.wav", "low")
-    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "new", "audio": "new.wav"}) + "\n")
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "new", "audio": "new.wav"}) + "\n", encoding="utf-8")
     found = plait.load(with_dropout).explain_sample("new", manifest=tmp_path / "rows.jsonl", write=False)
     assert found.from_answer
     assert found.inputs == ("audio",)

@@ -30,7 +30,7 @@ def three(cache: Path) -> Path:
         age = time.time() - (0, 10, 40)[number] * DAY
         os.utime(features_folder() / id / ABOUT, (age, age))
     (features_folder() / "mine").mkdir()
-    (features_folder() / "mine" / "thesis.tex").write_text("years of work")
+    (features_folder() / "mine" / "thesis.tex").write_text("years of work", encoding="utf-8")
     return cache
 
 
@@ -113,7 +113,7 @@ def test_ages(cache: Path) -> None:
 
 def test_what_an_ended_clearing_left_goes_with_the_next(three: Path) -> None:
     (features_folder() / ".gone-1").mkdir()
-    (features_folder() / ".gone-1" / "x.block").write_text("half deleted")
+    (features_folder() / ".gone-1" / "x.block").write_text("half deleted", encoding="utf-8")
     assert IDS[2] in [row.id for row in clear(older_than=30 * DAY)]
     assert not (features_folder() / ".gone-1").exists()
 

@@ -61,7 +61,7 @@ def test_the_cache_gives_the_encoders_features(manifest: Path, encoders: dict[st
 
 def bits(folder: Path) -> Tensor:
     """Every loss that was written down."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return torch.tensor([line["tune"]["bits"] if "tune" in line else line["bits"] for line in lines])
 
 

@@ -94,7 +94,7 @@ def test_what_another_process_is_writing_is_left_to_it(cache: Path, monkeypatch:
     found = store()
     found.make()
     theirs = found.folder / ".about.json.1.part"
-    theirs.write_text("{")
+    theirs.write_text("{", encoding="utf-8")
     with found.filling(lambda _: None):
         assert theirs.exists()
     taken: list[Path] = []
@@ -166,7 +166,7 @@ def compute(report: Path) -> None:
                 found.add([key(number)], [values(number, 500)], [number])
                 computed += 1
     right = all(torch.equal(given(found, number), values(number, 500)) for number in range(40))
-    report.write_text(f"{computed} {right}")
+    report.write_text(f"{computed} {right}", encoding="utf-8")
 
 
 def given(found: FeatureStore, number: int) -> Tensor:
@@ -180,7 +180,7 @@ def test_two_processes_that_fill_at_once_compute_everything_once(cache: Path, tm
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
-    assert sorted((tmp_path / str(number)).read_text() for number in range(2)) == ["0 True", "40 True"]
+    assert sorted((tmp_path / str(number)).read_text(encoding="utf-8") for number in range(2)) == ["0 True", "40 True"]
     found = store()
     found.refresh()
     assert len(found) == len(list(found.folder.glob("*.block"))) == 40
@@ -224,7 +224,7 @@ def until_full(report: Path) -> None:
     try:
         found.add([key(2)], [values(2, 50_000)], [0])
     except UserError as error:
-        report.write_text(str(error))
+        report.write_text(str(error), encoding="utf-8")
     found.add([key(3)], [values(3, 100)], [0])
 
 
@@ -232,7 +232,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing_half_written(cache: Path,
     process = child(until_full, tmp_path / "said")
     process.join(60)
     assert process.exitcode == 0
-    said = (tmp_path / "said").read_text()
+    said = (tmp_path / "said").read_text(encoding="utf-8")
     assert re.search("cannot write the cache of features: .*(File too large|os error 27)", said)
     assert str(features_folder() / ID) in said
     assert "plait cache --clear" in said
@@ -243,7 +243,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing_half_written(cache: Path,
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "file"))
     with pytest.raises(CacheUnwritable, match="PLAIT_CACHE"):
         fill(range(1))

@@ -337,7 +337,7 @@ def test_a_broken_file_is_left_out_as_without_the_cache(tmp_path: Path) -> None:
         config = frozen_config(manifest, cache=cached)
         config = config.model_copy(update={"data": config.data.model_copy(update={"on_error": "skip"})})
         fit(config, tmp_path / str(len(cached)))
-        listed.append((tmp_path / str(len(cached)) / "left_out.jsonl").read_text())
+        listed.append((tmp_path / str(len(cached)) / "left_out.jsonl").read_text(encoding="utf-8"))
     assert listed[0] == listed[1]
     assert [json.loads(line)["id"] for line in listed[0].splitlines()] == ["row6"]
 

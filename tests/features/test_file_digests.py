@@ -110,7 +110,7 @@ def test_a_damaged_memory_is_made_anew(tmp_path: Path, damage: bytes, reads: lis
 
 def test_a_memory_that_cannot_be_written_is_done_without(tmp_path: Path, reads: list[Path]) -> None:
     paths = files(tmp_path)
-    (tmp_path / "cache").write_text("a file in the way")
+    (tmp_path / "cache").write_text("a file in the way", encoding="utf-8")
     for _ in range(2):
         known = FileDigests(tmp_path / "cache")
         known.learn(paths)

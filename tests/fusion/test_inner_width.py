@@ -21,7 +21,7 @@ from plait.fusion.product import ProductConfig
 from plait.fusion.sum import SumConfig
 from plait.fusion.tensor import TensorConfig
 
-INITIAL = json.loads((Path(__file__).parent / "initial_weights.json").read_text())
+INITIAL = json.loads((Path(__file__).parent / "initial_weights.json").read_text(encoding="utf-8"))
 """Kind → name → shape and Σ |w| of every tensor at seed 3, as of commit 0d9a36a, before the inner widths came."""
 
 every_kind = pytest.mark.parametrize("member", FUSIONS, ids=lambda member: member.model_fields["kind"].default)

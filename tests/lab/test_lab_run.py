@@ -51,7 +51,7 @@ def test_the_command_tells_every_row_and_fails_on_untrained_models(
     assert found["false_alarms"] is None
     assert all(row["error"] == pytest.approx(row["measured"] - row["truth"], abs=1e-12) for row in found["rows"])
     assert [row["fusion"] for row in found["fusions"]] == ["product"]
-    assert json.loads((folder / "lab.json").read_text()) == found
+    assert json.loads((folder / "lab.json").read_text(encoding="utf-8")) == found
     assert "xor, seed 0" in printed.err
     assert leave_code("--folder", folder) == 2
     assert "exists already" in capsys.readouterr().err
@@ -62,7 +62,7 @@ def test_the_command_tells_every_row_and_fails_on_untrained_models(
 
 
 def test_what_is_no_laboratory_is_not_thrown_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
     assert leave_code("--folder", tmp_path, "--fresh") == 2
     assert "not thrown away" in capsys.readouterr().err
     assert (tmp_path / "thesis.tex").exists()

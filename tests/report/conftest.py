@@ -45,10 +45,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("trained")
     manifest = make_manifest(folder / "data", 24)
-    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     for number, row in enumerate(rows):  # every subset of the inputs in every split
         row["split"] = ("test", "train", "tune")[number // 8]
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tree = tiny_tree(manifest, evaluate={"num_resamples": 100, "by": []})
     tree["train"]["modality_dropout"] = 0.2
     tree["generate"] = {"max_tokens": 3}

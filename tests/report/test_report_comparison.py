@@ -108,8 +108,10 @@ def test_the_same_result_makes_the_same_page(tmp_path: Path):
 
 
 def test_plots_are_the_same_at_every_call(compared: Path):
-    again = comparison_report(comparison(), compared.parent, out=compared.parent / "again.html").read_text()
-    first = compared.read_text()
+    again = comparison_report(comparison(), compared.parent, out=compared.parent / "again.html").read_text(
+        encoding="utf-8"
+    )
+    first = compared.read_text(encoding="utf-8")
     assert re.findall(r"<svg.*?</svg>", first, re.DOTALL) == re.findall(r"<svg.*?</svg>", again, re.DOTALL)
 
 
@@ -124,7 +126,7 @@ def test_media_that_are_gone_or_broken_are_said(tmp_path: Path):
 
 
 def test_the_policy_names_the_script_that_is_there(compared: Path):
-    source = compared.read_text()
+    source = compared.read_text(encoding="utf-8")
     (script,) = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"sha256-{digest}" in html.unescape(source)

@@ -41,7 +41,7 @@ def test_the_page_of_a_measured_run_is_whole(measured: Path):
     assert f"Accuracy of answer: {100 * (accuracy.value or 0):.1f} %" in text
     assert accuracy.constant is not None
     assert f"always saying “{accuracy.constant.text}”" in text
-    explained = json.loads((measured / "explain" / "test.json").read_text())
+    explained = json.loads((measured / "explain" / "test.json").read_text(encoding="utf-8"))
     for segment in explained["segments"]:
         for name in segment["credits"]:
             assert f"{name}" in text
@@ -59,7 +59,7 @@ def test_the_parts_of_the_model_add_up(measured: Path):
 
 @pytest.mark.usefixtures("no_plots")
 def test_a_damaged_file_is_said_and_the_rest_is_shown(run: Path):
-    (run / "explain" / "test.json").write_text('{"split": "test"}')
+    (run / "explain" / "test.json").write_text('{"split": "test"}', encoding="utf-8")
     (run / "model.safetensors").unlink()
     text = squeezed(read_page(run_report(run)).text)
     assert "The explanation test.json (cannot be read" in text
@@ -69,8 +69,8 @@ def test_a_damaged_file_is_said_and_the_rest_is_shown(run: Path):
 
 @pytest.mark.usefixtures("no_plots")
 def test_examples_without_their_data_are_still_shown(run: Path):
-    config = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(config.replace("manifest.jsonl", "gone.jsonl"))
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(config.replace("manifest.jsonl", "gone.jsonl"), encoding="utf-8")
     page = read_page(run_report(run))
     assert "examples are without their inputs, because the data cannot be read" in squeezed(page.text)
     assert "right answer" in squeezed(page.text)
@@ -81,7 +81,9 @@ def test_examples_without_their_data_are_still_shown(run: Path):
 def test_inputs_of_the_examples_are_those_of_their_rows(run: Path):
     page = read_page(run_report(run))
     text = squeezed(page.text)
-    rows = [json.loads(line) for line in Path(find(run).config["data"]["manifest"]).read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in Path(find(run).config["data"]["manifest"]).read_text(encoding="utf-8").splitlines()
+    ]
     shown = [row for row in rows if row["split"] == "test" and f" {row['id']} " in text]
     assert shown
     assert len(page.sounds) == sum("audio" in row for row in shown)

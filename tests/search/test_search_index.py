@@ -36,7 +36,10 @@ def test_it_is_reused_until_something_changes(run: Run, data: Path, tmp_path: Pa
         return open_index(run, data, path, batch_size=8).state
 
     assert [state(), state()] == ["built", "reused"]
-    data.write_text(data.read_text() + json.dumps({"id": "new", "split": "test", "text": "a new row"}) + "\n")
+    data.write_text(
+        data.read_text(encoding="utf-8") + json.dumps({"id": "new", "split": "test", "text": "a new row"}) + "\n",
+        encoding="utf-8",
+    )
     assert [state(), state()] == ["rebuilt", "reused"]
     draw(data.parent / "0.png", "white", side=40)
     assert [state(), state()] == ["rebuilt", "reused"]
@@ -85,7 +88,7 @@ def test_a_crash_while_writing_leaves_what_was_there(run: Run, data: Path, tmp_p
     path = tmp_path / "kept" / "index.safetensors"
     open_index(run, data, path, batch_size=8)
     before = path.read_bytes()
-    data.write_text("\n".join(data.read_text().splitlines()[:10]) + "\n")
+    data.write_text("\n".join(data.read_text(encoding="utf-8").splitlines()[:10]) + "\n", encoding="utf-8")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -179,8 +182,10 @@ def test_the_search_is_exact_and_in_order(chunk: int, monkeypatch):
 
 
 def test_rows_without_the_side_are_counted_and_targets_are_not_needed(run: Run, data: Path, tmp_path: Path):
-    rows = [json.loads(line) for line in data.read_text().splitlines()]
-    data.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "target"}) + "\n" for row in rows))
+    rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
+    data.write_text(
+        "".join(json.dumps({k: v for k, v in row.items() if k != "target"}) + "\n" for row in rows), encoding="utf-8"
+    )
     index = open_index(run, data, tmp_path / "kept.safetensors", batch_size=8)
     assert {side: g.num_without for side, g in index.galleries.items()} == {
         "text": 12,
@@ -195,11 +200,11 @@ def test_a_folder_of_media_can_be_searched(run: Run, tmp_path: Path):
     folder.mkdir()
     for colour in ("red", "green"):
         draw(folder / f"{colour}.png", colour)
-        (folder / f"{colour}.txt").write_text(colour)
+        (folder / f"{colour}.txt").write_text(colour, encoding="utf-8")
     kept = tmp_path / "kept.safetensors"
     index = open_index(run, folder, kept, batch_size=8)
     assert index.galleries["image"].items == (("green.png",), ("red.png",))
     assert open_index(run, folder, kept, batch_size=8).state == "reused"
     draw(folder / "blue.png", "blue")
-    (folder / "blue.txt").write_text("blue")
+    (folder / "blue.txt").write_text("blue", encoding="utf-8")
     assert open_index(run, folder, kept, batch_size=8).state == "rebuilt"

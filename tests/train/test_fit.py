@@ -77,7 +77,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert [step for step in (line["step"] for line in lines(one)) if step] == sorted(
         line["step"] for line in lines(one)
     )
-    a, b = (json.loads((folder / "state.json").read_text()) for folder in (first, second))
+    a, b = (json.loads((folder / "state.json").read_text(encoding="utf-8")) for folder in (first, second))
     for state in (a, b):
         del state["seconds"], state["metrics_bytes"]
     assert a == b
@@ -117,7 +117,7 @@ def test_a_run_is_whole_and_can_be_moved(config, tmp_path):
     assert set(tune[0]["tune"]) == {"bits", "first", "said"}
     assert result.best_bits == min(line["tune"]["bits"] for line in tune)
     assert read_metadata(moved / "model.safetensors")["step"] == str(result.best_step)
-    environment = json.loads((moved / "environment.json").read_text())
+    environment = json.loads((moved / "environment.json").read_text(encoding="utf-8"))
     assert environment["packages"]["torch"] == torch.__version__
     assert environment["seed"] == 0
 
@@ -144,8 +144,8 @@ def test_the_best_weights_are_shown_and_the_last_are_kept(config, tmp_path, monk
 
 
 def test_without_held_out_rows_the_last_weights_are_shown(config, tmp_path, manifest):
-    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
-    manifest.write_text("".join(json.dumps({**row, "split": "train"}) + "\n" for row in rows))
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    manifest.write_text("".join(json.dumps({**row, "split": "train"}) + "\n" for row in rows), encoding="utf-8")
     progress = At(0, crash)
     _, result = fit(config(steps=5), tmp_path / "run", progress=progress)
     assert result.best_step is None
@@ -209,21 +209,21 @@ fit(read_config(Path(sys.argv[1]), []), folder, resume=folder.exists(), progress
 
 def assert_killed(words: list[str], printed: Path, name: str) -> None:
     """The process ends by SIGKILL. What it prints goes to a file: a pipe would stay open as long as any of its workers."""
-    with printed.open("w") as file:
+    with printed.open("w", encoding="utf-8") as file:
         child = subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True)
         try:
             code = child.wait(timeout=120)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-    assert code == -signal.SIGKILL, f"{name}: {printed.read_text()}"
+    assert code == -signal.SIGKILL, f"{name}: {printed.read_text(encoding='utf-8')}"
 
 
 @pytest.mark.slow
 def test_killed_at_random_instants_and_resumed_equals_never_killed(config, tmp_path):
     """SIGKILL to the process itself, workers included, again and again until a try gets through."""
     settings = config({"workers": 1}, steps=40, evaluate_every=5, checkpoint_every=2, log_every=3)
-    (tmp_path / "config.yaml").write_text(config_yaml(settings))
+    (tmp_path / "config.yaml").write_text(config_yaml(settings), encoding="utf-8")
     fit(settings, tmp_path / "straight")
     first_seed = random.SystemRandom().randrange(10**6)
     for seed in range(first_seed, first_seed + 3):
@@ -271,7 +271,7 @@ except Interrupted as stop:
 
 @pytest.mark.slow
 def test_ctrl_c_at_a_terminal_with_loader_workers(config, tmp_path, straight):
-    (tmp_path / "config.yaml").write_text(config_yaml(config({"workers": 2}, checkpoint_every="1h")))
+    (tmp_path / "config.yaml").write_text(config_yaml(config({"workers": 2}, checkpoint_every="1h")), encoding="utf-8")
     words = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "config.yaml"), str(tmp_path / "run")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, start_new_session=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "6 130\n", "")
@@ -464,7 +464,7 @@ def test_what_may_change_changes_and_is_said(config, tmp_path):
 
 def test_changed_training_samples_are_refused(config, tmp_path, manifest):
     fit(config(steps=2), tmp_path / "run")
-    manifest.write_text("\n".join(manifest.read_text().splitlines()[1:]) + "\n")
+    manifest.write_text("\n".join(manifest.read_text(encoding="utf-8").splitlines()[1:]) + "\n", encoding="utf-8")
     with pytest.raises(UserError, match="training samples changed"):
         fit(None, tmp_path / "run", resume=True)
 
@@ -472,9 +472,9 @@ def test_changed_training_samples_are_refused(config, tmp_path, manifest):
 def test_a_tokenizer_that_does_not_fit_the_model_is_refused(config, tmp_path):
     fit(config(steps=2), tmp_path / "run")
     path = tmp_path / "run" / "tokenizer.json"
-    tree = json.loads(path.read_text())
+    tree = json.loads(path.read_text(encoding="utf-8"))
     tree["model"]["vocab"]["unheard"] = len(tree["model"]["vocab"])
-    path.write_text(json.dumps(tree))
+    path.write_text(json.dumps(tree), encoding="utf-8")
     with pytest.raises(UserError, match=r"tokenizer has \d+ tokens, but the model was trained with \d+"):
         Run.load(tmp_path / "run")
 

@@ -149,9 +149,9 @@ def test_free_memory(tmp_path):
     free = available_bytes(torch.device("cpu"))
     assert free is None or free > 0
     assert container_free(tmp_path) is None
-    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
     assert container_free(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("300\n")
+    (tmp_path / "memory.max").write_text("1000\n", encoding="utf-8")
+    (tmp_path / "memory.current").write_text("300\n", encoding="utf-8")
     assert container_free(tmp_path) == 700
     assert (size(1_234_567), size(2_300_000_000)) == ("1.2 MB", "2.3 GB")

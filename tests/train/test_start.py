@@ -85,9 +85,9 @@ def test_words_are_matched_by_name(manifest: Path, first: Run, tmp_path: Path) -
             said.append(text)
 
     tree = tiny_tree(manifest)
-    lines = manifest.read_text().replace("which colour", "what shade").replace("and which", "and what")
+    lines = manifest.read_text(encoding="utf-8").replace("which colour", "what shade").replace("and which", "and what")
     other = manifest.with_name("other.jsonl")
-    other.write_text(lines)
+    other.write_text(lines, encoding="utf-8")
     start = {"start_from": {"text": str(first.folder)}, "freeze": ["text"]}
     run = trained(
         other, tmp_path / "run", encoders=start, data={**tree["data"], "manifest": str(other)}, progress=Heard()

@@ -28,7 +28,7 @@ def write_manifest(folder: Path) -> Path:
         if number % 5 == 0:
             del rows[-1]["text"]
     path = folder / "manifest.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 

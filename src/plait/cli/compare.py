@@ -195,9 +195,9 @@ def numbers(text: str | None) -> tuple[float, ...]:
 
 def with_encoders(tree: dict[str, Any], runs: list[Path]) -> dict[str, Any]:
     """The tree with frozen encoders out of runs: of each the modalities that it reads."""
-    from plait.config import make_config, read_config
+    from plait.config import make_config
     from plait.config.reading import copy_tree
-    from plait.run import CONFIG, check_folder
+    from plait.run import check_folder, read_run_config
 
     if not runs:
         return tree
@@ -205,7 +205,7 @@ def with_encoders(tree: dict[str, Any], runs: list[Path]) -> dict[str, Any]:
     found: dict[str, str] = {}
     for run in runs:
         check_folder(run)
-        for modality in read_config(run / CONFIG).data.inputs or ():
+        for modality in read_run_config(run).data.inputs or ():
             if inputs is not None and modality not in inputs:
                 continue
             if modality.value in found:

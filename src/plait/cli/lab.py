@@ -74,7 +74,7 @@ def lab(
         "seconds": round(time.monotonic() - began, 1),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n")
+    (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if measured:
         output.say(f"\n{task_table(measured)}\n\nlargest error: {largest:.3f} bits (tolerance {tolerance:g})")
     if compared:

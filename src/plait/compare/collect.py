@@ -246,7 +246,7 @@ def curve_of(folder: Path) -> tuple[Point, ...]:
     path = folder / METRICS
     if not path.exists():
         return ()
-    lines = [json.loads(line) for line in path.read_text().splitlines() if '"tune"' in line]
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if '"tune"' in line]
     return tuple(Point(line["step"], line["tune"]["bits"]) for line in lines if "tune" in line)
 
 
@@ -267,7 +267,7 @@ def priced(found: Collected, names: Sequence[str], tell: Run_tasks, say: Callabl
     by_name = {c.arm.name: c for c in found.compared}
     peaks = {name: by_name[name].facts.get(first, {}).get("peak_bytes") for name in names}
     path, of = wanted.folder / PRICES, {name: str(by_name[name].folders[first]) for name in names}
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if kept.get("runs") != of or kept.get("seconds") != wanted.price_seconds:
         if wanted.price_seconds <= 0:
             kept = {"prices": {}}

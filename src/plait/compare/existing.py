@@ -20,11 +20,11 @@ from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.result import RESULT, ComparisonResult, Role
 from plait.compare.run import check
 from plait.compare.tasks import facts_path
-from plait.config import RunConfig, read_config
+from plait.config import RunConfig
 from plait.data.manifest import Dataset
 from plait.errors import UserError
 from plait.evaluate.record import record_path
-from plait.run import CONFIG, check_folder, make_folder
+from plait.run import check_folder, make_folder, read_run_config
 from plait.train.fit import read_data
 from plait.train.lock import locked
 from plait.train.metrics import read_metrics
@@ -77,7 +77,7 @@ def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = la
 def config_of(folder: Path) -> RunConfig:
     """The configuration of a run that is evaluated."""
     check_folder(folder)
-    config = read_config(folder / CONFIG)
+    config = read_run_config(folder)
     path = record_path(folder, config.evaluate.split, config.evaluate.inputs)
     if not path.exists():
         raise UserError(
@@ -189,7 +189,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     """What a training took, as far as its folder says."""
     path = facts_path(folder)
     if path.exists():
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     lines = read_metrics(folder)
     bits = [line["tune"]["bits"] for line in lines if "tune" in line]
     seconds = [line["seconds"] for line in lines if "seconds" in line]

@@ -266,7 +266,7 @@ class Running:
                 raise UserError(outcome.failure, where="the configuration")
             with replacing(path) as part:
                 write_json(part, outcome.value)
-        chosen = dict(json.loads(path.read_text()))
+        chosen = dict(json.loads(path.read_text(encoding="utf-8")))
         told = f"{chosen['dtype']}, matrix products {chosen['matmul']}, {chosen['attention']} attention"
         self.say(f"chosen by measuring, for all arms: {told}")
         return chosen
@@ -381,7 +381,7 @@ class Running:
         tasks: dict[Any, Task] = {}
         for key, (name, folder, config) in cells.items():
             if is_done(folder, config, scored):
-                facts = json.loads(facts_path(folder).read_text())
+                facts = json.loads(facts_path(folder).read_text(encoding="utf-8"))
                 outcomes[key] = Outcome(facts)
                 continue
             arguments = {"tree": config.model_dump(mode="json"), "folder": folder, "scored": scored}

@@ -20,13 +20,14 @@ import torch
 from plait.build import build_model
 from plait.compare.drive import Tell
 from plait.compare.price import measure_prices, peak_memory, reset_peak
-from plait.config import EvaluateConfig, RunConfig, make_config, read_config
+from plait.config import EvaluateConfig, RunConfig, make_config
+from plait.config.before import left_to_run
 from plait.data.text import Tokenizer
 from plait.errors import UserError
 from plait.evaluate.record import Record, read_record, record_path
 from plait.evaluate.whole import evaluate_run
 from plait.explain import Explanation, explain
-from plait.run import CONFIG, MODEL, Run, replacing, write_json
+from plait.run import CONFIG, MODEL, Run, format_of, read_run_config, replacing, write_json
 from plait.train import Interrupted, fit
 from plait.train.fit import first_batch, loaders_for, read_data, texts_of
 from plait.train.loop import settings
@@ -129,7 +130,7 @@ def check_same(folder: Path, config: RunConfig) -> None:
     """One message where a folder holds a run of another configuration."""
     if not (folder / CONFIG).exists():
         return
-    found = changes(read_config(folder / CONFIG), config)
+    found = changes(read_run_config(folder), left_to_run(config, format_of(folder)))
     if found:
         raise UserError(
             "was trained with another configuration:\n" + "\n".join(f"  {change}" for change in found[:8]),
@@ -153,7 +154,7 @@ def explain_task(tell: Tell, *, folder: Path, split: str) -> dict[str, Any]:
             progress=lambda done, of: tell({"state": "explaining", "step": done, "steps": of}),
         )
         found.write(folder)
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def choose_task(tell: Tell, *, tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from plait.compare.compared import Compared
 from plait.compare.drive import Outcome, Task
 from plait.compare.result import ArmResult, Term
 from plait.compare.tasks import orders_task
-from plait.config import read_config
 from plait.errors import UserError
-from plait.run import CONFIG, ENVIRONMENT
+from plait.run import CONFIG, ENVIRONMENT, read_run_config
 from plait.train.checkpoint import read_state
 from plait.train.resume import leaves
 
@@ -166,8 +165,7 @@ def answers(done: Sequence[Compared]) -> Term:
     trees: list[dict[str, Any]] = []
     for one in done:
         for seed, folder in one.folders.items():
-            path = folder / CONFIG
-            config = read_config(path) if path.exists() else one.at(seed)
+            config = read_run_config(folder) if (folder / CONFIG).exists() else one.at(seed)
             tree = config.model_dump(mode="json", include={"generate": True, "evaluate": {"inputs"}})
             trees.append(dict(leaves(tree)))
     different = sorted({key for tree in trees for key in tree if tree[key] != trees[0].get(key)})
@@ -190,7 +188,7 @@ def machines(found: Collected, done: Sequence[Compared]) -> Term:
 def read_environment(folder: Path) -> Mapping[str, Any]:
     """What a run says of its machine."""
     path = folder / ENVIRONMENT
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def encoders(found: Collected) -> list[Term]:
@@ -200,7 +198,7 @@ def encoders(found: Collected) -> list[Term]:
         folder = Path(place)
         if not (folder / CONFIG).exists():
             continue
-        other = read_config(folder / CONFIG)
+        other = read_run_config(folder)
         inputs = [m for m in other.data.inputs or () if m != modality]
         if inputs:
             kind = getattr(other.fusion, "kind", "?")

@@ -71,7 +71,7 @@ def make_demo_data(
             making = temporary / "demo"
             making.mkdir()
             summary = write_data(making, heard, seed=seed, size=size, num_processes=num_processes, progress=progress)
-            (making / "recipe.json").write_text(json.dumps({**marker, "summary": summary}, indent=1))
+            (making / "recipe.json").write_text(json.dumps({**marker, "summary": summary}, indent=1), encoding="utf-8")
             put_in_place(making, folder, temporary / "old")
     except OSError as error:
         raise UserError(
@@ -124,7 +124,7 @@ def package_versions() -> dict[str, str]:
 def read_recipe(folder: Path) -> dict[str, Any]:
     """How the data in `folder` were made; empty where there are none."""
     try:
-        found = json.loads((folder / "recipe.json").read_text())
+        found = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -148,9 +148,9 @@ def write_data(
     clips = list(dict.fromkeys(row.clip for row in made if row.clip))
     speech.record(clips, folder, num_processes=num_processes, progress=lambda done, of: progress("speech", done, of))
     lines = (json.dumps(manifest_row(row)) + "\n" for row in made)
-    (folder / "manifest.jsonl").write_text("".join(lines))
+    (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")
     summary = card.summarise(made, clip_seconds(clips, folder), heard)
-    (folder / "DATA.md").write_text(card.write_card(summary, seed))
+    (folder / "DATA.md").write_text(card.write_card(summary, seed), encoding="utf-8")
     return summary
 
 

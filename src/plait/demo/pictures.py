@@ -47,7 +47,7 @@ def read_pictures(part: str) -> list[DrawnPicture]:
     folder = package_folder() / part
     possible: dict[int, set[Picture]] = {}
     cases: dict[tuple[str, str], set[Picture]] = {}
-    for question, answer, number in json.loads((folder / "questions.json").read_text()):
+    for question, answer, number in json.loads((folder / "questions.json").read_text(encoding="utf-8")):
         if (question, answer) not in cases:
             cases[question, answer] = {p for p in EVERY_PICTURE if right_answer(question, p) == answer}
         possible.setdefault(number, set(EVERY_PICTURE)).intersection_update(cases[question, answer])

@@ -203,7 +203,7 @@ def run_child(task: dict[str, object]) -> Iterator[str]:
     command = [sys.executable, "-P", "-m", "plait.demo.speech"]
     pipe = subprocess.PIPE
     with (
-        tempfile.TemporaryFile("w+", errors="replace") as last_words,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as last_words,
         subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=last_words, text=True, env=environment) as process,
     ):
         assert process.stdin is not None

@@ -95,7 +95,9 @@ class SampleExplanation:
         path = run / FOLDER / f"{file_name(self.id)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
-            part.write_text(json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+            part.write_text(
+                json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8"
+            )
         return path
 
 

@@ -14,34 +14,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from plait.features.block import KEY_BYTES
+from plait.files import READ_BYTES, FileState, state_of
 
 MEMORY = "files.sqlite"
 FRESH_NS = 2_000_000_000
 """A file changed within the last two seconds may change again within one tick of its clock: its digest is not kept on the disk."""
 
-READ_BYTES = 2**20
 AT_ONCE = 500
 """Files in one question to the database."""
-
-
-class FileState(NamedTuple):
-    """What tells that a file was changed."""
-
-    changed_ns: int
-    status_changed_ns: int
-    num_bytes: int
-
-
-def state_of(path: Path) -> FileState | None:
-    """The file's state, None where there is none to look at."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return FileState(found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
 
 def digest_of(path: Path) -> bytes | None:

@@ -133,7 +133,7 @@ class FeatureStore:
         """Hold the right to compute for this encoder; whoever waited for it takes up what the other has computed."""
         self.make()
         try:
-            file = (self.folder / LOCK).open("a")
+            file = (self.folder / LOCK).open("a", encoding="utf-8")
         except OSError as error:
             raise CacheUnwritable(self.folder, error) from error
         with file:
@@ -181,6 +181,6 @@ def wait_for(file: IO[str], waiting: Callable[[], None]) -> bool:
 def read_about(folder: Path) -> dict[str, Any]:
     """What a store says about itself; nothing where it is not readable."""
     try:
-        return dict(json.loads((folder / ABOUT).read_text()))
+        return dict(json.loads((folder / ABOUT).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}

@@ -58,7 +58,7 @@ def false_alarms(
     manifest: Path, number: int, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> FalseAlarms:
     """So many repetitions on the rows of `manifest`."""
-    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     found = []
     for repetition in range(number):
         found.append(one_repetition(rows, manifest, seed, repetition))
@@ -71,7 +71,9 @@ def one_repetition(rows: Sequence[dict[str, Any]], manifest: Path, seed: int, re
     with tempfile.TemporaryDirectory(prefix=".shuffled-", dir=manifest.parent) as name:
         path = manifest.parent / f"{Path(name).name}.jsonl"
         try:
-            path.write_text("".join(json.dumps(row) + "\n" for row in shuffled(rows, seed, repetition)))
+            path.write_text(
+                "".join(json.dumps(row) + "\n" for row in shuffled(rows, seed, repetition)), encoding="utf-8"
+            )
             run = fit(chance_config(path, repetition), Path(name) / "run").run
             explained = explain(run, read_data(run.config).samples, split="test", seed=repetition, batch_size=200)
         finally:

@@ -62,7 +62,7 @@ def make_task_data(
             making = Path(name) / "data"
             making.mkdir()
             write_rows(task, making, size=size, seed=seed, progress=progress)
-            (making / RECIPE).write_text(recipe_text)
+            (making / RECIPE).write_text(recipe_text, encoding="utf-8")
             making.rename(folder)
     except OSError as error:
         raise UserError(f"the data could not be written: {error}", where=str(folder)) from error
@@ -72,7 +72,7 @@ def make_task_data(
 def read_text(path: Path) -> str | None:
     """What a file says; None where it cannot be read."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:
         return None
 
@@ -99,10 +99,12 @@ def write_rows(task: Task, folder: Path, *, size: LabSize, seed: int, progress: 
             row = write_row(task, outcome, f"{split}-{place:05d}", split, folder, seed)
             lines.append(json.dumps(row) + "\n")
             progress(len(lines), sum(sizes.values()))
-    (folder / MANIFEST).write_text("".join(lines))
+    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
     for place, modality in enumerate(task.modalities):
         rows = [lesson(json.loads(line), modality, place) for line in lines]
-        lesson_path(folder / MANIFEST, modality).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        lesson_path(folder / MANIFEST, modality).write_text(
+            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+        )
 
 
 def lesson_path(manifest: Path, modality: str) -> Path:

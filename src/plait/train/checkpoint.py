@@ -136,7 +136,7 @@ def read_state(run: Path) -> State:
     """The state of the newest checkpoint."""
     path = newest(run) / STATE
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
         return replace(State(), **values)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"damaged: {error}", where=str(path), right="Copy the run again, or train anew.") from error

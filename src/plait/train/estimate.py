@@ -149,7 +149,7 @@ def available_bytes(device: torch.device) -> int | None:
 def system_free() -> int | None:
     """Linux's own estimate of what can be had without swapping."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -160,8 +160,8 @@ def system_free() -> int | None:
 def container_free(group: Path = Path("/sys/fs/cgroup")) -> int | None:
     """What a container's limit leaves."""
     try:
-        limit = (group / "memory.max").read_text().strip()
-        return None if limit == "max" else int(limit) - int((group / "memory.current").read_text())
+        limit = (group / "memory.max").read_text(encoding="utf-8").strip()
+        return None if limit == "max" else int(limit) - int((group / "memory.current").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

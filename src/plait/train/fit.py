@@ -19,6 +19,7 @@ import torch
 
 from plait.build import build_model
 from plait.config import RunConfig
+from plait.config.before import left_to_run
 from plait.data.loader import Loader
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.preprocess import Preprocessor
@@ -33,6 +34,7 @@ from plait.run import (
     MODEL,
     Run,
     check_folder,
+    format_of,
     load_weights,
     refuse_existing,
     replacing,
@@ -139,7 +141,7 @@ def take_up(config: RunConfig | None, folder: Path, progress: Progress) -> tuple
     check_folder(folder)
     run = Run.load(folder, weights=newest(folder) / MODEL)
     if config is not None:
-        given = resolved_paths(config)
+        given = resolved_paths(left_to_run(config, format_of(folder)))
         run.config, found = merged(run.config, given, where=str(folder / CONFIG))
         for change in found:
             progress.say(f"changed: {change}")
@@ -180,7 +182,7 @@ def first_batch(loader: Loader) -> Batch:
 
 def tell_versions(folder: Path, progress: Progress) -> None:
     """Say when another PyTorch goes on than began."""
-    before = json.loads((folder / ENVIRONMENT).read_text()).get("packages", {}).get("torch")
+    before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get("packages", {}).get("torch")
     now = version_of("torch")
     if before != now:
         progress.say(f"begun with torch {before}, going on with {now}: the result may differ in its last bits")
@@ -317,5 +319,8 @@ def list_left_out(folder: Path, dataset: Dataset, loaders: Loaders, progress: Pr
             found.update({(left.where, left.id): left for left in loader.left_out.values()})
     if found:
         with replacing(folder / LEFT_OUT) as part:
-            part.write_text("".join(json.dumps(asdict(left), ensure_ascii=False) + "\n" for left in found.values()))
+            part.write_text(
+                "".join(json.dumps(asdict(left), ensure_ascii=False) + "\n" for left in found.values()),
+                encoding="utf-8",
+            )
         progress.say(f"{len(found)} rows were left out: {folder / LEFT_OUT} names each and says why")

@@ -83,4 +83,4 @@ def check_tensorboard() -> None:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """All lines of a run."""
-    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]

@@ -14,11 +14,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from plait.config import RunConfig, read_config
+from plait.config import RunConfig
 from plait.data.text import Tokenizer
 from plait.errors import UserError
 from plait.model import Model
-from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, whole
+from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, read_run_config, whole
 from plait.types import Modality
 
 TABLE = "embedding.table"
@@ -41,7 +41,7 @@ def start_encoder(model: Model, config: RunConfig, tokenizer: Tokenizer, modalit
     """Fill one encoder from the run in `folder`."""
     where = f"encoders.start_from.{modality}"
     check_folder(folder)
-    other = read_config(folder / CONFIG)
+    other = read_run_config(folder)
     if modality not in (other.data.inputs or ()):
         raise UserError(
             f"{folder} reads no {modality}", where=where, right="Name a run with this modality among its inputs"
