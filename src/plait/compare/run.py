@@ -34,6 +34,7 @@ from plait.compare.result import RESULT, ComparisonResult, Term
 from plait.compare.statistics.table import DENOMINATORS, default_metric
 from plait.compare.tasks import choose_task, facts_path, is_done, train_task
 from plait.config import RunConfig, apply_overrides, make_config
+from plait.config.before import FORMAT, as_written
 from plait.data.manifest import Dataset
 from plait.data.text import Tokenizer
 from plait.environment import memory_gb
@@ -43,7 +44,7 @@ from plait.evaluate.choice import metrics_for
 from plait.evaluate.run import split_of
 from plait.evaluate.statistics import Groupings
 from plait.features import can_cache
-from plait.run import make_folder, replacing, write_json
+from plait.run import ENVIRONMENT, format_of, make_folder, replacing, write_json
 from plait.train.fit import read_data, resolved, texts_of
 from plait.train.lock import locked
 from plait.types import Sample
@@ -72,6 +73,7 @@ def run_comparison(
 ) -> ComparisonResult:
     """Compare the arms that `words` name: axes (`fusion.kind=concat,product`) and YAML files of arms."""
     check(wanted)
+    tree = as_written(tree, oldest_format(wanted.folder))  # a comparison that an older Plait began goes on as it began
     base = make_config(tree)
     dataset = read_data(base)
     arms = arms_of(tree, words, modalities=dataset.modalities, baselines=wanted.baselines)
@@ -98,6 +100,12 @@ def run_comparison(
         result = collect(collected, tell=comparison.run, say=say)
         result.write(wanted.folder)
     return result
+
+
+def oldest_format(folder: Path) -> int:
+    """The format of the oldest run of a comparison; today's where nothing is trained yet."""
+    runs = (path.parent for part in ("runs", "trials", "race") for path in (folder / part).rglob(ENVIRONMENT))
+    return min(map(format_of, runs), default=FORMAT)
 
 
 def check(wanted: Settings) -> None:
