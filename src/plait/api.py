@@ -24,7 +24,7 @@ from plait.compare.compared import Settings
 from plait.compare.result import ComparisonResult
 from plait.compare.run import run_comparison, seeds_from
 from plait.config import GenerateConfig, RunConfig, apply_overrides, make_config, read_config
-from plait.config.reading import read_located
+from plait.config.reading import read_shared
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.splits import known_split
 from plait.errors import UserError, did_you_mean
@@ -59,11 +59,16 @@ def train(
     overrides: Sequence[str] = (),
     resume: bool = False,
     progress: Progress | None = None,
+    trust_code: bool = False,
 ) -> TrainedModel:
-    """Train what a configuration (or its YAML file) says, in a new folder; with `resume` go on with the run in it."""
+    """Train what a configuration (or its YAML file) says, in a new folder; with `resume` go on with the run in it.
+
+    `trust_code`: import the modules that a run names (one that is resumed, or that encoders start from); what your own
+    configuration names is imported anyway.
+    """
     if isinstance(config, Path | str):
-        config = read_config(Path(config), overrides)
-    return TrainedModel(fit(config, folder, resume=resume, progress=progress).run)
+        config = read_config(Path(config), overrides, trust_code=trust_code)
+    return TrainedModel(fit(config, folder, resume=resume, progress=progress, trust_code=trust_code).run)
 
 
 def compare(
@@ -84,16 +89,25 @@ def compare(
     if isinstance(config, RunConfig):
         tree = apply_overrides(config.model_dump(mode="json"), overrides)
     else:
-        tree = apply_overrides(read_located(Path(config)), overrides)
+        tree = read_shared(Path(config), overrides, trust_code=bool(options.get("trust_code")))
     wanted = Settings(Path(folder), seeds_from(seeds, 0), **options)
     result = run_comparison(tree, arms, wanted, say=say)
     comparison_report(result, wanted.folder)
     return result
 
 
-def load(folder: Path | str, *, device: str = "cpu", say: Callable[[str], None] = lambda _: None) -> TrainedModel:
-    """The trained model in a run's folder; `say` is told what is added to the cache of features (`encoders.cache`)."""
-    return TrainedModel(Run.load(folder, device=usable_device(device, where="device")), say)
+def load(
+    folder: Path | str,
+    *,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda _: None,
+    trust_code: bool = False,
+) -> TrainedModel:
+    """The trained model in a run's folder; `say` is told what is added to the cache of features (`encoders.cache`).
+
+    `trust_code`: import the modules that the run names (`kind: my_module:MyConfig`); without it such a run is refused.
+    """
+    return TrainedModel(Run.load(folder, device=usable_device(device, where="device"), trust_code=trust_code), say)
 
 
 class TrainedModel:

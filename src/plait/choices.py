@@ -2,18 +2,19 @@
 
 In: plain data (from YAML or keyword arguments).
 Out: a typed, frozen configuration, or a message that names the key and the nearest right one (`config.py` words it).
-Invariant: a member of an axis is one class with a literal `kind`; a user's own member is named by `kind: my_module:MyConfig`.
+Invariant: a member of an axis is one class with a literal `kind`; a user's own member is named by `kind: my_module:MyConfig`;
+whether its module may be imported is decided in `plait.trust`.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Union, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, WrapValidator, model_validator
 
-from plait.errors import did_you_mean
+from plait import trust
+from plait.errors import UserError, did_you_mean
 
 
 class Config(BaseModel):
@@ -41,15 +42,45 @@ def kind_of(member: type[Config]) -> str:
 
 
 def load_custom(axis: str, kind: str) -> type[Config]:
-    """The class named by `my_module:MyConfig`."""
-    module_name, _, class_name = kind.partition(":")
+    """The class named by `my_module:MyConfig`, or offered by an installed package under that name (`plait.trust`)."""
     try:
-        member = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+        member = trust.find_class(kind) if ":" in kind else trust.find_part(kind)
+    except UserError as error:
         raise ValueError(f"cannot load {axis} kind {kind!r}: {error}") from error
+    if member is None and ":" in kind:
+        module, _, name = kind.partition(":")
+        raise ValueError(f"cannot load {axis} kind {kind!r}: the module {module} has no {name}")
     if not (isinstance(member, type) and issubclass(member, Config)):
         raise ValueError(f"{axis} kind {kind!r} is not a plait.choices.Config")
     return member
+
+
+def code_of(config: Config) -> list[trust.Code]:
+    """The modules of one's own that a configuration uses."""
+    return trust.code_of(own_kinds(config))
+
+
+def trusted(trust_code: bool | trust.Trust, config: Config | None = None) -> trust.Trust:
+    """What may be imported for a run: what an option says, and what the user's own configuration names in the same command."""
+    known = trust_code if isinstance(trust_code, trust.Trust) else trust.Trust(trust_code)
+    own = {} if config is None else {code.module: code.digest for code in code_of(config)}
+    return trust.Trust(known.everything, {**known.modules, **own})
+
+
+def own_kinds(value: Any) -> Iterator[str]:
+    """Every kind `module:Class` in a configuration, at any depth."""
+    if isinstance(value, Config):
+        kind = getattr(value, "kind", None)
+        if isinstance(kind, str) and ":" in kind:
+            yield kind
+        for name in type(value).model_fields:
+            yield from own_kinds(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from own_kinds(inner)
+    elif isinstance(value, tuple | list):
+        for inner in value:
+            yield from own_kinds(inner)
 
 
 def one_of(axis: str, *members: type[Config]) -> Any:
@@ -71,7 +102,10 @@ def one_of(axis: str, *members: type[Config]) -> Any:
             if kind is None:
                 value = {"kind": next(iter(by_kind)), **value}
             elif kind not in by_kind:
-                raise ValueError(f"unknown {axis} kind {kind!r}. {did_you_mean(str(kind), by_kind)}")
+                offered = trust.part_names()
+                if isinstance(kind, str) and kind in offered:
+                    return load_custom(axis, kind).model_validate(value)
+                raise ValueError(f"unknown {axis} kind {kind!r}. {did_you_mean(str(kind), [*by_kind, *offered])}")
         return handler(value)
 
     if len(members) == 1:

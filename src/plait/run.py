@@ -26,8 +26,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from plait.build import build_model
-from plait.choices import Config
-from plait.config import RunConfig, config_yaml, make_config
+from plait.choices import Config, code_of, trusted
+from plait.config import RunConfig, apply_overrides, config_yaml, make_config
 from plait.config.before import BEFORE, FORMAT, as_written
 from plait.config.reading import read_located
 from plait.data.text import Tokenizer
@@ -36,10 +36,14 @@ from plait.environment import environment
 from plait.errors import UserError
 from plait.layers import set_attention
 from plait.model import Model
+from plait.trust import Trust, reading_run
 from plait.types import Modality
 
 CONFIG, TOKENIZER, MODEL, ENVIRONMENT = "config.yaml", "tokenizer.json", "model.safetensors", "environment.json"
 SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CODE = "code"
+"""In `environment.json`: the modules of one's own that a run was trained with, and their digests."""
+
 PART = ".part"
 """The ending of a temporary name: what bears it was never finished, and is removed before the next training."""
 
@@ -82,13 +86,23 @@ class Run:
             part.mkdir(parents=True)
             write_config(config, part / CONFIG)
             tokenizer.save(part / TOKENIZER)
-            write_json(part / ENVIRONMENT, {"format": FORMAT, **environment(config.seed)})
+            write_json(part / ENVIRONMENT, {"format": FORMAT, **environment(config.seed), **noted_code(config)})
             fill(part)
         return cls(folder, config, tokenizer, model)
 
     @classmethod
-    def load(cls, folder: Path | str, *, device: str | torch.device = "cpu", weights: Path | None = None) -> Run:
-        """The run in `folder`, ready to generate; `weights` names another file than the run's own (a checkpoint's)."""
+    def load(
+        cls,
+        folder: Path | str,
+        *,
+        device: str | torch.device = "cpu",
+        weights: Path | None = None,
+        trust_code: bool | Trust = False,
+    ) -> Run:
+        """The run in `folder`, ready to generate; `weights` names another file than the run's own (a checkpoint's).
+
+        `trust_code`: import the modules that the run names (`kind: my_module:MyConfig`); without it they are refused.
+        """
         folder = Path(folder)
         check_folder(folder)
         weights = weights or folder / MODEL
@@ -96,7 +110,7 @@ class Run:
             raise UserError(
                 f"{folder} has no trained weights yet", right=f"Go on training: plait train --resume {folder}"
             )
-        config = read_run_config(folder)
+        config = read_run_config(folder, trust_code=trust_code)
         tokenizer = Tokenizer.load(folder / TOKENIZER, config.data.tokenizer, config.data.segments or ())
         check_vocabulary(weights, tokenizer)
         model = build_model(
@@ -128,8 +142,10 @@ def without_vectors(config: RunConfig, weights: Path) -> RunConfig:
         names = set(file.keys())
 
         def saved(embedding: Any, table: str) -> Any:
-            if isinstance(embedding, ScratchConfig) or table not in names:
+            if isinstance(embedding, ScratchConfig):
                 return embedding
+            if table not in names:  # else the file that the configuration names would be read, wherever it lies
+                return SavedVectors(frozen=embedding.frozen, width=1)
             return SavedVectors(frozen=embedding.frozen, width=file.get_slice(table).get_shape()[1])
 
         text, lm = config.encoders.text, config.lm
@@ -191,10 +207,31 @@ def format_of(folder: Path) -> int:
     return int(format)
 
 
-def read_run_config(folder: Path) -> RunConfig:
-    """The configuration of a run; a key that it does not state has the default of the version that wrote it."""
+def read_run_config(
+    folder: Path, overrides: Sequence[str] = (), *, trust_code: bool | Trust = False
+) -> RunConfig:
+    """The configuration of a run; a key that it does not state has the default of the version that wrote it.
+
+    Code of its own (`kind: my_module:MyConfig`) is imported only as far as it is trusted: a run may come from anywhere.
+    """
     path = folder / CONFIG
-    return make_config(as_written(read_located(path), format_of(folder)), where=str(path))
+    tree = apply_overrides(as_written(read_located(path), format_of(folder)), overrides)
+    with reading_run(folder, trusted(trust_code), code_noted_by(folder)):
+        return make_config(tree, where=str(path))
+
+
+def noted_code(config: RunConfig) -> dict[str, Any]:
+    """The modules of one's own that a run uses, as they are noted in it: a later change of a file is seen."""
+    codes = code_of(config)
+    if not codes:
+        return {}
+    return {CODE: {code.module: {"file": code.path, "sha256": code.digest} for code in codes}}
+
+
+def code_noted_by(folder: Path) -> Mapping[str, Any]:
+    """Module → what the run in a folder noted of it."""
+    noted = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get(CODE)
+    return noted if isinstance(noted, Mapping) else {}
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

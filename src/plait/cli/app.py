@@ -65,14 +65,18 @@ def options(version: bool = typer.Option(False, "--version", help="Show the vers
 
 
 def main() -> None:
-    """Run a command and leave with its exit code."""
+    """Run a command and leave with its exit code.
+
+    The working directory may be a folder that came from anywhere: no module is imported from it, in this process and in those
+    that Python's own libraries start, unless a configuration names it (`plait.trust`).
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
     sys.exit(run())
 
 
 def run(arguments: list[str] | None = None) -> int:
     """A command's exit code; messages have been printed."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    find_own_kinds()
     try:
         app(arguments, prog_name="plait")
     except SystemExit as leave:
@@ -93,10 +97,3 @@ def failed(message: str, exit_code: int, arguments: list[str]) -> int:
     if "--json" in arguments:
         print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False), flush=True)
     return exit_code
-
-
-def find_own_kinds() -> None:
-    """Let `kind: my_module:MyConfig` name a module of the working directory; installed modules of that name come first."""
-    here = os.getcwd()  # noqa: PTH109 - sys.path holds strings
-    if here not in sys.path:
-        sys.path.append(here)

@@ -27,6 +27,10 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random d
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; default: the best there is.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of computation; default: all cores.")]
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a trained run.", show_default=False)]
+TrustCode = Annotated[
+    bool,
+    typer.Option("--trust-code", help="Import the code that a run names (kind: my_module:MyConfig). It may do anything."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Overrides after the file: fusion.kind=product train.steps=200", show_default=False),
@@ -77,13 +81,18 @@ def settings(*, seed: int | None = None, device: str | None = None, threads: int
 
 
 def fit_or_leave(
-    config: RunConfig | None, folder: Path, *, progress: Progress | None = None, resume: bool = False
+    config: RunConfig | None,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    resume: bool = False,
+    trust_code: bool = False,
 ) -> Fitted:
     """Train; what ends the training ends the command."""
     from plait.train import fit
 
     with leaving():
-        return fit(config, folder, resume=resume, progress=progress)
+        return fit(config, folder, resume=resume, progress=progress, trust_code=trust_code)
 
 
 @contextmanager

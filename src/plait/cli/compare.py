@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Leave, Output, Seed, Threads, settings
+from plait.cli.common import Device, Json, Leave, Output, Seed, Threads, TrustCode, settings
 from plait.errors import UserError
 
 
@@ -79,6 +79,7 @@ def compare(
         float,
         typer.Option("--price-seconds", min=0.0, help="How long costs are measured, all arms together; 0: not at all."),
     ] = 60.0,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
@@ -111,6 +112,7 @@ def compare(
         explained=explained,
         price_seconds=price_seconds,
         command=command_line(),
+        trust_code=trust_code,
     )
     with stoppable():
         if existing:
@@ -127,7 +129,7 @@ def compare(
         else:
             refuse_axes(overrides or [])
             changes = [*(overrides or []), *settings(device=device, threads=threads)]
-            tree = with_encoders(tree_of(config, changes), encoders_from or [])
+            tree = with_encoders(tree_of(config, changes, trust_code), encoders_from or [], trust_code)
             result = run_comparison(tree, arms or [], wanted, say=output.say)
     output.say(f"\n{render(result)}")
     written = report(wanted.folder, None).path
@@ -135,14 +137,14 @@ def compare(
     output.result({"folder": str(wanted.folder), "report": str(written), **result.to_json()})
 
 
-def tree_of(config: Path | None, changes: list[str]) -> dict[str, Any]:
+def tree_of(config: Path | None, changes: list[str], trust_code: bool) -> dict[str, Any]:
     """What the arms have in common."""
-    from plait.config.reading import apply_overrides, read_located
+    from plait.config.reading import read_shared
 
     if config is None:
         right = "plait compare run.yaml --arms fusion.kind=concat,product"
         raise UserError("nothing says what to compare", right=right)
-    return apply_overrides(read_located(config), changes)
+    return read_shared(config, changes, trust_code=trust_code)
 
 
 def refuse_beside(given: dict[str, Any]) -> None:
@@ -193,19 +195,21 @@ def numbers(text: str | None) -> tuple[float, ...]:
     return found
 
 
-def with_encoders(tree: dict[str, Any], runs: list[Path]) -> dict[str, Any]:
+def with_encoders(tree: dict[str, Any], runs: list[Path], trust_code: bool = False) -> dict[str, Any]:
     """The tree with frozen encoders out of runs: of each the modalities that it reads."""
+    from plait.choices import trusted
     from plait.config import make_config
     from plait.config.reading import copy_tree
     from plait.run import check_folder, read_run_config
 
     if not runs:
         return tree
-    inputs = make_config(tree).data.inputs
+    config = make_config(tree)
+    inputs, trust = config.data.inputs, trusted(trust_code, config)
     found: dict[str, str] = {}
     for run in runs:
         check_folder(run)
-        for modality in read_run_config(run).data.inputs or ():
+        for modality in read_run_config(run, trust_code=trust).data.inputs or ():
             if inputs is not None and modality not in inputs:
                 continue
             if modality.value in found:

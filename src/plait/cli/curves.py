@@ -22,6 +22,7 @@ def show_curves(
     batch_size: int | None,
     seed: int | None,
     device: str | None,
+    trust_code: bool,
     output: Output,
 ) -> None:
     """Measure and show them. `curves`: whether they were asked for; `others`: options that go with credits only."""
@@ -35,7 +36,7 @@ def show_curves(
         raise UserError("only curves take a limit", where="--limit", right="Add --curves, or leave it out.")
     for option in others:
         raise UserError("says nothing of curves", where=option, right="Call once with --curves and once without.")
-    model = load(run, device=device or "cpu", say=say_aside)
+    model = load(run, device=device or "cpu", say=say_aside, trust_code=trust_code)
     with counter("curves", to_stderr=True) as count:
         found = model.curves(
             split,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Seed, Threads
+from plait.cli.common import Device, Json, Output, Overrides, Seed, Threads, TrustCode
 
 data_app = typer.Typer(help="Look at data.", no_args_is_help=True)
 
@@ -22,6 +22,7 @@ def check(
     manifest: Annotated[
         Path, typer.Argument(help="A manifest, a folder of media, or a run's YAML.", show_default=False)
     ],
+    overrides: Overrides = None,
     write_clean: Annotated[
         Path | None,
         typer.Option("--write-clean", help="Write a repaired manifest here, and what it leaves out beside it."),
@@ -35,14 +36,18 @@ def check(
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Paths may leave the manifest's folder.")
     ] = False,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Counts, broken files, leakage between splits, lengths, unknown words; exit code 1 if anything is an error."""
+    """Counts, broken files, leakage between splits, lengths, unknown words; exit code 1 if anything is an error.
+
+    plait data check run.yaml data.inputs=[image]
+    """
     from plait.cli.progress import counter
-    from plait.config import read_config
+    from plait.config import apply_overrides, make_config, read_config
     from plait.data.check import CheckConfig
     from plait.data.check import check as run_check
     from plait.data.check import write_clean as write
@@ -53,8 +58,12 @@ def check(
     if threads is not None:
         config = config.model_copy(update={"threads": threads})
     path, split, inputs, segments = manifest, None, None, None
-    if manifest.suffix in (".yaml", ".yml"):
-        data = read_config(manifest).data
+    is_yaml = manifest.suffix in (".yaml", ".yml")
+    if is_yaml or overrides:
+        if is_yaml:
+            data = read_config(manifest, overrides or (), trust_code=trust_code).data
+        else:  # as a run of this manifest would read it
+            data = make_config(apply_overrides({"data": {"manifest": str(manifest)}}, overrides or ())).data
         path, split, inputs, segments = Path(data.manifest), data.split, data.inputs, data.segments
         allow_outside = allow_outside or data.allow_outside
         config = config.model_copy(update={"image": data.image, "audio": data.audio})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, named_modalities, say_aside, use_threads
+from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, TrustCode, named_modalities, say_aside, use_threads
 
 if TYPE_CHECKING:
     pass
@@ -22,6 +22,7 @@ def evaluate(
     manifest: Annotated[
         Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")
     ] = None,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
@@ -34,7 +35,7 @@ def evaluate(
 
     output = Output(as_json)
     use_threads(threads)
-    model = load(run, device=device or "cpu", say=say_aside)
+    model = load(run, device=device or "cpu", trust_code=trust_code, say=say_aside)
     used = named_modalities(inputs)
     with counter("evaluating", to_stderr=True) as count:
         record = model.evaluate(split, inputs=used, manifest=manifest, progress=count)

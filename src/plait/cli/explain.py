@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, say_aside, use_threads
+from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, TrustCode, say_aside, use_threads
 
 if TYPE_CHECKING:
     from plait.api import TrainedModel
@@ -38,6 +38,7 @@ def explain(
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Samples at a time; default: the run's own.")
     ] = None,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
@@ -69,6 +70,7 @@ def explain(
             batch_size=batch_size,
             seed=seed,
             device=device,
+            trust_code=trust_code,
             output=output,
         )
         return
@@ -76,7 +78,7 @@ def explain(
     if sample is not None and needed:
         right = "Leave one of them out: whether a modality is used is asked of a whole split"
         raise UserError("--sample does not go with --fail-if-unused", right=right)
-    model = load(run, device=device or "cpu", say=say_aside)
+    model = load(run, device=device or "cpu", trust_code=trust_code, say=say_aside)
     for name in needed:
         if name not in model.run.modalities:
             right = did_you_mean(name, model.run.modalities)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Overrides, Seed, Threads, settings
+from plait.cli.common import Device, Json, Output, Overrides, Seed, Threads, TrustCode, settings
 
 
 def fusions(
@@ -17,6 +17,7 @@ def fusions(
     positions: Annotated[int, typer.Option("--positions", min=1, help="Positions of text of a sample.")] = 16,
     text: Annotated[int, typer.Option("--text", min=1, help="Tokens of a text input.")] = 12,
     seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="Seconds of sound.")] = 3.0,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
@@ -31,7 +32,7 @@ def fusions(
     if config and "=" in config.name and not config.exists():  # no file, and an override first
         config, given = None, [str(config), *given]
     run = (
-        read_config(config, given)
+        read_config(config, given, trust_code=trust_code)
         if config
         else make_config(apply_overrides({"data": {"manifest": "none.jsonl"}}, given))
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, named_modalities, use_threads
+from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, TrustCode, named_modalities, use_threads
 from plait.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def generate(
         Path | None,
         typer.Option("--out", help="With --manifest: the answers (JSONL); rows that are in it are not asked again."),
     ] = None,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
@@ -83,7 +84,7 @@ def generate(
         "until": until,
         "seed": seed,
     }
-    model = load(run, device=device or "cpu")
+    model = load(run, device=device or "cpu", trust_code=trust_code)
     given = named_choices(choices or [], model.run.segments)
     used = named_modalities(inputs)
     model.refuse_unread(used or ())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from plait.cli.common import Json, Output
+from plait.cli.common import Json, Output, TrustCode
 
 
 def report(
@@ -16,11 +16,13 @@ def report(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write it; default: report.html in the folder."),
     ] = None,
+    trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
     """Write report.html: all that the folder holds, as one page that opens offline, prints, and plays its sounds.
 
-    Nothing is computed: what a run's folder lacks is named with the command that makes it.
+    Nothing is computed, and no code that the run names is imported, with --trust-code neither: what a run's folder lacks is
+    named with the command that makes it.
     """
     from plait.report import report as write
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Threads, use_threads
+from plait.cli.common import Device, Json, Output, RunFolder, Threads, TrustCode, use_threads
 
 if TYPE_CHECKING:
     from plait.search import Found, Hit
@@ -33,6 +33,7 @@ def search(
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Items at a time; default: the run's own.")
     ] = None,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     device: Device = None,
     threads: Threads = None,
@@ -46,7 +47,7 @@ def search(
 
     output = Output(as_json)
     use_threads(threads)
-    model = load(run, device=device or "cpu")
+    model = load(run, device=device or "cpu", trust_code=trust_code)
     with counter("reading the rows", to_stderr=True) as count:
         found = model.search(
             words,

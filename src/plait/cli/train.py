@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Overrides, Seed, Threads, fit_or_leave, settings
+from plait.cli.common import Device, Json, Output, Overrides, Seed, Threads, TrustCode, fit_or_leave, settings
 from plait.errors import UserError
 
 
@@ -23,6 +23,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on with the run in this folder, from its newest checkpoint.")
     ] = None,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
@@ -33,7 +34,7 @@ def train(
     plait train run.yaml fusion.kind=product train.steps=200
     """
     from plait.config import read_config
-    from plait.run import check_folder
+    from plait.run import check_folder, read_run_config
     from plait.train import progress_for
 
     output = Output(as_json)
@@ -43,14 +44,16 @@ def train(
         check_folder(resume)
         if config is not None and "=" in str(config):  # `--resume RUN train.steps=200`: the first override, no file
             given, config = [str(config), *given], None
+        wanted = read_config(config, given, trust_code=trust_code) if config else None
         if config is None and given:
-            config = resume / "config.yaml"
-        fitted = fit_or_leave(read_config(config, given) if config else None, resume, resume=True, progress=progress)
+            wanted = read_run_config(resume, given, trust_code=trust_code)
+        fitted = fit_or_leave(wanted, resume, resume=True, progress=progress, trust_code=trust_code)
     elif config is None:
         raise UserError("nothing says what to train", right="plait train run.yaml, or plait train --resume FOLDER")
     else:
         folder = out or Path("runs") / config.stem
-        fitted = fit_or_leave(read_config(config, given), folder, progress=progress)
+        wanted = read_config(config, given, trust_code=trust_code)
+        fitted = fit_or_leave(wanted, folder, progress=progress, trust_code=trust_code)
     folder = fitted.run.folder
     output.say(f"trained: {folder}  (next: plait evaluate {folder})")
     output.result(summary(fitted))

@@ -19,7 +19,7 @@ import yaml
 
 from plait.compare.result import Role
 from plait.config import RunConfig, apply_overrides, make_config
-from plait.config.reading import UniqueKeyLoader
+from plait.config.plain import read_plain
 from plait.errors import UserError
 from plait.train.resume import leaves
 from plait.types import Modality
@@ -147,14 +147,10 @@ def split_values(text: str) -> list[str]:
 def arms_in(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The arms of a YAML file: a mapping of names to what they change, as dotted keys or as a tree."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+        content = read_plain(path)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"cannot be read: {why}", where=str(path)) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where=where) from None
     right = "Write `NAME: {fusion.kind: product, lm.layers: 3}`, one arm a line"
     arms = [named(one, number) for number, one in enumerate(content, 1)] if isinstance(content, list) else content
     if not arms or not isinstance(arms, dict | list):

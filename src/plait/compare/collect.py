@@ -274,6 +274,7 @@ def priced(found: Collected, names: Sequence[str], tell: Run_tasks, say: Callabl
         else:
             say(f"measuring what each arm costs: at most {wanted.price_seconds:.0f} s")
             arguments = {"folders": of, "split": found.base.evaluate.split, "seconds": wanted.price_seconds}
+            arguments["trust"] = {one.arm.name: wanted.trust(one.config) for one in found.compared}
             outcome = tell([Task("prices", price_task, arguments, wanted.folder / "logs" / "prices.log")])["prices"]
             if not outcome.done:
                 say(f"prices could not be measured: {outcome.failure}")
@@ -302,9 +303,8 @@ def credited(found: Collected, decided: Decided, tell: Run_tasks) -> dict[str, t
     split, tasks, logs = found.base.evaluate.split, {}, wanted.folder / "logs"
     for name in names[: wanted.explained]:
         folder = by_name[name].folders[first]
-        tasks[name] = Task(
-            f"explaining {name}", explain_task, {"folder": folder, "split": split}, logs / f"explain-{slug(name)}.log"
-        )
+        arguments = {"folder": folder, "split": split, "trust": wanted.trust(by_name[name].config)}
+        tasks[name] = Task(f"explaining {name}", explain_task, arguments, logs / f"explain-{slug(name)}.log")
     outcomes = tell(list(tasks.values()))
     return {
         name: credits_of(outcomes[task.name].value, decided.overall.table.segment)

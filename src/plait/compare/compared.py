@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from plait.choices import trusted
 from plait.compare.arms import Arm
 from plait.config import RunConfig
+from plait.trust import Trust
 
 Match = Literal["parameters", "flops", "none"]
 
@@ -21,6 +23,7 @@ Match = Literal["parameters", "flops", "none"]
 class Settings:
     """How arms are compared.
 
+    `trust_code`: import the code that runs name which were not trained here (`--from`, `encoders.start_from`).
     `jobs`: trainings at once, 0 = as many as the machine has cores. `learning_rates`: each arm tries all of them; empty = the
     configuration's own. `explained`: so many of the best arms are explained; `price_seconds`: how long prices are measured, all
     arms together.
@@ -38,6 +41,11 @@ class Settings:
     explained: int = 3
     price_seconds: float = 60.0
     command: str = "plait compare"
+    trust_code: bool = False
+
+    def trust(self, config: RunConfig | None) -> Trust:
+        """What may be imported for a run of this configuration."""
+        return trusted(self.trust_code, config)
 
 
 @dataclass

@@ -26,6 +26,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from plait import trust
 from plait.errors import UserError
 
 PRELOADED = ["plait.compare.tasks"]
@@ -129,7 +130,7 @@ def run_tasks(tasks: Sequence[Task], *, jobs: int, watcher: Watcher | None = Non
 
 def _start(context: Any, task: Task) -> _Running:
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(task, there, dict(os.environ)), name=task.name)
+    process = context.Process(target=_work, args=(task, there, dict(os.environ), trust.carried()), name=task.name)
     process.start()
     there.close()
     return _Running(task, process, here)
@@ -202,8 +203,12 @@ def _heard() -> Iterator[_Signals]:
             signal.signal(number, handler)
 
 
-def _work(task: Task, connection: Connection, environ: Mapping[str, str]) -> None:
-    """What a task's process does. The server that it is forked from may be older than this process's environment."""
+def _work(task: Task, connection: Connection, environ: Mapping[str, str], codes: Sequence[trust.Code]) -> None:
+    """What a task's process does. The server that it is forked from may be older than this process's environment.
+
+    `codes`: the modules of one's own that the asking process has loaded; the same files may be loaded here.
+    """
+    trust.carry(codes)
     os.environ.clear()
     os.environ.update(environ)
     _end_with_reader(connection)

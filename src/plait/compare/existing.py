@@ -50,7 +50,7 @@ Say = Callable[[str], None]
 def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = lambda _: None) -> ComparisonResult:
     """Compare runs by their records."""
     check(wanted)
-    configs = {folder: config_of(folder) for folder in folders}
+    configs = {folder: config_of(folder, trust_code=wanted.trust_code) for folder in folders}
     compared = grouped(configs)
     seeds = shared_seeds(compared)
     base = next(iter(configs.values()))
@@ -74,10 +74,10 @@ def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = la
     return result
 
 
-def config_of(folder: Path) -> RunConfig:
+def config_of(folder: Path, *, trust_code: bool = False) -> RunConfig:
     """The configuration of a run that is evaluated."""
     check_folder(folder)
-    config = read_run_config(folder)
+    config = read_run_config(folder, trust_code=trust_code)
     path = record_path(folder, config.evaluate.split, config.evaluate.inputs)
     if not path.exists():
         raise UserError(

@@ -388,11 +388,12 @@ class Running:
         outcomes: dict[Any, Outcome] = {}
         tasks: dict[Any, Task] = {}
         for key, (name, folder, config) in cells.items():
-            if is_done(folder, config, scored):
+            if is_done(folder, config, scored, trust_code=self.wanted.trust_code):
                 facts = json.loads(facts_path(folder).read_text(encoding="utf-8"))
                 outcomes[key] = Outcome(facts)
                 continue
             arguments = {"tree": config.model_dump(mode="json"), "folder": folder, "scored": scored}
+            arguments["trust_code"] = self.wanted.trust_code
             tasks[key] = Task(name, train_task, arguments, self.log(name))
         if outcomes and tasks:
             self.say(f"{len(outcomes)} of {len(cells)} trainings are done already")

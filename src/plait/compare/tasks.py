@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 
 from plait.build import build_model
+from plait.choices import trusted
 from plait.compare.drive import Tell
 from plait.compare.price import measure_prices, peak_memory, reset_peak
 from plait.config import EvaluateConfig, RunConfig, make_config
@@ -33,6 +34,7 @@ from plait.train.fit import first_batch, loaders_for, read_data, texts_of
 from plait.train.loop import settings
 from plait.train.probe import choose
 from plait.train.resume import changes
+from plait.trust import NOTHING, Trust
 
 Scored = Literal["split", "losses", "nothing"]
 """What is evaluated: the run's own split; only the losses of the split `tune`; nothing."""
@@ -70,16 +72,24 @@ class TaskProgress:
         """Nothing."""
 
 
-def train_task(tell: Tell, *, tree: Mapping[str, Any], folder: Path, scored: Scored = "split") -> dict[str, Any]:
+def train_task(
+    tell: Tell, *, tree: Mapping[str, Any], folder: Path, scored: Scored = "split", trust_code: bool = False
+) -> dict[str, Any]:
     """Train a run and evaluate it; what it took is written into its folder (`cost.json`) and returned."""
     config, began = make_config(tree), time.monotonic()
     torch.set_num_threads(config.train.threads or 1)
-    check_same(folder, config)
+    check_same(folder, config, trust_code=trust_code)
     tell({"state": "preparing"})
     reset_peak(config.train.device)
     begun = folder.exists() and any(folder.iterdir())
     try:
-        run, result = fit(None if begun else config, folder, resume=begun, progress=TaskProgress(tell))
+        run, result = fit(
+            None if begun else config,
+            folder,
+            resume=begun,
+            progress=TaskProgress(tell),
+            trust_code=trusted(trust_code, config),
+        )
     except Interrupted as stopped:
         raise KeyboardInterrupt(f"saved after step {stopped.step}") from None
     peak = peak_memory(config.train.device)
@@ -118,19 +128,20 @@ def facts_path(folder: Path) -> Path:
     return folder / COST
 
 
-def is_done(folder: Path, config: RunConfig, scored: Scored = "split") -> bool:
+def is_done(folder: Path, config: RunConfig, scored: Scored = "split", *, trust_code: bool = False) -> bool:
     """Whether the run in a folder is trained and evaluated; refused where it was trained with another configuration."""
-    check_same(folder, config)
+    check_same(folder, config, trust_code=trust_code)
     evaluation = evaluation_of(config, scored)
     there = evaluation is None or record_path(folder, evaluation.split, evaluation.inputs).exists()
     return there and (folder / MODEL).exists() and facts_path(folder).exists()
 
 
-def check_same(folder: Path, config: RunConfig) -> None:
+def check_same(folder: Path, config: RunConfig, *, trust_code: bool = False) -> None:
     """One message where a folder holds a run of another configuration."""
     if not (folder / CONFIG).exists():
         return
-    found = changes(read_run_config(folder), left_to_run(config, format_of(folder)))
+    known = read_run_config(folder, trust_code=trusted(trust_code, config))
+    found = changes(known, left_to_run(config, format_of(folder)))
     if found:
         raise UserError(
             "was trained with another configuration:\n" + "\n".join(f"  {change}" for change in found[:8]),
@@ -139,11 +150,11 @@ def check_same(folder: Path, config: RunConfig) -> None:
         )
 
 
-def explain_task(tell: Tell, *, folder: Path, split: str) -> dict[str, Any]:
+def explain_task(tell: Tell, *, folder: Path, split: str, trust: Trust = NOTHING) -> dict[str, Any]:
     """How many bits each modality brings to a run, as `plait explain` finds it; read where it is there."""
     path = folder / "explain" / f"{split}.json"
     if not path.exists():
-        run = Run.load(folder)
+        run = Run.load(folder, trust_code=trust)
         torch.set_num_threads(run.config.train.threads or 1)
         found: Explanation = explain(
             run,
@@ -198,9 +209,11 @@ def record_of(folder: Path, config: RunConfig, scored: Scored = "split") -> Reco
     return read_record(record_path(folder, evaluation.split, evaluation.inputs))
 
 
-def price_task(tell: Tell, *, folders: Mapping[str, str], split: str, seconds: float) -> dict[str, Any]:
+def price_task(
+    tell: Tell, *, folders: Mapping[str, str], split: str, seconds: float, trust: Mapping[str, Trust]
+) -> dict[str, Any]:
     """What each arm costs, all measured together."""
-    runs = {name: Run.load(folder) for name, folder in folders.items()}
+    runs = {name: Run.load(folder, trust_code=trust.get(name, NOTHING)) for name, folder in folders.items()}
     first = next(iter(runs.values()))
     torch.set_num_threads(first.config.train.threads or 1)
     dataset = read_data(first.config)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plait.choices import trusted
 from plait.compare.compared import Compared
 from plait.compare.drive import Outcome, Task
 from plait.compare.result import ArmResult, Term
@@ -39,7 +40,7 @@ def terms_of(
         rates(found, done),
         found.match or parameters(arms),
         numerics(done),
-        answers(done),
+        answers(done, found.wanted.trust_code),
         machines(found, done),
         *encoders(found),
         *arms_notes(done),
@@ -160,12 +161,13 @@ def numerics(done: Sequence[Compared]) -> Term:
     return Term("numerics", len(kinds) == 1, told.replace("with 1 threads", "with one thread"))
 
 
-def answers(done: Sequence[Compared]) -> Term:
+def answers(done: Sequence[Compared], trust_code: bool = False) -> Term:
     """How texts are chosen and which inputs are given at the evaluation: of each run, for runs of an arm may differ in it."""
     trees: list[dict[str, Any]] = []
     for one in done:
         for seed, folder in one.folders.items():
-            config = read_run_config(folder) if (folder / CONFIG).exists() else one.at(seed)
+            trust = trusted(trust_code, one.config)
+            config = read_run_config(folder, trust_code=trust) if (folder / CONFIG).exists() else one.at(seed)
             tree = config.model_dump(mode="json", include={"generate": True, "evaluate": {"inputs"}})
             trees.append(dict(leaves(tree)))
     different = sorted({key for tree in trees for key in tree if tree[key] != trees[0].get(key)})
@@ -198,7 +200,7 @@ def encoders(found: Collected) -> list[Term]:
         folder = Path(place)
         if not (folder / CONFIG).exists():
             continue
-        other = read_run_config(folder)
+        other = read_run_config(folder, trust_code=found.wanted.trust(found.base))
         inputs = [m for m in other.data.inputs or () if m != modality]
         if inputs:
             kind = getattr(other.fusion, "kind", "?")

@@ -15,8 +15,10 @@ import yaml
 from pydantic import ValidationError
 
 from plait.choices import KINDS
+from plait.config.plain import plain, read_plain
 from plait.config.tree import RunConfig
 from plait.errors import UserError
+from plait.trust import Trust, reading_file, run_around
 
 AXES = {
     "fusion": "fusion",
@@ -30,9 +32,23 @@ AXES = {
 """The keys that hold a part chosen by kind, and the axis of each."""
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration in a YAML file, with overrides; a relative manifest is relative to the file."""
-    return make_config(apply_overrides(read_located(path), overrides), where=str(path))
+def read_config(path: Path, overrides: Sequence[str] = (), *, trust_code: bool = False) -> RunConfig:
+    """The configuration in a YAML file, with overrides; a relative manifest is relative to the file.
+
+    `trust_code`: code of one's own (`kind: my_module:MyConfig`) is imported even where the file lies in the folder of a run.
+    """
+    tree = apply_overrides(read_located(path), overrides)
+    with reading_file(path, Trust(trust_code)):
+        return make_config(tree, where=str(path))
+
+
+def read_shared(path: Path, overrides: Sequence[str] = (), *, trust_code: bool = False) -> dict[str, Any]:
+    """The plain data of a YAML file with overrides, once its code of one's own may be imported."""
+    tree = apply_overrides(read_located(path), overrides)
+    if run_around(path) is not None:
+        with reading_file(path, Trust(trust_code)):
+            make_config(tree, where=str(path))
+    return tree
 
 
 def read_located(path: Path) -> dict[str, Any]:
@@ -47,7 +63,7 @@ def read_located(path: Path) -> dict[str, Any]:
 def read_tree(path: Path) -> dict[str, Any]:
     """The plain data of a YAML file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        tree = read_plain(path)
     except FileNotFoundError:
         raise UserError("no such file", where=str(path), right="`plait init FOLDER` writes a first one") from None
     except IsADirectoryError:
@@ -56,30 +72,9 @@ def read_tree(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"cannot be read: {why}", where=str(path)) from None
-    try:
-        tree = yaml.load(text, Loader=UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where=f"{path}{line}") from None
     if not isinstance(tree, dict):
         raise UserError("does not hold a mapping of keys", where=str(path), right="Begin with `data: {manifest: …}`")
     return tree
-
-
-class UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key said twice, where plain YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping, each key once."""
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key_node.value!r} is said twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
 
 
 def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -91,10 +86,7 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
             raise UserError(
                 f"{override!r} is not an override", right="Write key.key=value, for example train.steps=200"
             )
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"the value of {key} is not YAML: {error}") from None
+        value = plain(text, where=f"{key.strip()}=", lines=False)
         *parents, last = key.strip().split(".")
         node = changed
         for number, parent in enumerate(parents):

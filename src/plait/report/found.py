@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import yaml
 from pydantic import TypeAdapter
 
+from plait.config import read_tree
 from plait.errors import UserError
 from plait.evaluate import Record, read_record
 from plait.explain import Explanation
@@ -66,9 +66,7 @@ class Found:
 def find(folder: Path) -> Found:
     """Read a run's folder."""
     check_folder(folder)
-    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    if not isinstance(config, dict):
-        raise UserError("is no configuration", where=str(folder / CONFIG), right="Copy the run's folder again")
+    config = read_tree(folder / CONFIG)
     environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
     found = Found(folder, config, {name: value for name, value in environment.items() if name != "format"})
     found.parts = (

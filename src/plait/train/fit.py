@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 
 from plait.build import build_model
+from plait.choices import trusted
 from plait.config import RunConfig
 from plait.config.before import left_to_run
 from plait.data.loader import Loader
@@ -50,6 +51,7 @@ from plait.train.probe import choose
 from plait.train.progress import Progress, Quiet
 from plait.train.resume import merged
 from plait.train.start import start_encoders
+from plait.trust import Trust
 from plait.types import Batch, Sample
 
 LEFT_OUT = "left_out.jsonl"
@@ -76,16 +78,20 @@ def fit(
     resume: bool = False,
     progress: Progress | None = None,
     evaluate: Evaluate | None = None,
+    trust_code: bool | Trust = False,
 ) -> Fitted:
-    """Train `config` in `folder`; with `resume` go on with the run that is there (None = with its own configuration)."""
+    """Train `config` in `folder`; with `resume` go on with the run that is there (None = with its own configuration).
+
+    `trust_code`: of a run that is taken up, and of those that encoders start from; what `config` names itself is trusted.
+    """
     folder, progress = Path(folder), progress or Quiet()
     if resume:
-        run, dataset, loaders = take_up(config, folder, progress)
+        run, dataset, loaders = take_up(config, folder, progress, trust_code)
     else:
         refuse_existing(folder)
         if config is None:
             raise UserError("nothing says what to train", right="Give a configuration, or --resume and a run folder.")
-        run, dataset, loaders = begin(config, folder, progress)
+        run, dataset, loaders = begin(config, folder, progress, trust_code)
     tell(run, loaders, progress)
     with locked(folder):
         try:
@@ -99,7 +105,9 @@ def fit(
     return Fitted(run, result)
 
 
-def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dataset, Loaders]:
+def begin(
+    config: RunConfig, folder: Path, progress: Progress, trust_code: bool | Trust = False
+) -> tuple[Run, Dataset, Loaders]:
     """A new run: read, resolve, build, choose by measuring, write the folder with its first checkpoint."""
     if config.train.tensorboard:
         check_tensorboard()
@@ -115,7 +123,7 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
     )
     for place, share in built.coverage.items():
         progress.say(f"{place}: word vectors for {share:.1%} of {tokenizer.size} tokens")
-    for line in start_encoders(built.model, config, tokenizer):
+    for line in start_encoders(built.model, config, tokenizer, trust_code=trust_code):
         progress.say(line)
     config.balance.build(built.model, steps=config.train.steps, seed=config.seed)  # refused before anything is written
     model = built.model.to(config.train.device)
@@ -136,10 +144,12 @@ def begin(config: RunConfig, folder: Path, progress: Progress) -> tuple[Run, Dat
     return Run.create(config, folder, tokenizer=tokenizer, model=model, fill=fill), dataset, loaders
 
 
-def take_up(config: RunConfig | None, folder: Path, progress: Progress) -> tuple[Run, Dataset, Loaders]:
+def take_up(
+    config: RunConfig | None, folder: Path, progress: Progress, trust_code: bool | Trust = False
+) -> tuple[Run, Dataset, Loaders]:
     """The run that was left, with what may change of the configuration changed."""
     check_folder(folder)
-    run = Run.load(folder, weights=newest(folder) / MODEL)
+    run = Run.load(folder, weights=newest(folder) / MODEL, trust_code=trusted(trust_code, config))
     if config is not None:
         given = resolved_paths(left_to_run(config, format_of(folder)))
         run.config, found = merged(run.config, given, where=str(folder / CONFIG))

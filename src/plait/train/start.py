@@ -14,19 +14,24 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from plait.choices import trusted
 from plait.config import RunConfig
 from plait.data.text import Tokenizer
 from plait.errors import UserError
 from plait.model import Model
 from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, read_run_config, whole
+from plait.trust import NOTHING, Trust
 from plait.types import Modality
 
 TABLE = "embedding.table"
 """The word vectors of a text encoder: the only tensor that depends on the vocabulary."""
 
 
-def start_encoders(model: Model, config: RunConfig, tokenizer: Tokenizer) -> list[str]:
-    """Fill the encoders that `config` says, and tell of each in a line."""
+def start_encoders(
+    model: Model, config: RunConfig, tokenizer: Tokenizer, *, trust_code: bool | Trust = False
+) -> list[str]:
+    """Fill the encoders that `config` says, and tell of each in a line; `trust_code`: of the runs that they come from."""
+    trust = trusted(trust_code, config)
     for modality in config.encoders.start_from:
         if modality not in model.modalities:
             raise UserError(
@@ -34,14 +39,16 @@ def start_encoders(model: Model, config: RunConfig, tokenizer: Tokenizer) -> lis
                 where=f"encoders.start_from.{modality}",
                 right=f"It reads {', '.join(model.modalities) or 'no inputs'}",
             )
-    return [start_encoder(model, config, tokenizer, m, Path(p)) for m, p in config.encoders.start_from.items()]
+    return [start_encoder(model, config, tokenizer, m, Path(p), trust) for m, p in config.encoders.start_from.items()]
 
 
-def start_encoder(model: Model, config: RunConfig, tokenizer: Tokenizer, modality: Modality, folder: Path) -> str:
+def start_encoder(
+    model: Model, config: RunConfig, tokenizer: Tokenizer, modality: Modality, folder: Path, trust: Trust = NOTHING
+) -> str:
     """Fill one encoder from the run in `folder`."""
     where = f"encoders.start_from.{modality}"
     check_folder(folder)
-    other = read_run_config(folder)
+    other = read_run_config(folder, trust_code=trust)
     if modality not in (other.data.inputs or ()):
         raise UserError(
             f"{folder} reads no {modality}", where=where, right="Name a run with this modality among its inputs"

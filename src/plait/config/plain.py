@@ -1,0 +1,181 @@
+"""YAML as plain data, with a bound on everything that a few lines of it can make large.
+
+In: the text of a YAML file, or of one value.
+Out: plain data; or one message that names the file, the line, and what would be right.
+Invariant: no object is made but plain values; what is made has about as many nodes as the text has; every key of a mapping is text, as it stands in the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from yaml.constructor import ConstructorError
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from plait.errors import UserError
+
+MAX_BYTES = 8 * 2**20
+MAX_DEPTH = 50
+"""Levels of mappings and lists in each other; a configuration has about six."""
+
+MAX_COPIED = 10_000
+"""Nodes that aliases may repeat in all: anchors save writing, they do not multiply."""
+
+MAX_DIGITS = 100
+TEXT = "tag:yaml.org,2002:str"
+KEPT = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+"""Keys of these kinds are taken as the text that they are, where YAML would write them the same way."""
+
+PLACEHOLDER = "`{{…}}` looks like a placeholder of a template: fill it in, or quote the whole value."
+
+
+class Refused(ConstructorError):
+    """What YAML would allow and Plait does not; `right` says what would be right."""
+
+    def __init__(self, what: str, mark: Any, right: str) -> None:
+        super().__init__(None, None, what, mark)
+        self.right = right
+
+
+class Reader(yaml.SafeLoader):
+    """Safe YAML that refuses a key said twice (plain YAML would silently take the last) and what grows without bound."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = self.num_nodes = self.num_copied = 0
+        self.begun: list[str] = []
+        self.sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next node, counted; an alias counts as much as what it repeats."""
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            return self.repeated(event, parent, index)
+        anchor = getattr(event, "anchor", None)
+        if self.depth >= MAX_DEPTH:
+            raise Refused(f"nested more than {MAX_DEPTH} levels deep", event.start_mark, "A configuration has about six.")
+        self.depth += 1
+        self.begun.append(anchor)
+        before = self.num_nodes
+        self.num_nodes += 1
+        node = super().compose_node(parent, index)
+        self.sizes[id(node)] = self.num_nodes - before
+        self.begun.pop()
+        self.depth -= 1
+        return node
+
+    def repeated(self, event: yaml.AliasEvent, parent: Any, index: Any) -> Any:
+        """The node that an alias repeats."""
+        if event.anchor in self.begun:
+            raise Refused(f"*{event.anchor} stands inside what it repeats", event.start_mark, "Write out what is meant.")
+        node = super().compose_node(parent, index)
+        size = self.sizes.get(id(node), 1)
+        self.num_nodes += size
+        self.num_copied += size
+        if self.num_copied > MAX_COPIED:
+            what = f"aliases (such as *{event.anchor}) repeat more than {MAX_COPIED:,} values"
+            raise Refused(what, event.start_mark, "Write out what is meant.")
+        return node
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        """The value; one that looks like a number or a date and is none is refused with its place."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+            kind = node.tag.rpartition(":")[2]
+            shown = shortened(node.value) if isinstance(node, ScalarNode) else "this"
+            raise Refused(f"{shown} is read as {kind} and is none", node.start_mark, "If it is text, quote it.") from None
+
+    def construct_yaml_int(self, node: ScalarNode) -> int:
+        """A whole number, not of thousands of digits."""
+        self.refuse_long(node)
+        return super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: ScalarNode) -> float:
+        """A number, not of thousands of digits."""
+        self.refuse_long(node)
+        return super().construct_yaml_float(node)
+
+    def refuse_long(self, node: ScalarNode) -> None:
+        """One message for a number that nobody means."""
+        if len(node.value) > MAX_DIGITS:
+            what = f"{shortened(node.value)} is a number of {len(node.value):,} characters"
+            raise Refused(what, node.start_mark, "If it is text, quote it.")
+
+    def construct_mapping(self, node: Node, deep: bool = False) -> dict[Any, Any]:
+        """The mapping, each key once and each a text."""
+        if not isinstance(node, MappingNode):  # `!!map` before something else
+            raise Refused("is no mapping of keys", node.start_mark, "Leave the tag out.")
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode):
+                what = f"a {'mapping' if isinstance(key, MappingNode) else 'list'} stands as a key"
+                raise Refused(what, key.start_mark, PLACEHOLDER if isinstance(key, MappingNode) else "A key is one word.")
+            if key.value in seen:
+                raise Refused(f"key {key.value!r} is said twice", key.start_mark, "Leave one of them out.")
+            seen.add(key.value)
+        self.flatten_mapping(node)
+        node.value = [(self.as_text(key), value) for key, value in node.value]
+        return super().construct_mapping(node, deep)
+
+    def as_text(self, key: Node) -> Node:
+        """A key as text; refused where YAML reads it as something that is written in another way."""
+        if not isinstance(key, ScalarNode) or key.tag not in (*KEPT, "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"):
+            return key
+        value = self.construct_object(key)
+        if isinstance(value, bool) or value is None or str(value) != key.value:
+            shown = key.value or "an empty key"
+            right = f"Quote it: '{key.value}'." if key.value else "Write the key."
+            read = "" if not key.value else f" is read by YAML as {'null' if value is None else str(value).lower()}, and"
+            self.refuse_key(f"the key {shown}{read} is no text", key, right)
+        return ScalarNode(TEXT, key.value, key.start_mark, key.end_mark)
+
+    def refuse_key(self, what: str, key: Node, right: str) -> NoReturn:
+        """One message for a key that is no text."""
+        raise Refused(what, key.start_mark, right)
+
+
+for _kind in ("int", "float"):
+    Reader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(Reader, f"construct_yaml_{_kind}"))
+
+
+def read_plain(path: Path) -> Any:
+    """The plain data of a YAML file; OSError and UnicodeDecodeError are the caller's."""
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UserError(f"has more than {MAX_BYTES:,} bytes", where=str(path), right="A configuration is a page of text.")
+    return plain(data.decode("utf-8"), where=str(path))
+
+
+def plain(text: str, *, where: str, lines: bool = True) -> Any:
+    """The plain data of a YAML text; `where` is the file (with `lines` the message adds the line) or the option."""
+    try:
+        reader = Reader(text)
+        try:
+            return reader.get_single_data()
+        finally:
+            reader.dispose()
+    except yaml.YAMLError as error:
+        raise mistake(error, text, where, lines) from None
+
+
+def mistake(error: yaml.YAMLError, text: str, where: str, lines: bool) -> UserError:
+    """What is wrong with a text, and in which line."""
+    if isinstance(error, yaml.reader.ReaderError):
+        number, what = text[: error.position].count("\n"), f"the character {shortened(str(error.character))}: {error.reason}"
+        return UserError(f"not YAML: {what}", where=f"{where}:{number + 1}" if lines else where)
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    place = f"{where}:{mark.line + 1}" if mark and lines else where
+    if isinstance(error, Refused):
+        return UserError(str(error.problem), where=place, right=error.right)
+    line = text.splitlines()[mark.line : mark.line + 1] if mark else []
+    right = PLACEHOLDER if line and "{{" in line[0] else None
+    return UserError(f"not YAML: {getattr(error, 'problem', error)}", where=place, right=right)
+
+
+def shortened(text: str) -> str:
+    """A value as a message shows it."""
+    return repr(text if len(text) <= 40 else f"{text[:20]}…{text[-8:]}")
