@@ -245,7 +245,7 @@ def test_overrides_set_what_they_name_and_leave_the_tree_alone(pairs: list[tuple
 
 def test_a_kind_of_ones_own_is_loaded_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "own_fusion.py").write_text(CUSTOM, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     config = make_config(nested("fusion", {"kind": "own_fusion:DoubleConfig", "strength": 2.0}))
     assert type(config.fusion).__name__ == "DoubleConfig"
     assert part(config, "fusion.strength") == 2.0

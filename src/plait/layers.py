@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from plait.errors import UserError
+
 Implementation = Literal["fused", "math"]
 
 MASKED = -1e9
@@ -95,7 +97,9 @@ class Attention(nn.Module):
         super().__init__()
         inner_width = inner_width or query_width
         if inner_width % num_heads:
-            raise ValueError(f"width {inner_width} is not a multiple of {num_heads} heads")
+            fitting = [heads for heads in range(1, min(inner_width, 32) + 1) if inner_width % heads == 0]
+            right = f"As num_heads any of {fitting} would do."
+            raise UserError(f"width {inner_width} is not a multiple of {num_heads} heads", right=right)
         self.num_heads = num_heads
         self.implementation: Implementation = implementation
         self.query = Linear(query_width, inner_width, bias=bias)

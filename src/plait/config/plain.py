@@ -8,7 +8,7 @@ Invariant: no object is made but plain values; what is made has about as many no
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from yaml.constructor import ConstructorError
@@ -24,6 +24,7 @@ MAX_COPIED = 10_000
 """Nodes that aliases may repeat in all: anchors save writing, they do not multiply."""
 
 MAX_DIGITS = 100
+MAX_KEY = 500
 TEXT = "tag:yaml.org,2002:str"
 KEPT = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
 """Keys of these kinds are taken as the text that they are, where YAML would write them the same way."""
@@ -61,10 +62,20 @@ class Reader(yaml.SafeLoader):
         before = self.num_nodes
         self.num_nodes += 1
         node = super().compose_node(parent, index)
+        if isinstance(node, ScalarNode) and not node.value.isascii():
+            self.refuse_half(node)
         self.sizes[id(node)] = self.num_nodes - before
         self.begun.pop()
         self.depth -= 1
         return node
+
+    def refuse_half(self, node: ScalarNode) -> None:
+        """One message for an escape that is no character: it could be written nowhere."""
+        try:
+            node.value.encode()
+        except UnicodeEncodeError as error:
+            what = f"half a surrogate pair (\\u{ord(node.value[error.start]):04x})"
+            raise Refused(what, node.start_mark, "Write the character itself.") from None
 
     def repeated(self, event: yaml.AliasEvent, parent: Any, index: Any) -> Any:
         """The node that an alias repeats."""
@@ -112,7 +123,9 @@ class Reader(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, ScalarNode):
                 what = f"a {'mapping' if isinstance(key, MappingNode) else 'list'} stands as a key"
-                raise Refused(what, key.start_mark, PLACEHOLDER if isinstance(key, MappingNode) else "A key is one word.")
+                raise Refused(what, key.start_mark, "A key is one word.")
+            if len(key.value) > MAX_KEY:
+                raise Refused(f"a key of {len(key.value):,} characters", key.start_mark, "A key is one word.")
             if key.value in seen:
                 raise Refused(f"key {key.value!r} is said twice", key.start_mark, "Leave one of them out.")
             seen.add(key.value)
@@ -126,19 +139,16 @@ class Reader(yaml.SafeLoader):
             return key
         value = self.construct_object(key)
         if isinstance(value, bool) or value is None or str(value) != key.value:
-            shown = key.value or "an empty key"
-            right = f"Quote it: '{key.value}'." if key.value else "Write the key."
-            read = "" if not key.value else f" is read by YAML as {'null' if value is None else str(value).lower()}, and"
-            self.refuse_key(f"the key {shown}{read} is no text", key, right)
+            if not key.value:
+                raise Refused("a key is empty", key.start_mark, "Write the key.")
+            read = "null" if value is None else str(value).lower()
+            raise Refused(f"YAML reads the key {key.value} as {read}", key.start_mark, f"Quote it: '{key.value}'.")
         return ScalarNode(TEXT, key.value, key.start_mark, key.end_mark)
 
-    def refuse_key(self, what: str, key: Node, right: str) -> NoReturn:
-        """One message for a key that is no text."""
-        raise Refused(what, key.start_mark, right)
 
-
-for _kind in ("int", "float"):
-    Reader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(Reader, f"construct_yaml_{_kind}"))
+Reader.add_constructor("tag:yaml.org,2002:int", Reader.construct_yaml_int)
+Reader.add_constructor("tag:yaml.org,2002:float", Reader.construct_yaml_float)
+Reader.add_constructor("tag:yaml.org,2002:set", Reader.construct_undefined)  # its order would be another one each time
 
 
 def read_plain(path: Path) -> Any:
@@ -160,20 +170,23 @@ def plain(text: str, *, where: str, lines: bool = True) -> Any:
             reader.dispose()
     except yaml.YAMLError as error:
         raise mistake(error, text, where, lines) from None
+    except (ValueError, OverflowError) as error:  # an escape beyond Unicode, a version that is no number
+        raise UserError(f"not YAML: {error}", where=where) from None
 
 
 def mistake(error: yaml.YAMLError, text: str, where: str, lines: bool) -> UserError:
     """What is wrong with a text, and in which line."""
     if isinstance(error, yaml.reader.ReaderError):
-        number, what = text[: error.position].count("\n"), f"the character {shortened(str(error.character))}: {error.reason}"
+        number = text[: error.position].count("\n")
+        what = f"the character U+{int(str(error.character)):04X}: {error.reason}"
         return UserError(f"not YAML: {what}", where=f"{where}:{number + 1}" if lines else where)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     place = f"{where}:{mark.line + 1}" if mark and lines else where
-    if isinstance(error, Refused):
-        return UserError(str(error.problem), where=place, right=error.right)
     line = text.splitlines()[mark.line : mark.line + 1] if mark else []
-    right = PLACEHOLDER if line and "{{" in line[0] else None
-    return UserError(f"not YAML: {getattr(error, 'problem', error)}", where=place, right=right)
+    template = PLACEHOLDER if line and "{{" in line[0] else None
+    if isinstance(error, Refused):
+        return UserError(str(error.problem), where=place, right=template or error.right)
+    return UserError(f"not YAML: {getattr(error, 'problem', error)}", where=place, right=template)
 
 
 def shortened(text: str) -> str:

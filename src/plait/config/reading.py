@@ -8,6 +8,7 @@ Invariant: what is written reads back equal.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,11 @@ def describe(mistake: Mapping[str, Any], tree: Mapping[str, Any], where: str) ->
     message = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "missing":
         return f"{where}: {'.'.join([*keys, str(mistake['loc'][-1])])} is missing"
+    wrong_key = mistake["loc"][-2] if mistake["loc"][-1:] == ("[key]",) else None
+    if wrong_key is not None and not isinstance(wrong_key, str):
+        return f"{where}: {'.'.join(keys[:-1] or keys)}: the key {wrong_key!r} must be text: quote it"
+    if mistake["type"] == "string_type" and isinstance(node, bool | int | float | date):
+        return f"{where}: {'.'.join(keys)}: must be text, but YAML reads it as {node}: quote it"
     shown = "" if isinstance(node, Mapping) or mistake["type"] == "value_error" else f", not {node!r}"
     return f"{where}: {'.'.join(keys) or 'top level'}: {message}{shown}"
 

@@ -7,6 +7,7 @@ Invariant: it holds what the user chose and nothing derived; step counts that fo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -82,7 +83,7 @@ class TrainConfig(Config):
     attention: AttentionKind = "auto"
     matmul: MatmulPrecision = "auto"
     device: str = "auto"
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
 
     evaluate_every: Annotated[int, Field(ge=1)] | None = 100
     patience: Annotated[int, Field(ge=1)] | None = None
@@ -94,7 +95,7 @@ class TrainConfig(Config):
     @field_validator("warmup", "modality_dropout_warmup")
     @classmethod
     def _share_or_steps(cls, value: float) -> float:
-        if value >= 1 and value != int(value):
+        if not math.isfinite(value) or (value >= 1 and value != int(value)):
             raise ValueError(f"{value} is neither a share of the steps (below 1) nor a whole number of steps")
         return value
 

@@ -24,7 +24,7 @@ from plait.layers import OutputHead
 class LMOptions(Config):
     """Options of every language model."""
 
-    layers: int = Field(default=2, ge=1, description="blocks")
+    layers: int = Field(default=2, ge=1, le=1000, description="blocks")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="after every block's sub-layers and the embedding")
     tie_weights: bool = Field(default=False, description="the output head is the embedding table: fewer parameters")
     embedding: EmbeddingConfig = Field(default=ScratchConfig(), description="the language model's own word vectors")

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from plait.errors import UserError
 from plait.layers import Attention, FeedForward, Rotary, attention_bias, causal_mask, rotate
 from plait.lm.base import Block, LMOptions, Steps
 
@@ -49,6 +50,13 @@ class TransformerBlock(Block):
         super().__init__()
         self.attention_norm = nn.RMSNorm(width)
         self.attention = Attention(width, width, num_heads)
+        if width // num_heads % 2:
+            fitting = [heads for heads in range(1, min(width, 32) + 1) if width % (2 * heads) == 0]
+            raise UserError(
+                f"{num_heads} heads of a width of {width} have an odd width each, and positions turn pairs",
+                where="lm.num_heads",
+                right=f"Any of {fitting} would do." if fitting else "Take an even width.",
+            )
         self.rotary = Rotary(width // num_heads)
         self.feed_forward_norm = nn.RMSNorm(width)
         self.feed_forward = FeedForward(width, inner * width, bias=False, dropout=dropout, gated=gated)
