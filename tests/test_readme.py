@@ -89,3 +89,20 @@ def test_the_calls_in_the_readme_are_public():
 @pytest.mark.parametrize("name", ["LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", ".ci/run"])
 def test_the_project_has_its_files(name: str):
     assert (ROOT / name).stat().st_size > 0
+
+
+def test_every_command_that_a_message_or_a_page_names_exists():
+    """Previously, a message said "See plait check-data"; the command is `plait data check`."""
+    from typer.main import get_command
+
+    from plait.cli.app import app
+
+    known = set(get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
+    prose = {"that", "reads", "wrote", "import", "in"}
+    files = [p for p in (ROOT / "src").rglob("*") if p.suffix in (".py", ".html", ".yaml")]
+    files += [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    for file in files:
+        if file.name in ("LOG.md", "CHANGELOG.md"):  # they tell of what was
+            continue
+        for word in re.findall(r"\bplait ([a-z][a-z-]*)", file.read_text(encoding="utf-8")):
+            assert word in known | prose, f"{file}: plait {word}"

@@ -207,9 +207,7 @@ def format_of(folder: Path) -> int:
     return int(format)
 
 
-def read_run_config(
-    folder: Path, overrides: Sequence[str] = (), *, trust_code: bool | Trust = False
-) -> RunConfig:
+def read_run_config(folder: Path, overrides: Sequence[str] = (), *, trust_code: bool | Trust = False) -> RunConfig:
     """The configuration of a run; a key that it does not state has the default of the version that wrote it.
 
     Code of its own (`kind: my_module:MyConfig`) is imported only as far as it is trusted: a run may come from anywhere.

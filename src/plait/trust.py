@@ -51,7 +51,7 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True)
 class Trust:
-    """Which code may be imported for a run: all that it names, or the modules (→ digest) that the user's own configuration names."""
+    """Which code may be imported for a run: all that it names, or the modules (→ digest) of the user's own configuration."""
 
     everything: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
@@ -128,7 +128,9 @@ def find_part(kind: str) -> object:
         raise UserError(f"several installed packages offer a part {kind!r}: {packages}", right="Uninstall all but one.")
     spec = _spec(found[0].module.partition(".")[0])
     if spec is not None and spec.origin and (run := run_around(spec.origin)):
-        raise UserError(f"the part {kind!r} would be loaded from {spec.origin}, in the run {run}", right="Move it away.")
+        raise UserError(
+            f"the part {kind!r} would be loaded from {spec.origin}, in the run {run}", right="Move it away."
+        )
     try:
         return found[0].load()
     except Exception as error:
@@ -192,7 +194,8 @@ def _checked(kind: str, module: str) -> Path | None:
         )
     if (other := _other(module, path)) is not None:
         raise UserError(
-            f"two modules are called {module}: {path} and {other}", right="Give the one in the working directory another name."
+            f"two modules are called {module}: {path} and {other}",
+            right="Give the one in the working directory another name.",
         )
     return path
 
@@ -203,7 +206,8 @@ def _not_found(kind: str, module: str) -> UserError:
         top, name = module.partition(".")[0], kind.partition(":")[2]
         right = f"Let {top}/__init__.py there import {name}, and write {top}:{name}"
     return UserError(
-        f"the module {module} ({_place(module)}) is not loaded: code of one's own lies directly in the working directory, {Path.cwd()}",
+        f"the module {module} ({_place(module)}) is not loaded: code of one's own lies directly in {Path.cwd()}, the "
+        "working directory",
         right=f"{right}; an installed package offers its parts by entry points ({PARTS}).",
     )
 
@@ -236,7 +240,7 @@ def _other(module: str, path: Path) -> str | None:
 
 def _same(one: Path | str, other: Path | str) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return Path(one).samefile(other)
     except OSError:
         return False
 
@@ -257,7 +261,10 @@ def _place(module: str) -> str:
     if spec is not None:
         if not inner:
             stdlib = Path(sysconfig.get_path("stdlib")) / f"{top}.py"
-            known = {"frozen": str(stdlib) if stdlib.exists() else "frozen into Python", "built-in": "built into Python"}
+            known = {
+                "frozen": str(stdlib) if stdlib.exists() else "frozen into Python",
+                "built-in": "built into Python",
+            }
             if spec.origin:
                 return known.get(spec.origin, spec.origin)
         folders += [Path(folder) for folder in spec.submodule_search_locations or ()]
@@ -291,6 +298,8 @@ def _module(module: str, path: Path | None) -> ModuleType:
     if module in sys.modules:
         found = sys.modules[module]
         file = getattr(found, "__file__", None)
+        if path is not None and not _same(str(file), path):
+            raise UserError(f"two modules are called {module}: {path} and {file}", right="Give one another name.")
         if module not in _loaded and isinstance(file, str) and Path(file).suffix == ".py":
             _loaded[module] = Code(module, file, digest_of(Path(file))[0])
         return found
@@ -357,4 +366,15 @@ def carry(codes: Iterable[Code]) -> None:
     _carried.update({code.module: code for code in codes})
 
 
-__all__ = ["NOTHING", "Code", "Trust", "carried", "carry", "code_of", "find_class", "find_part", "reading_file", "reading_run"]
+__all__ = [
+    "NOTHING",
+    "Code",
+    "Trust",
+    "carried",
+    "carry",
+    "code_of",
+    "find_class",
+    "find_part",
+    "reading_file",
+    "reading_run",
+]

@@ -29,7 +29,9 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads o
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a trained run.", show_default=False)]
 TrustCode = Annotated[
     bool,
-    typer.Option("--trust-code", help="Import the code that a run names (kind: my_module:MyConfig). It may do anything."),
+    typer.Option(
+        "--trust-code", help="Import the code that a run names (kind: my_module:MyConfig). It may do anything."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, TrustCode, named_modalities, say_aside, use_threads
+from plait.cli.common import (
+    Device,
+    Json,
+    Output,
+    RunFolder,
+    Seed,
+    Threads,
+    TrustCode,
+    named_modalities,
+    say_aside,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     pass

@@ -181,7 +181,10 @@ def prepared(run: Run, trained: Sequence[Sample], asked: Sequence[Sample]) -> Ma
     alone = list(answerer.batches(asked[: NUM_ALONE[1]], 1))
     together = list(answerer.batches(asked, THROUGHPUT_BATCH))
     if not alone:
-        raise UserError("none of the samples to measure prices on can be read", right="plait data check says what is wrong with each")
+        raise UserError(
+            "none of the samples to measure prices on can be read",
+            right="plait data check says what is wrong with each",
+        )
     whole = [batch for batch in together if len(batch) == THROUGHPUT_BATCH] or together[:1]
     return Material([next(batches)[1].to(device) for _ in range(min(NUM_BATCHES, loader.num_batches))], alone, whole)
 

@@ -2,11 +2,13 @@
 
 In: the text of a YAML file, or of one value.
 Out: plain data; or one message that names the file, the line, and what would be right.
-Invariant: no object is made but plain values; what is made has about as many nodes as the text has; every key of a mapping is text, as it stands in the file.
+Invariant: no object is made but plain values; what is made has about as many nodes as the text has; every key of a mapping
+is text, as it stands in the file.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ TEXT = "tag:yaml.org,2002:str"
 KEPT = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
 """Keys of these kinds are taken as the text that they are, where YAML would write them the same way."""
 
+BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
+"""PyYAML folds the first three of these away where it wrote them itself, and the last one at the beginning."""
+
 PLACEHOLDER = "`{{…}}` looks like a placeholder of a template: fill it in, or quote the whole value."
 
 
@@ -46,7 +51,7 @@ class Reader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.depth = self.num_nodes = self.num_copied = 0
-        self.begun: list[str] = []
+        self.begun: list[str | None] = []
         self.sizes: dict[int, int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -56,7 +61,9 @@ class Reader(yaml.SafeLoader):
             return self.repeated(event, parent, index)
         anchor = getattr(event, "anchor", None)
         if self.depth >= MAX_DEPTH:
-            raise Refused(f"nested more than {MAX_DEPTH} levels deep", event.start_mark, "A configuration has about six.")
+            raise Refused(
+                f"nested more than {MAX_DEPTH} levels deep", event.start_mark, "A configuration has about six."
+            )
         self.depth += 1
         self.begun.append(anchor)
         before = self.num_nodes
@@ -80,7 +87,9 @@ class Reader(yaml.SafeLoader):
     def repeated(self, event: yaml.AliasEvent, parent: Any, index: Any) -> Any:
         """The node that an alias repeats."""
         if event.anchor in self.begun:
-            raise Refused(f"*{event.anchor} stands inside what it repeats", event.start_mark, "Write out what is meant.")
+            raise Refused(
+                f"*{event.anchor} stands inside what it repeats", event.start_mark, "Write out what is meant."
+            )
         node = super().compose_node(parent, index)
         size = self.sizes.get(id(node), 1)
         self.num_nodes += size
@@ -97,7 +106,9 @@ class Reader(yaml.SafeLoader):
         except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
             kind = node.tag.rpartition(":")[2]
             shown = shortened(node.value) if isinstance(node, ScalarNode) else "this"
-            raise Refused(f"{shown} is read as {kind} and is none", node.start_mark, "If it is text, quote it.") from None
+            raise Refused(
+                f"{shown} is read as {kind} and is none", node.start_mark, "If it is text, quote it."
+            ) from None
 
     def construct_yaml_int(self, node: ScalarNode) -> int:
         """A whole number, not of thousands of digits."""
@@ -135,7 +146,11 @@ class Reader(yaml.SafeLoader):
 
     def as_text(self, key: Node) -> Node:
         """A key as text; refused where YAML reads it as something that is written in another way."""
-        if not isinstance(key, ScalarNode) or key.tag not in (*KEPT, "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"):
+        if not isinstance(key, ScalarNode) or key.tag not in (
+            *KEPT,
+            "tag:yaml.org,2002:bool",
+            "tag:yaml.org,2002:null",
+        ):
             return key
         value = self.construct_object(key)
         if isinstance(value, bool) or value is None or str(value) != key.value:
@@ -156,7 +171,9 @@ def read_plain(path: Path) -> Any:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise UserError(f"has more than {MAX_BYTES:,} bytes", where=str(path), right="A configuration is a page of text.")
+        raise UserError(
+            f"has more than {MAX_BYTES:,} bytes", where=str(path), right="A configuration is a page of text."
+        )
     return plain(data.decode("utf-8"), where=str(path))
 
 
@@ -172,6 +189,12 @@ def plain(text: str, *, where: str, lines: bool = True) -> Any:
         raise mistake(error, text, where, lines) from None
     except (ValueError, OverflowError) as error:  # an escape beyond Unicode, a version that is no number
         raise UserError(f"not YAML: {error}", where=where) from None
+
+
+def written(value: Any) -> str:
+    """Plain data as YAML that reads back equal: where a text holds a line break of Unicode, with escapes."""
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(value, sort_keys=False) if BREAKS.search(text) else text
 
 
 def mistake(error: yaml.YAMLError, text: str, where: str, lines: bool) -> UserError:

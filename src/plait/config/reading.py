@@ -12,11 +12,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from plait.choices import KINDS
-from plait.config.plain import plain, read_plain
+from plait.config.plain import plain, read_plain, written
 from plait.config.tree import RunConfig
 from plait.errors import UserError
 from plait.trust import Trust, reading_file, run_around
@@ -139,7 +138,7 @@ def describe(mistake: Mapping[str, Any], tree: Mapping[str, Any], where: str) ->
     message = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "missing":
         return f"{where}: {'.'.join([*keys, str(mistake['loc'][-1])])} is missing"
-    wrong_key = mistake["loc"][-2] if mistake["loc"][-1:] == ("[key]",) else None
+    wrong_key = mistake.get("input") if mistake["loc"][-1:] == ("[key]",) else None
     if wrong_key is not None and not isinstance(wrong_key, str):
         return f"{where}: {'.'.join(keys[:-1] or keys)}: the key {wrong_key!r} must be text: quote it"
     if mistake["type"] == "string_type" and isinstance(node, bool | int | float | date):
@@ -150,7 +149,7 @@ def describe(mistake: Mapping[str, Any], tree: Mapping[str, Any], where: str) ->
 
 def config_yaml(config: RunConfig) -> str:
     """The configuration as YAML, every value stated."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return written(config.model_dump(mode="json"))
 
 
 def json_schema() -> dict[str, Any]:

@@ -49,7 +49,9 @@ class RunConfig(Config):
     """A run: its data, its model, how it is trained, evaluated and asked."""
 
     data: DataConfig
-    width: int = Field(default=128, ge=8, le=65_536, description="width of the language model and of what the encoders give")
+    width: int = Field(
+        default=128, ge=8, le=65_536, description="width of the language model and of what the encoders give"
+    )
     encoders: EncodersConfig = EncodersConfig()
     fusion: FusionConfig = ConcatConfig()
     lm: LMConfig = TransformerConfig()

@@ -8,7 +8,8 @@ Invariant: the file is whole or not there; no display is needed.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ def can_plot() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
+@contextmanager
+def default_style() -> Iterator[None]:
+    """Matplotlib as it comes: a `matplotlibrc` in the working directory, which may be a run that came from anywhere, has no say
+    (it could start LaTeX).
+    """
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@default_style()
 def plot(found: Explanation, run: Path) -> Path:
     """Credit (or reliance, where there is no credit) of every modality."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from plait.explain.plot import default_style
 from plait.explain.result import FOLDER
 from plait.explain.sample_result import InputView, SampleExplanation, file_name
 from plait.run import replacing
@@ -28,6 +29,7 @@ LEAST_SCALE = 0.05
 WIDTH = 12.0
 
 
+@default_style()
 def plot_sample(found: SampleExplanation, run: Path) -> Path:
     """One block per input."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

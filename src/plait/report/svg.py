@@ -20,6 +20,7 @@ from typing import Any, Literal
 from xml.etree import ElementTree
 
 from plait.explain import can_plot
+from plait.explain.plot import default_style
 from plait.report.palette import COLOURS, PALETTE
 
 INSTALL = (
@@ -98,7 +99,7 @@ def styled() -> Iterator[None]:
     """The page's style; characters that matplotlib's own font lacks are measured by a box and shown by the reader's font."""
     import matplotlib
 
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+    with default_style(), matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 

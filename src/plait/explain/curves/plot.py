@@ -14,6 +14,7 @@ from typing import Any
 from plait.evaluate.metrics import Score
 from plait.evaluate.render import SCORES, title
 from plait.explain.curves.result import Curve, Curves, Line
+from plait.explain.plot import default_style
 from plait.explain.result import FOLDER
 from plait.run import replacing
 
@@ -21,6 +22,7 @@ COLOURS = ("#1f77b4", "#d95f02", "#2a9d55", "#9467bd", "#8c564b", "#e377c2")
 MAX_COLUMNS = 4
 
 
+@default_style()
 def plot(found: Curves, run: Path) -> Path:
     """Draw and write it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
