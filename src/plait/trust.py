@@ -266,7 +266,7 @@ def _place(module: str) -> str:
                 "built-in": "built into Python",
             }
             if spec.origin:
-                return known.get(spec.origin, spec.origin)
+                return known.get(spec.origin) or str(spec.origin)
         folders += [Path(folder) for folder in spec.submodule_search_locations or ()]
     for folder in folders:
         path = folder.joinpath(*inner)
