@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from cli_helpers import Shell
+from safetensors.torch import load_file, save_file
 
 import plait
 import plait.trust
@@ -273,6 +275,25 @@ def test_a_run_notes_the_code_that_it_was_trained_with(own: Place):
 
     expected = hashlib.sha256((own.folder / "own_parts.py").read_bytes()).hexdigest()
     assert noted == {"file": str(own.folder / "own_parts.py"), "sha256": expected}
+
+
+def test_the_report_names_the_flag(own: Place, shell: Shell):
+    assert shell("report", own.run).code == 0
+    assert "-again --trust-code" in (own.run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_names_no_file_of_word_vectors_to_be_read(place: Place, shell: Shell):
+    """Previously, a run whose weights lack the table had the file read that its configuration names: any path, also a pipe."""
+    weights = load_file(place.run / "model.safetensors")
+    del weights["encoders.text.embedding.table"]
+    save_file(weights, place.run / "model.safetensors")
+    config = yaml.safe_load((place.run / "config.yaml").read_text(encoding="utf-8"))
+    os.mkfifo(place.folder / "vectors.txt")
+    config["encoders"]["text"]["embedding"] = {"kind": "glove", "path": str(place.folder / "vectors.txt")}
+    (place.run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    done = shell("evaluate", place.run)
+    assert done.code == 2
+    assert "the weights do not fit" in done.err
 
 
 def test_in_python_as_well(own: Place):

@@ -27,6 +27,7 @@ from plait.report.media import Media
 from plait.report.page import NAME, write_page
 from plait.report.run_examples import examples
 from plait.report.svg import INSTALL, can_plot
+from plait.train.resume import leaves
 
 USED = {
     "used": "used",
@@ -369,10 +370,11 @@ def left_out(found: Found) -> list[str]:
 def commands(found: Found) -> list[str]:
     """What makes it again: the configuration in the folder is complete."""
     again = f"{found.folder}-again"
-    lines = [f"plait train {found.folder}/config.yaml --out {again}"]
-    lines += [f"plait evaluate {again}"] * bool(found.records)
-    lines += [f"plait explain {again}"] * bool(found.explanations)
-    lines += [f"plait explain {again} --curves"] * bool(found.curves)
+    own = " --trust-code" * any(key.endswith("kind") and ":" in str(value) for key, value in leaves(found.config))
+    lines = [f"plait train {found.folder}/config.yaml --out {again}{own}"]
+    lines += [f"plait evaluate {again}{own}"] * bool(found.records)
+    lines += [f"plait explain {again}{own}"] * bool(found.explanations)
+    lines += [f"plait explain {again} --curves{own}"] * bool(found.curves)
     return [*lines, f"plait report {again}"]
 
 
