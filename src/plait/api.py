@@ -11,6 +11,7 @@ Out: a trained model that can be asked, evaluated and kept.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -20,6 +21,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from plait.compare.accept import accept_runs
 from plait.compare.compared import Settings
 from plait.compare.result import ComparisonResult
 from plait.compare.run import run_comparison, seeds_from
@@ -60,15 +62,18 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     trust_code: bool = False,
+    accept_changes: bool = False,
 ) -> TrainedModel:
     """Train what a configuration (or its YAML file) says, in a new folder; with `resume` go on with the run in it.
 
     `trust_code`: import the modules that a run names (one that is resumed, or that encoders start from); what your own
-    configuration names is imported anyway.
+    configuration names is imported anyway. `accept_changes`: take files of a run that were changed since Plait wrote them, and
+    note that in the run.
     """
     if isinstance(config, Path | str):
         config = read_config(Path(config), overrides, trust_code=trust_code)
-    return TrainedModel(fit(config, folder, resume=resume, progress=progress, trust_code=trust_code).run)
+    fitted = fit(config, folder, resume=resume, progress=progress, trust_code=trust_code, accept_changes=accept_changes)
+    return TrainedModel(fitted.run)
 
 
 def compare(
@@ -79,18 +84,23 @@ def compare(
     seeds: int = 5,
     overrides: Sequence[str] = (),
     say: Callable[[str], None] = print,
+    accept_changes: bool = False,
     **options: Any,
 ) -> ComparisonResult:
     """Train arms on equal terms and say which is measurably better; the same call goes on where it was stopped.
 
     `arms`: axes (`fusion.kind=concat,product`) and YAML files of arms, as for `plait compare`; `options` are those of
-    `plait.compare.compared.Settings`. In a script call it under `if __name__ == "__main__":`, since it starts processes.
+    `plait.compare.compared.Settings`; `accept_changes` as for `load`.
+
+    In a script call it under `if __name__ == "__main__":`, since it starts processes.
     """
     if isinstance(config, RunConfig):
         tree = apply_overrides(config.model_dump(mode="json"), overrides)
     else:
         tree = read_shared(Path(config), overrides, trust_code=bool(options.get("trust_code")))
     wanted = Settings(Path(folder), seeds_from(seeds, 0), **options)
+    for note in accept_runs([], tree, wanted.folder) if accept_changes else []:
+        say(note)
     result = run_comparison(tree, arms, wanted, say=say)
     comparison_report(result, wanted.folder)
     return result
@@ -100,14 +110,28 @@ def load(
     folder: Path | str,
     *,
     device: str = "cpu",
-    say: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] | None = None,
     trust_code: bool = False,
+    accept_changes: bool = False,
 ) -> TrainedModel:
-    """The trained model in a run's folder; `say` is told what is added to the cache of features (`encoders.cache`).
+    """The trained model in a run's folder. `device`: `auto` for the best there is.
 
+    `say` is told what is added to the cache of features (`encoders.cache`), and what was changed in the run since it was written;
+    without it the latter are Python warnings. `accept_changes`: take what else would be refused, and note that in the run.
     `trust_code`: import the modules that the run names (`kind: my_module:MyConfig`); without it such a run is refused.
     """
-    return TrainedModel(Run.load(folder, device=usable_device(device, where="device"), trust_code=trust_code), say)
+    run = Run.load(
+        folder,
+        device=usable_device(device, where="device"),
+        trust_code=trust_code,
+        accept_changes=accept_changes,
+    )
+    for note in run.notes:
+        if say is None:
+            warnings.warn(note, stacklevel=2)
+        else:
+            say(note)
+    return TrainedModel(run, say or (lambda _: None))
 
 
 class TrainedModel:

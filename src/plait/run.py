@@ -3,59 +3,80 @@
 In: a configuration, a tokenizer and a model; or a run's folder.
 Out: `config.yaml` (resolved), `tokenizer.json`, `model.safetensors`, `environment.json`, and the `training/` that a
 checkpoint fills (`train/checkpoint.py`).
-Invariant: every file and folder is written under a temporary name, synced and renamed: whatever happens at whatever
-instant, what stands under the right name is whole. No pickle.
+Invariant: every file and folder is written under a temporary name of its own, synced and renamed: whatever happens at whatever
+instant, and however many write at once, what stands under the right name is whole. What was changed since is not used without
+a word (`digests.py`). No pickle.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors import safe_open
+from torch import Tensor
 
 from plait.build import build_model
 from plait.choices import Config, code_of, trusted
 from plait.config import RunConfig, apply_overrides, config_yaml, make_config
 from plait.config.before import BEFORE, FORMAT, as_written
-from plait.config.reading import read_located
+from plait.config.reading import read_located, read_tree
 from plait.data.text import Tokenizer
+from plait.digests import (
+    Mismatch,
+    config_mismatch,
+    digest_of,
+    digest_of_value,
+    digests_line,
+    tensors_mismatch,
+)
 from plait.embeddings import ScratchConfig
 from plait.environment import environment
 from plait.errors import UserError
 from plait.layers import set_attention
+from plait.locks import PART as PART
 from plait.model import Model
+from plait.tensors import all_metadata, fill, load_tensors, read_metadata, whole
+from plait.tensors import load_weights as load_weights
+from plait.tensors import save_tensors as save_tensors
+from plait.tensors import save_weights as save_weights
+from plait.tensors import weights_of as weights_of
 from plait.trust import Trust, reading_run
 from plait.types import Modality
+from plait.writing import reason as reason
+from plait.writing import remove as remove
+from plait.writing import remove_leftovers as remove_leftovers
+from plait.writing import replacing as replacing
+from plait.writing import sync as sync
+from plait.writing import sync_folder as sync_folder
+from plait.writing import unwritable as unwritable
+from plait.writing import write_json as write_json
 
 CONFIG, TOKENIZER, MODEL, ENVIRONMENT = "config.yaml", "tokenizer.json", "model.safetensors", "environment.json"
-SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CODE = "code"
 """In `environment.json`: the modules of one's own that a run was trained with, and their digests."""
-
-PART = ".part"
-"""The ending of a temporary name: what bears it was never finished, and is removed before the next training."""
 
 
 @dataclass
 class Run:
-    """A model and all that made it. `config` is resolved: nothing in it depends on the data or the machine any more."""
+    """A model and all that made it. `config` is resolved: nothing in it depends on the data or the machine any more.
+
+    `identity`: the name that the run's files share ('' in a run that was made before they had one); `notes`: what the user has to
+    know about what was loaded.
+    """
 
     folder: Path
     config: RunConfig
     tokenizer: Tokenizer
     model: Model = field(repr=False)
+    identity: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -76,19 +97,24 @@ class Run:
         tokenizer: Tokenizer,
         model: Model,
         fill: Callable[[Path], None] = lambda _: None,
+        identity: str | None = None,
     ) -> Run:
         """A new run folder without trained weights yet; an empty folder may stand in its place.
 
-        `fill` puts more into the folder before it gets its name, so that a run is never seen without it.
+        `fill` puts more into the folder before it gets its name, so that a run is never seen without it. `identity`: its name.
         """
         refuse_existing(folder)
+        identity = identity or digest_of_value(config.model_dump(mode="json"))
         with replacing(folder) as part:
             part.mkdir(parents=True)
-            write_config(config, part / CONFIG)
+            write_config(config, part / CONFIG, identity)
             tokenizer.save(part / TOKENIZER)
-            write_json(part / ENVIRONMENT, {"format": FORMAT, **environment(config.seed), **noted_code(config)})
+            bound = {"run": identity, "digests": {TOKENIZER: digest_of((part / TOKENIZER).read_bytes())}}
+            write_json(
+                part / ENVIRONMENT, {"format": FORMAT, **bound, **environment(config.seed), **noted_code(config)}
+            )
             fill(part)
-        return cls(folder, config, tokenizer, model)
+        return cls(folder, config, tokenizer, model, identity)
 
     @classmethod
     def load(
@@ -98,10 +124,12 @@ class Run:
         device: str | torch.device = "cpu",
         weights: Path | None = None,
         trust_code: bool | Trust = False,
+        accept_changes: bool = False,
     ) -> Run:
         """The run in `folder`, ready to generate; `weights` names another file than the run's own (a checkpoint's).
 
         `trust_code`: import the modules that the run names (`kind: my_module:MyConfig`); without it they are refused.
+        A file that is not the one that Plait wrote is refused; with `accept_changes` it is taken, and that is noted in the run.
         """
         folder = Path(folder)
         check_folder(folder)
@@ -110,16 +138,19 @@ class Run:
             raise UserError(
                 f"{folder} has no trained weights yet", right=f"Go on training: plait train --resume {folder}"
             )
-        config = read_run_config(folder, trust_code=trust_code)
+        config, notes = checked_config(folder, trust_code=trust_code, accept=accept_changes)
         tokenizer = Tokenizer.load(folder / TOKENIZER, config.data.tokenizer, config.data.segments or ())
         check_vocabulary(weights, tokenizer)
+        tensors = load_tensors(weights)
+        notes += check_tokenizer(folder, accept=accept_changes)
+        notes += check_tensors(folder, weights, tensors, accept=accept_changes)
         model = build_model(
             without_vectors(config, weights), tokenizer, config.data.inputs or (), read_weights=False
         ).model
-        load_weights(model, weights)
+        fill(model, tensors, weights)
         set_attention(model, "math" if config.train.attention == "math" else "fused")  # as the run was trained
         model.to(device).eval()
-        return cls(folder, config, tokenizer, model)
+        return cls(folder, config, tokenizer, model, environment_of(folder).get("run", ""), notes)
 
 
 class SavedVectors(Config):
@@ -190,32 +221,47 @@ def check_folder(folder: Path) -> None:
     format_of(folder)
 
 
+def environment_of(folder: Path) -> dict[str, Any]:
+    """What a run says of itself and of the machine that made it, or one message for a file that is not whole."""
+    path = folder / ENVIRONMENT
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(made, dict):
+            raise ValueError("it holds no mapping of keys")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"half written: {error}", where=str(path), right="Copy the folder again, or train anew."
+        ) from error
+    for key in ("packages", "hardware", "digests"):
+        if not isinstance(made.get(key, {}), dict):
+            raise UserError(f"{key} must be a mapping", where=str(path), right="Copy the folder again, or train anew.")
+    return made
+
+
 def format_of(folder: Path) -> int:
     """The format of a run folder, or one message for one that this Plait cannot read."""
-    try:
-        made = dict(json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"half written: {error}", where=str(folder / ENVIRONMENT), right="Copy the folder again, or train anew."
-        ) from error
+    made = environment_of(folder)
     format = made.get("format")
-    if format not in (*BEFORE, FORMAT):
+    if not isinstance(format, int) or format not in (*BEFORE, FORMAT):
         raise UserError(
             f"{folder} has run format {format} (plait {made.get('plait', '?')}); this plait reads formats up to {FORMAT}",
             right="Use the plait that made it, or train anew.",
         )
-    return int(format)
+    return format
 
 
-def read_run_config(folder: Path, overrides: Sequence[str] = (), *, trust_code: bool | Trust = False) -> RunConfig:
+def read_run_config(
+    folder: Path,
+    overrides: Sequence[str] = (),
+    *,
+    trust_code: bool | Trust = False,
+    accept_changes: bool = False,
+) -> RunConfig:
     """The configuration of a run; a key that it does not state has the default of the version that wrote it.
 
     Code of its own (`kind: my_module:MyConfig`) is imported only as far as it is trusted: a run may come from anywhere.
     """
-    path = folder / CONFIG
-    tree = apply_overrides(as_written(read_located(path), format_of(folder)), overrides)
-    with reading_run(folder, trusted(trust_code), code_noted_by(folder)):
-        return make_config(tree, where=str(path))
+    return checked_config(folder, overrides, trust_code=trust_code, accept=accept_changes)[0]
 
 
 def noted_code(config: RunConfig) -> dict[str, Any]:
@@ -228,46 +274,101 @@ def noted_code(config: RunConfig) -> dict[str, Any]:
 
 def code_noted_by(folder: Path) -> Mapping[str, Any]:
     """Module → what the run in a folder noted of it."""
-    noted = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get(CODE)
+    noted = environment_of(folder).get(CODE)
     return noted if isinstance(noted, Mapping) else {}
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """The model's tensors; of names that share one tensor (tied weights) only the first."""
-    seen: set[int] = set()
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            tensors[name] = tensor.detach().cpu().contiguous()
+def checked_config(
+    folder: Path, overrides: Sequence[str] = (), *, trust_code: bool | Trust = False, accept: bool
+) -> tuple[RunConfig, tuple[str, ...]]:
+    """The configuration of a run, and what has to be said of it; refused where it is not the one that was written."""
+    path, notes = folder / CONFIG, check_config(folder, accept=accept)
+    tree = apply_overrides(as_written(read_located(path), format_of(folder)), overrides)
+    with reading_run(folder, trusted(trust_code), code_noted_by(folder)):
+        return make_config(tree, where=str(path)), notes
+
+
+def check_config(folder: Path, *, accept: bool) -> tuple[str, ...]:
+    """Refuse a configuration that is not the one that was written; what has to be said of it."""
+    path, run = folder / CONFIG, environment_of(folder).get("run", "")
+    found, is_free = config_mismatch(path, read_tree(path), path.read_text(encoding="utf-8"), run)
+    if found is not None:  # a training may have written it anew between reading its values and its digests
+        found, is_free = config_mismatch(path, read_tree(path), path.read_text(encoding="utf-8"), run)
+    if found is not None and is_free and not accept:
+        known = found.now in accepted(folder)
+        return () if known else (f"{path}: {found.what}; it is used as it is now",)
+    return settle(folder, found, accept=accept)
+
+
+def check_tokenizer(folder: Path, *, accept: bool) -> tuple[str, ...]:
+    """Refuse a tokenizer that is not the run's."""
+    path = folder / TOKENIZER
+    was = environment_of(folder).get("digests", {}).get(TOKENIZER)
+    now = digest_of(path.read_bytes())
+    if was is None or now == was:
+        return ()
+    return settle(folder, Mismatch(path, "was changed since the run was made", now, str(was)), accept=accept)
+
+
+def check_tensors(folder: Path, path: Path, tensors: Mapping[str, Tensor], *, accept: bool = False) -> tuple[str, ...]:
+    """Refuse tensors, read from a file of the run in `folder`, that are not those that were written."""
+    found = tensors_mismatch(path, tensors, all_metadata(path), environment_of(folder).get("run", ""))
+    return settle(folder, found, accept=accept)
+
+
+def checked_tensors(folder: Path, path: Path, *, accept: bool = False) -> dict[str, Tensor]:
+    """The tensors of a file of the run in `folder`; refused where they are not those that were written."""
+    tensors = load_tensors(path)
+    check_tensors(folder, path, tensors, accept=accept)
     return tensors
 
 
-def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """All of the model's tensors in one safetensors file (not atomic by itself: see `replacing`)."""
-    save_tensors(weights_of(model), path, metadata)
+def accept(folder: Path) -> tuple[str, ...]:
+    """Take the configuration, the tokenizer and the weights of a run as they are now; what was noted."""
+    notes = check_config(folder, accept=True) + check_tokenizer(folder, accept=True)
+    if (folder / MODEL).exists():
+        notes += check_tensors(folder, folder / MODEL, load_tensors(folder / MODEL), accept=True)
+    return notes
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """A safetensors file with the rights of an ordinary file: the library itself makes it private to its owner."""
-    path.touch()
-    mode = path.stat().st_mode
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, dict(metadata))
-    path.chmod(mode)
+def settle(folder: Path, found: Mismatch | None, *, accept: bool) -> tuple[str, ...]:
+    """Refuse a file that is not the one that was written, unless the user takes it or has taken it before; what was noted."""
+    if found is None or found.now in accepted(folder):
+        return ()
+    if not accept:
+        raise UserError(
+            found.what,
+            where=str(found.path),
+            right="Put back the file that the run was made with, or take it as it is now: --accept-changes "
+            "(Python: accept_changes=True). That is noted in the run and can be undone by putting the file back.",
+        )
+    try:
+        note_accepted(folder, found)
+    except UserError as error:  # a run that only may be read
+        return (f"{found.path}: {found.what}; it is used as it is now. This could not be noted: {error.what}",)
+    return (f"{found.path}: {found.what}; it is used as it is now, as noted in {ENVIRONMENT}",)
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """What was noted beside the tensors of a safetensors file; nothing where there is no such file."""
-    if not path.exists():
-        return {}
-    with whole(path), safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
+def accepted(folder: Path) -> set[str]:
+    """The digests of changed files that the user has taken."""
+    notes = environment_of(folder).get("accepted", [])
+    return {str(one.get("digest")) for one in notes if isinstance(one, dict)} if isinstance(notes, list) else set()
+
+
+def note_accepted(folder: Path, found: Mismatch) -> None:
+    """Note in the run that the user takes a changed file: the digest that was written stays, so the old file is right as well."""
+    made = environment_of(folder)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    name = found.path.relative_to(folder).as_posix() if found.path.is_relative_to(folder) else str(found.path)
+    note = {"file": name, "digest": found.now, "was": found.was, "noted": when}
+    with replacing(folder / ENVIRONMENT) as part:
+        write_json(part, {**made, "accepted": [*made.get("accepted", []), note]})
 
 
 def check_vocabulary(path: Path, tokenizer: Tokenizer) -> None:
     """One message for a tokenizer of another size than the model's."""
     saved = read_metadata(path).get("vocabulary_size")
-    if saved is not None and int(saved) != tokenizer.size:
+    if saved is not None and saved != str(tokenizer.size):
         raise UserError(
             f"the tokenizer has {tokenizer.size} tokens, but the model was trained with {saved}",
             where=str(path.parent),
@@ -275,118 +376,9 @@ def check_vocabulary(path: Path, tokenizer: Tokenizer) -> None:
         )
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill the model, or say in one message why the file does not fit it."""
-    with whole(path):
-        tensors = load_file(path)
-    own = model.state_dict()
-    needed = set(weights_of(model))
-    wrong = sorted(needed ^ set(tensors)) or [n for n in sorted(needed) if own[n].shape != tensors[n].shape]
-    if wrong:
-        raise UserError(
-            f"the weights do not fit the model of {CONFIG}: {', '.join(wrong[:5])}{' …' if len(wrong) > 5 else ''}",
-            where=str(path),
-            right=f"Put back the {CONFIG} that was made with this model.",
-        )
-    model.load_state_dict(tensors, strict=False)  # names of tied tensors are filled through the one that was saved
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """One message for a safetensors file that is cut off or damaged."""
-    try:
-        yield
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"damaged: {error}", where=str(path), right="Copy the file again, or train anew.") from error
-
-
-def write_config(config: RunConfig, path: Path) -> None:
-    """The configuration with every value stated (not atomic by itself: see `replacing`)."""
-    path.write_text(config_yaml(config), encoding="utf-8")
-
-
-def write_json(path: Path, value: object) -> None:
-    """Readable JSON (not atomic by itself: see `replacing`)."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write a file or a folder to; when the block ends, it is synced and renamed to `path`.
-
-    On any failure the temporary is removed and what stood at `path` stays whole; failures of the disk become one message.
-    A new folder may only take the place of an empty one.
-    """
-    part = path.with_name(f".{path.name}{PART}")
-    remove(part)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        sync(part)
-        os.replace(part, path)  # noqa: PTH105 - tests fail this very call
-        sync_folder(path.parent)
-    except (OSError, SafetensorError) as error:
-        remove(part)
-        raise unwritable(path, error) from error
-    except BaseException:
-        remove(part)
-        raise
-
-
-def unwritable(path: Path, error: BaseException) -> UserError:
-    """One message for a write that failed."""
-    right = "What was saved before is whole. " + remedy(error, path.parent)
-    return UserError(f"cannot write {path.name}: {reason(error)}", where=str(path.parent), right=right)
-
-
-def reason(error: BaseException) -> str:
-    """The failure in a few words."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-
-
-def remedy(error: BaseException, folder: Path) -> str:
-    """What the user can do about a failed write."""
-    numbers = [error.errno] if isinstance(error, OSError) else [n for n in SPACE if f"(os error {n})" in str(error)]
-    if not set(numbers) & set(SPACE):
-        return "Mend that and give the command again; a training that had begun goes on with --resume."
-    try:
-        free = f" ({shutil.disk_usage(folder).free / 1e6:,.0f} MB are free)"
-    except OSError:
-        free = ""
-    return f"Make room on the disk{free} and give the command again; a training that had begun goes on with --resume."
-
-
-def remove(path: Path) -> None:
-    """A file or folder gone, if it was there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """What an earlier crash left unfinished."""
-    for part in [*folder.glob(f".*{PART}"), *folder.glob(f"training/.*{PART}")]:
-        remove(part)
-
-
-def sync(path: Path) -> None:
-    """Everything under `path` on the disk."""
-    if path.is_dir():
-        for inner in sorted(path.iterdir()):
-            sync(inner)
-        sync_folder(path)
-    else:
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """A folder's list of names on the disk (Windows cannot open a folder and needs no such call)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def write_config(config: RunConfig, path: Path, identity: str) -> None:
+    """The configuration with every value stated, and its digests (not atomic by itself: see `replacing`)."""
+    path.write_text(config_yaml(config), encoding="utf-8", newline="\n")
+    line = digests_line(read_tree(path), identity)
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(line)

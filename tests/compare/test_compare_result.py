@@ -63,7 +63,13 @@ def test_what_is_written_reads_back_equal(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "holds no finished comparison"), ("{", "is not JSON"), ('{"format": 0}', "of format 0")],
+    [
+        (None, "holds no finished comparison"),
+        ("{", "is not JSON"),
+        ("[]", "is damaged"),
+        ('{"format": 0}', "of format 0"),
+        ('{"format": 1, "arms": 3}', "damaged: "),
+    ],
 )
 def test_what_is_no_result_is_said(text: str | None, message: str, tmp_path: Path):
     if text is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -272,6 +273,12 @@ def test_the_cache_stops_at_its_bound(tmp_path: Path):
     assert (cache.hits, cache.misses) == (2, 1)
     cache.put(None, large[:0])
     assert cache_key(tmp_path / "gone", "bytes") is None
+    os.utime(tmp_path / "0", ns=(1, 1))
+    before = cache_key(tmp_path / "0", "bytes")
+    time.sleep(0.02)  # the clock of files ticks every few milliseconds
+    (tmp_path / "0").write_text("y", encoding="utf-8")
+    os.utime(tmp_path / "0", ns=(1, 1))  # as tar and rsync -t do: previously it was taken for the old file
+    assert cache_key(tmp_path / "0", "bytes") != before
     assert keys[0] != cache_key(tmp_path / "0", "another preparation")
 
 

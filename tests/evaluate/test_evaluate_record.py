@@ -98,3 +98,8 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "whole.parquet").read_bytes()[:-100])
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         read_record(tmp_path / "cut.parquet")
+    for half in (b'{"format": 1}', b'{"form', b"[]", b'{"format": 1, "metrics": 3, "by": {}}'):
+        table = pa.table({"id": ["a"]}).replace_schema_metadata({b"plait": half})
+        parquet.write_table(table, tmp_path / "half.parquet")
+        with pytest.raises(UserError, match=r"is a damaged record.*Evaluate the run again"):
+            read_record(tmp_path / "half.parquet")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import plait
 from plait.errors import UserError
@@ -52,6 +53,32 @@ def test_it_is_reused_until_something_changes(run: Run, data: Path, tmp_path: Pa
         }
     )
     assert [state(), state()] == ["rebuilt", "reused"]
+
+
+def test_files_that_were_exchanged_are_seen(run: Run, data: Path, tmp_path: Path):
+    """The same size and time of change, as tar, rsync -t and cp -p leave them: previously the old vectors were shown."""
+    path, files = tmp_path / "kept.safetensors", [data.parent / f"{n}.bmp" for n in "ab"]
+    for file, colour in zip(files, ("red", "blue"), strict=True):
+        draw(file, colour)
+        os.utime(file, ns=(1, 1))
+    rows = [{"id": f.stem, "split": "test", "image": f.name} for f in files]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    before = open_index(run, data, path, batch_size=8).galleries["image"]
+    contents = [file.read_bytes() for file in files]
+    assert len(contents[0]) == len(contents[1])
+    for file, content in zip(files, reversed(contents), strict=True):
+        file.write_bytes(content)
+        os.utime(file, ns=(1, 1))
+    again = open_index(run, data, path, batch_size=8)
+    assert again.state == "rebuilt"
+    assert torch.allclose(again.galleries["image"].vectors, before.vectors.flip(0), atol=1e-5)
+
+
+def test_an_index_of_before_is_made_anew(run: Run, data: Path, tmp_path: Path):
+    """It knew less of the files; one that the user named is no stranger's file."""
+    path = tmp_path / "kept.safetensors"
+    save_file({"entries": torch.zeros(2, dtype=torch.uint8)}, path, {"format": "plait-index-2", "digest": "x"})
+    assert [open_index(run, data, path, batch_size=8).state for _ in range(2)] == ["rebuilt", "reused"]
 
 
 def test_what_is_read_back_is_what_was_built(run: Run, data: Path, tmp_path: Path):

@@ -7,10 +7,12 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,17 +22,21 @@ from train_helpers import tiny_config, write_manifest
 
 from plait.config import config_yaml, read_config
 from plait.errors import UserError
+from plait.layers import Attention
 from plait.run import Run, read_metadata
 from plait.train import checkpoint as checkpoint_module
 from plait.train import loop as loop_module
 from plait.train.checkpoint import checkpoints, newest, read_state
 from plait.train.fit import fit
 from plait.train.heldout import held_out
+from plait.train.lock import locked
 from plait.train.metrics import read_metrics
 from plait.train.progress import Quiet
 from plait.train.signals import Interrupted
 from plait.train.step import NonFinite
 from plait.types import IGNORED
+
+fit_module = sys.modules["plait.train.fit"]  # its package shows the function of the same name
 
 TIMES = ("seconds", "samples_per_second", "evaluation_seconds")
 
@@ -192,6 +198,7 @@ from pathlib import Path
 from plait.config import read_config
 from plait.train.checkpoint import read_state
 from plait.train.fit import fit
+from plait.train.lock import locked
 from plait.train.progress import Quiet
 
 class Deadly(Quiet):
@@ -504,6 +511,185 @@ def test_a_run_in_training_is_not_trained_twice(config, tmp_path):
 
     fit(config(steps=8), tmp_path / "run", resume=True, progress=At(6, again))
     assert errors
+
+
+def test_a_locked_run_is_refused_before_its_configuration_is_touched(config, tmp_path):
+    """Previously `--resume R train.steps=99` rewrote config.yaml and was refused after it."""
+    pytest.importorskip("fcntl")
+    fit(config(steps=2), tmp_path / "run")
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    with locked(tmp_path / "run"), pytest.raises(UserError, match="being trained by another process"):
+        fit(config(steps=99), tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+
+
+BOTH = """
+import sys
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from plait.config import read_config
+from plait.errors import UserError
+from plait.train import fit
+sys.stdin.readline()
+try:
+    fit(read_config(Path(sys.argv[1])), Path(sys.argv[2]))
+    print("trained")
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_of_two_that_train_the_same_folder_at_once_one_trains(config, tmp_path):
+    """Previously both wrote the same temporary folder, and in four of nine tries both died."""
+    pytest.importorskip("fcntl")
+    (tmp_path / "config.yaml").write_text(config_yaml(config(steps=30)), encoding="utf-8")
+    words = [sys.executable, "-c", BOTH, str(tmp_path / "config.yaml"), str(tmp_path / "run")]
+    both = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for one in both:
+        assert one.stdin is not None
+        one.stdin.write("\n")
+        one.stdin.flush()
+    said = sorted(one.communicate(timeout=120)[0].strip().splitlines()[-1] for one in both)
+    assert said[1] == "trained"
+    assert "being trained by another process" in said[0] or "exists already" in said[0]
+    Run.load(tmp_path / "run")
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_a_larger_patience_goes_on_after_an_early_stop(config, tmp_path, monkeypatch):
+    """Previously `patience` could be changed, and a run that had stopped early stayed stopped."""
+    calls: list[int] = []
+    real = loop_module.held_out
+
+    def rising(model, *words, **named):
+        calls.append(1)
+        return real(model, *words, **named)._replace(bits=float(len(calls)))
+
+    monkeypatch.setattr(loop_module, "held_out", rising)
+    assert fit(config(steps=40, patience=2), tmp_path / "run").result.step == 12
+    progress = At(0, crash)
+    assert fit(config(steps=40, patience=2), tmp_path / "run", resume=True, progress=progress).result.step == 12
+    assert any("a larger train.patience" in line for line in progress.said)
+    found = fit(config(steps=40, patience=4), tmp_path / "run", resume=True).result
+    assert (found.step, found.stopped_early) == (20, True)
+    found = fit(config(steps=24, patience=None), tmp_path / "run", resume=True).result
+    assert (found.step, found.stopped_early) == (24, False)
+
+
+def test_more_steps_begin_no_second_warm_up(config, tmp_path):
+    """Previously the warm-up was a share of the new number of steps: the learning rate climbed a second time."""
+    settings = {"warmup": 0.3, "log_every": 1, "modality_dropout": 0.3, "modality_dropout_warmup": 0.5}
+    fit(config(steps=10, **settings), tmp_path / "run")
+    progress = At(0, crash)
+    fit(config(steps=40, **settings), tmp_path / "run", resume=True, progress=progress)
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run") if "learning_rate" in line]
+    assert len(rates) == 40
+    assert rates[:3] == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3])
+    assert all(after <= before for before, after in pairwise(rates[2:]))
+    assert any(line.startswith("learning rate: goes on from 5e-05 after step 10") for line in progress.said)
+    after = read_config(tmp_path / "run" / "config.yaml").train
+    assert (after.num_steps_of(after.warmup), after.num_steps_of(after.modality_dropout_warmup)) == (3, 5)
+    assert (
+        fit(config(steps=40, **settings), tmp_path / "run", resume=True).result.step == 40
+    )  # one's own file: no change
+
+
+def test_more_steps_half_way_fall_from_where_the_rate_is(config, tmp_path):
+    settings = {"warmup": 2, "log_every": 1}
+    with pytest.raises(Killed):
+        fit(config(steps=10, checkpoint_every=1, **settings), tmp_path / "run", progress=At(6, crash))
+    step = read_state(tmp_path / "run").step
+    fit(config(steps=20, **settings), tmp_path / "run", resume=True)
+    rates = {line["step"]: line["learning_rate"] for line in read_metrics(tmp_path / "run") if "learning_rate" in line}
+    low, kept = 0.05e-3, rates[step]
+    for number in range(step + 1, 21):  # half a cosine from the rate that was reached to the end
+        share = 0.5 * (1 + math.cos(math.pi * (number - step) / (20 - step)))
+        assert rates[number] == pytest.approx(low + (kept - low) * share)
+
+
+def test_more_steps_at_a_rate_of_0_are_refused(config, tmp_path):
+    fit(config(steps=4, final_fraction=0.0), tmp_path / "run")
+    with pytest.raises(UserError, match="learning rate has fallen to 0 after step 4: more steps would change nothing"):
+        fit(config(steps=8, final_fraction=0.0), tmp_path / "run", resume=True)
+    assert read_config(tmp_path / "run" / "config.yaml").train.steps == 4
+
+
+def test_a_new_run_from_a_resumed_ones_configuration_begins_anew(config, tmp_path):
+    fit(config(steps=2), tmp_path / "run")
+    fit(config(steps=4), tmp_path / "run", resume=True)
+    run = fit(read_config(tmp_path / "run" / "config.yaml"), tmp_path / "new").run
+    assert run.config.train.continued is None
+
+
+def test_memory_that_runs_short_in_an_evaluation_is_remembered(config, tmp_path, monkeypatch):
+    """Previously a held-out loss that did not fit ended the training with a traceback."""
+    from plait.model import Model
+
+    real = Model.token_losses
+
+    def scarce(self, batch):
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, batch)
+
+    whole = fit(config(steps=4), tmp_path / "whole").result
+    monkeypatch.setattr(Model, "token_losses", scarce)
+    progress = At(0, crash)
+    found = fit(config(steps=4), tmp_path / "run", progress=progress).result
+    assert sum("out of memory" in line for line in progress.said) == 2  # 8, 4, 2
+    assert read_state(tmp_path / "run").micro_batch_size == 2
+    assert found.best_bits == pytest.approx(whole.best_bits, rel=1e-5)
+
+
+def test_metrics_that_were_cut_are_said_and_training_goes_on(config, tmp_path):
+    """Previously lines that were lost were lost in silence."""
+    with pytest.raises(Killed):
+        fit(config(), tmp_path / "run", progress=At(7, crash))
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:100])
+    progress = At(0, crash)
+    fit(config(), tmp_path / "run", resume=True, progress=progress)
+    assert any("has 100 bytes, the checkpoint of step 6 says" in line for line in progress.said)
+    assert read_metrics(tmp_path / "run")[-1]["step"] == 10
+
+
+def test_attention_is_set_where_it_is_chosen(config, tmp_path, monkeypatch):
+    """Previously only inside the loop: the estimate measured another attention than the training then used."""
+    seen: list[set[str]] = []
+    real = fit_module.estimate
+
+    def spy(model, *words, **named):
+        seen.append({m.implementation for m in model.modules() if isinstance(m, Attention)})
+        return real(model, *words, **named)
+
+    monkeypatch.setattr(fit_module, "estimate", spy)
+    with pytest.raises(Killed):
+        fit(config(attention="math"), tmp_path / "run", progress=At(2, crash))
+    fit(config(attention="math"), tmp_path / "run", resume=True)
+    assert seen == [{"math"}, {"math"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("state.json", "{}", "state.json: damaged: step is missing"),
+        ("state.json", "[1]", "state.json: damaged: it holds no mapping"),
+        ("state.json", '{"step": 10, "ep', "state.json: damaged: "),
+        ("state.json", '{"step": "10", "epoch": 0, "batch": 0, "micro_batch_size": 8}', "step is '10'"),
+        ("state.json", '{"step": 9, "epoch": 0, "batch": 0, "micro_batch_size": 8}', "it is of step 9"),
+        ("environment.json", "garbage", "environment.json: half written"),
+        ("environment.json", "[]", "environment.json: half written: it holds no mapping"),
+        ("environment.json", '{"format": 2, "packages": 3}', "packages must be a mapping"),
+    ],
+)
+def test_state_files_that_are_damaged_are_one_message(straight, tmp_path, name, content, message):
+    run = shutil.copytree(straight, tmp_path / "run")
+    path = newest(run) / name if name == "state.json" else run / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        fit(None, run, resume=True)
 
 
 def test_word_vectors_need_neither_corpus_nor_training_again(config, tmp_path):

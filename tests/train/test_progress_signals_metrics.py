@@ -109,6 +109,31 @@ def test_a_half_written_last_line_is_cut_off(tmp_path):
     assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2]
 
 
+def test_half_a_last_line_is_not_there_yet(tmp_path):
+    """Previously a report of a run that was killed while it wrote a line ended with a traceback."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "name": "a\xc2\x85b"}\n{"step": 2, "bi')
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1]
+
+
+@pytest.mark.parametrize("line", [b'{"st', b"3", b"{}", b'{"step": "x"}', b"\xff"])
+def test_a_damaged_line_is_one_message(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl.*Copy the run again"):
+        read_metrics(tmp_path)
+
+
+def test_a_log_that_is_too_short_is_said_and_goes_on_after_its_last_whole_line(tmp_path):
+    said = []
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"st')
+    log = MetricsLog(tmp_path, num_bytes=900, step=9, tensorboard=False, say=said.append)
+    log.write({"step": 10})
+    log.close()
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1, 10]
+    assert len(said) == 1
+    assert "has 16 bytes, the checkpoint of step 9 says 900" in said[0]
+
+
 def test_tensorboard_is_an_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match=r"pip install 'plait\[track\]'"):

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.config import TrainConfig
+from plait.config import TrainConfig, make_config
 from plait.errors import UserError
 from plait.layers import OutputHead
 from plait.train.dropout import drop_modalities, is_dropped
@@ -170,6 +170,27 @@ def test_subsets_are_drawn_evenly():
     shares = [float((has == torch.tensor(subset)).all(1).float().mean()) for subset in ((0, 0), (0, 1), (1, 0), (1, 1))]
     assert shares == pytest.approx([0.2, 0.2, 0.2, 0.4], abs=0.03)
     assert drop_modalities(batch, {}, seed=1, step=5).inputs[Modality.IMAGE] is items
+
+
+def test_which_inputs_training_never_leaves_out():
+    """Previously one dropped input stood for all: nothing was said of asking without one that was always there."""
+    tree = {"data": {"manifest": "m", "inputs": ["text", "image"]}}
+
+    def of(**parts):
+        return make_config({**tree, **parts})
+
+    both = (Modality.TEXT, Modality.IMAGE)
+    assert of().never_missing(both) == both
+    one = of(train={"modality_dropout": {"image": 0.3}})
+    assert one.never_missing(both) == (Modality.TEXT,)
+    assert not one.sees_subsets
+    assert of(train={"modality_dropout": {"image": 0.3, "text": 0.1}}).sees_subsets
+    assert of(train={"modality_subsets": 0.1}).sees_subsets
+    points = {"kind": "dropout_schedule", "points": {"image": [[0.0, 0.5]]}}
+    assert of(balance=points).never_missing(both) == (Modality.TEXT,)
+    assert not of(balance=points).sees_subsets
+    assert of(balance="mmpareto").sees_subsets
+    assert not TrainConfig(modality_dropout={"image": 0.3}).sees_subsets
 
 
 def test_whether_a_run_sees_subsets():

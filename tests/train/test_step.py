@@ -144,6 +144,53 @@ def test_out_of_memory_with_one_sample_is_the_users_to_mend(tiny, batch_of):
         step(tiny, build_optimiser(tiny, CONFIG), batch_of(4))
 
 
+def test_an_update_that_does_not_fit_is_tried_again(tiny, batch_of, monkeypatch):
+    """Previously the optimiser's step stood outside of the guard: a traceback at the first update, when its state is made."""
+    reference, said = copy.deepcopy(tiny), []
+    real, calls = torch.zeros_like, []
+
+    def scarce(*words, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*words, **named)
+
+    monkeypatch.setattr(torch, "zeros_like", scarce)
+    batch, plain = batch_of(4), build_optimiser(reference, CONFIG)
+    first = step(tiny, build_optimiser(tiny, CONFIG), batch, said=said)
+    monkeypatch.undo()
+    expected = step(reference, plain, batch)
+    assert len(calls) > 2
+    assert len(said) == 1
+    assert first == expected._replace(micro_batch_size=first.micro_batch_size)
+    assert all(torch.equal(a, b) for a, b in zip(tiny.parameters(), reference.parameters(), strict=True))
+
+
+def test_an_update_that_broke_off_in_the_middle_is_not_repeated(tiny, batch_of):
+    """A second try would apply half of it twice."""
+    optimiser = build_optimiser(tiny, CONFIG)
+
+    def half():
+        with torch.no_grad():
+            next(tiny.parameters()).add_(1.0)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    optimiser.step = half
+    with pytest.raises(UserError, match=r"out of memory in the middle of an update.*--resume"):
+        step(tiny, optimiser, batch_of(4))
+
+
+def test_an_update_that_never_fits_is_the_users_to_mend(tiny, batch_of):
+    optimiser = build_optimiser(tiny, CONFIG)
+
+    def never():
+        raise MemoryError
+
+    optimiser.step = never
+    with pytest.raises(UserError, match="out of memory with a single sample"):
+        step(tiny, optimiser, batch_of(4))
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny, batch_of):
     def broken(batch, label_smoothing=0.0):
         raise RuntimeError("shapes do not fit")

@@ -26,6 +26,10 @@ def cache(
         str | None,
         typer.Option("--older-than", metavar="TIME", help="Delete only what was not used for this long: 30d."),
     ] = None,
+    outdated: Annotated[
+        bool,
+        typer.Option("--outdated", help="Delete only what no run can use any more: other code or libraries made it."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show where the features of frozen encoders are kept (encoders.cache), how much it is, and clear them.
@@ -37,9 +41,11 @@ def cache(
     output = Output(as_json)
     if older_than is not None and not clear:
         raise UserError("only --clear asks how old", where="--older-than", right="Add --clear, or leave it out.")
+    if outdated and not clear:
+        raise UserError("--outdated requires --clear", right="Add --clear; plait cache names what is outdated.")
     if clear:
         age = None if older_than is None else cached.seconds_of(older_than)
-        gone = cached.clear(ids or (), older_than=age)
+        gone = cached.clear(ids or (), older_than=age, only_outdated=outdated)
         freed = size(sum(row.num_bytes for row in gone))
         output.say(f"cleared: the features of {len(gone)} encoder{'' if len(gone) == 1 else 's'}, {freed}")
         output.result({"folder": str(cached.cache_folder()), "cleared": [plain(row) for row in gone]})
@@ -70,13 +76,16 @@ def lines(found: Listing, rows: list[Stored]) -> list[str]:
         table.append((row.id, row.modality, kind, f"{row.items:,}", size(row.num_bytes), used, row.start_from or "-"))
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     right = (3, 4)
-    return [head] + [
+    shown = [
         "  ".join(
             word.rjust(width) if column in right else word.ljust(width)
             for column, (word, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in table
     ]
+    old = [f"outdated: {row.id}: {'; '.join(row.outdated)}" for row in rows if row.outdated]
+    advice = ["no run of this installation can use these: plait cache --clear --outdated deletes them"] if old else []
+    return [head, *shown, *old, *advice]
 
 
 def plain(row: Stored) -> dict[str, Any]:
@@ -91,6 +100,7 @@ def plain(row: Stored) -> dict[str, Any]:
         "items": row.items,
         "bytes": row.num_bytes,
         "last_used": used,
+        "outdated": None if row.outdated is None else list(row.outdated),
     }
 
 

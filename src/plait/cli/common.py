@@ -26,6 +26,12 @@ Json = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; default: the best there is.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of computation; default: all cores.")]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes", help="Take files of a run that were changed since plait wrote them; it notes that."
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a trained run.", show_default=False)]
 TrustCode = Annotated[
     bool,
@@ -89,12 +95,20 @@ def fit_or_leave(
     progress: Progress | None = None,
     resume: bool = False,
     trust_code: bool = False,
+    accept_changes: bool = False,
 ) -> Fitted:
     """Train; what ends the training ends the command."""
     from plait.train import fit
 
     with leaving():
-        return fit(config, folder, resume=resume, progress=progress, trust_code=trust_code)
+        return fit(
+            config,
+            folder,
+            resume=resume,
+            progress=progress,
+            trust_code=trust_code,
+            accept_changes=accept_changes,
+        )
 
 
 @contextmanager

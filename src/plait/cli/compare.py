@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Leave, Output, Seed, Threads, TrustCode, settings
+from plait.cli.common import AcceptChanges, Device, Json, Leave, Output, Seed, Threads, TrustCode, settings
 from plait.errors import UserError
 
 
@@ -84,6 +84,7 @@ def compare(
     seed: Seed = None,
     device: Device = None,
     threads: Threads = None,
+    accept_changes: AcceptChanges = False,
 ) -> None:
     """Train arms on equal terms and say which is measurably better, with how much certainty, at what price.
 
@@ -91,6 +92,7 @@ def compare(
 
     Stopped at any moment, the same words go on where it was; more seeds or arms are added to what is there.
     """
+    from plait.compare.accept import accept_runs
     from plait.compare.compared import Settings
     from plait.compare.existing import compare_existing
     from plait.compare.render import render
@@ -125,11 +127,16 @@ def compare(
             }
             refuse_beside(given)
             runs = [*existing, *([config] if config else []), *map(Path, overrides or [])]
+            for note in accept_runs(runs, None, wanted.folder) if accept_changes else []:
+                output.say(note)
             result = compare_existing(runs, wanted, say=output.say)
         else:
             refuse_axes(overrides or [])
             changes = [*(overrides or []), *settings(device=device, threads=threads)]
-            tree = with_encoders(tree_of(config, changes, trust_code), encoders_from or [], trust_code)
+            tree = tree_of(config, changes, trust_code)
+            for note in accept_runs(encoders_from or [], tree, wanted.folder) if accept_changes else []:
+                output.say(note)
+            tree = with_encoders(tree, encoders_from or [], trust_code)
             result = run_comparison(tree, arms or [], wanted, say=output.say)
     output.say(f"\n{render(result)}")
     written = report(wanted.folder, None).path

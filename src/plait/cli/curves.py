@@ -23,6 +23,7 @@ def show_curves(
     seed: int | None,
     device: str | None,
     trust_code: bool,
+    accept_changes: bool,
     output: Output,
 ) -> None:
     """Measure and show them. `curves`: whether they were asked for; `others`: options that go with credits only."""
@@ -36,7 +37,7 @@ def show_curves(
         raise UserError("only curves take a limit", where="--limit", right="Add --curves, or leave it out.")
     for option in others:
         raise UserError("says nothing of curves", where=option, right="Call once with --curves and once without.")
-    model = load(run, device=device or "cpu", say=say_aside, trust_code=trust_code)
+    model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     with counter("curves", to_stderr=True) as count:
         found = model.curves(
             split,

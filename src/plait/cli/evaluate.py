@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from plait.cli.common import (
+    AcceptChanges,
     Device,
     Json,
     Output,
@@ -38,6 +39,7 @@ def evaluate(
     seed: Seed = None,
     device: Device = None,
     threads: Threads = None,
+    accept_changes: AcceptChanges = False,
 ) -> None:
     """Answer a split and score it: every figure with its 95 % interval, beside the best constant answer."""
     from plait.api import load
@@ -46,15 +48,15 @@ def evaluate(
 
     output = Output(as_json)
     use_threads(threads)
-    model = load(run, device=device or "cpu", trust_code=trust_code, say=say_aside)
+    model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     used = named_modalities(inputs)
     with counter("evaluating", to_stderr=True) as count:
         record = model.evaluate(split, inputs=used, manifest=manifest, progress=count)
     output.say(render(record.summary))
-    lacking = used is not None and set(used) < set(model.run.modalities)
-    if lacking and not model.run.config.sees_subsets:
+    lacking = [m for m in model.run.modalities if used is not None and m not in used]
+    if strange := model.run.config.never_missing(lacking):
         output.say(
-            "This model was trained without modality dropout (train.modality_dropout): what it loses without an input shows\n"
-            "that it relies on it, not how much the input tells."
+            f"This model was trained without modality dropout of {', '.join(strange)} (train.modality_dropout): what it loses\n"
+            "without an input shows that it relies on it, not how much the input tells."
         )
     output.result({"run": str(run), **record.summary.to_json()})

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, TrustCode, say_aside, use_threads
+from plait.cli.common import (
+    AcceptChanges,
+    Device,
+    Json,
+    Output,
+    RunFolder,
+    Seed,
+    Threads,
+    TrustCode,
+    say_aside,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from plait.api import TrainedModel
@@ -43,6 +54,7 @@ def explain(
     seed: Seed = None,
     device: Device = None,
     threads: Threads = None,
+    accept_changes: AcceptChanges = False,
 ) -> None:
     """Measure what each modality brings: bits of credit with 95 % intervals, interactions, reliance, and a verdict.
 
@@ -71,6 +83,7 @@ def explain(
             seed=seed,
             device=device,
             trust_code=trust_code,
+            accept_changes=accept_changes,
             output=output,
         )
         return
@@ -78,7 +91,7 @@ def explain(
     if sample is not None and needed:
         right = "Leave one of them out: whether a modality is used is asked of a whole split"
         raise UserError("--sample does not go with --fail-if-unused", right=right)
-    model = load(run, device=device or "cpu", trust_code=trust_code, say=say_aside)
+    model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     for name in needed:
         if name not in model.run.modalities:
             right = did_you_mean(name, model.run.modalities)

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Seed, Threads, TrustCode, named_modalities, use_threads
+from plait.cli.common import (
+    AcceptChanges,
+    Device,
+    Json,
+    Output,
+    RunFolder,
+    Seed,
+    Threads,
+    TrustCode,
+    named_modalities,
+    say_aside,
+    use_threads,
+)
 from plait.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,6 +64,7 @@ def generate(
     seed: Seed = None,
     device: Device = None,
     threads: Threads = None,
+    accept_changes: AcceptChanges = False,
 ) -> None:
     """Answer one request, or every row of a manifest.
 
@@ -84,12 +97,13 @@ def generate(
         "until": until,
         "seed": seed,
     }
-    model = load(run, device=device or "cpu", trust_code=trust_code)
+    model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     given = named_choices(choices or [], model.run.segments)
     used = named_modalities(inputs)
     model.refuse_unread(used or ())
-    if used is not None and set(used) < set(model.run.modalities) and not model.run.config.sees_subsets:
-        print(f"plait: {STRANGE}", file=sys.stderr)
+    lacking = [m for m in model.run.modalities if used is not None and m not in used]
+    if strange := model.run.config.never_missing(lacking):
+        print(f"plait: {STRANGE.format(', '.join(strange))}", file=sys.stderr)
     if manifest is not None:
         assert out is not None
         output.result(answer_manifest(model, manifest, out, given, options, output, used))
@@ -106,7 +120,7 @@ def generate(
         output.result({**as_row(generated), "inputs": list(sample.present)})
 
 
-STRANGE = "this model was trained without modality dropout (train.modality_dropout): without an input it is lost"
+STRANGE = "this model was trained without modality dropout of {} (train.modality_dropout): without an input it is lost"
 
 ALONE = {
     "--manifest": ("--text", "--image", "--audio", "--begin", "--top", "--stream"),

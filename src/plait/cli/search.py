@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, RunFolder, Threads, TrustCode, use_threads
+from plait.cli.common import (
+    AcceptChanges,
+    Device,
+    Json,
+    Output,
+    RunFolder,
+    Threads,
+    TrustCode,
+    say_aside,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from plait.search import Found, Hit
@@ -37,6 +47,7 @@ def search(
     as_json: Json = False,
     device: Device = None,
     threads: Threads = None,
+    accept_changes: AcceptChanges = False,
 ) -> None:
     """Find the rows of a manifest that are most like some words, a picture or a sound, with a run trained with train.alignment.
 
@@ -47,7 +58,7 @@ def search(
 
     output = Output(as_json)
     use_threads(threads)
-    model = load(run, device=device or "cpu", trust_code=trust_code)
+    model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     with counter("reading the rows", to_stderr=True) as count:
         found = model.search(
             words,

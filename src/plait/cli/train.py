@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Overrides, Seed, Threads, TrustCode, fit_or_leave, settings
+from plait.cli.common import (
+    AcceptChanges,
+    Device,
+    Json,
+    Output,
+    Overrides,
+    Seed,
+    Threads,
+    TrustCode,
+    fit_or_leave,
+    settings,
+)
 from plait.errors import UserError
 
 
@@ -28,6 +39,7 @@ def train(
     seed: Seed = None,
     device: Device = None,
     threads: Threads = None,
+    accept_changes: AcceptChanges = False,
 ) -> None:
     """Train a model. Ctrl-C saves and leaves; --resume goes on as if nothing had happened.
 
@@ -46,14 +58,21 @@ def train(
             given, config = [str(config), *given], None
         wanted = read_config(config, given, trust_code=trust_code) if config else None
         if config is None and given:
-            wanted = read_run_config(resume, given, trust_code=trust_code)
-        fitted = fit_or_leave(wanted, resume, resume=True, progress=progress, trust_code=trust_code)
+            wanted = read_run_config(resume, given, trust_code=trust_code, accept_changes=accept_changes)
+        fitted = fit_or_leave(
+            wanted,
+            resume,
+            resume=True,
+            progress=progress,
+            trust_code=trust_code,
+            accept_changes=accept_changes,
+        )
     elif config is None:
         raise UserError("nothing says what to train", right="plait train run.yaml, or plait train --resume FOLDER")
     else:
         folder = out or Path("runs") / config.stem
         wanted = read_config(config, given, trust_code=trust_code)
-        fitted = fit_or_leave(wanted, folder, progress=progress, trust_code=trust_code)
+        fitted = fit_or_leave(wanted, folder, progress=progress, trust_code=trust_code, accept_changes=accept_changes)
     folder = fitted.run.folder
     output.say(f"trained: {folder}  (next: plait evaluate {folder})")
     output.result(summary(fitted))

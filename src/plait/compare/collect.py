@@ -7,7 +7,6 @@ Invariant: scores come from the records of the runs; an arm without a record at 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +47,8 @@ from plait.errors import UserError
 from plait.evaluate import LOSS_NAMES
 from plait.evaluate.record import Record
 from plait.run import replacing, write_json
-from plait.train.metrics import METRICS
+from plait.train.metrics import METRICS, read_metrics
+from plait.writing import read_json
 
 PRICES, SCORES = "prices.json", "scores.parquet"
 NUM_EXAMPLES = 8
@@ -246,8 +246,7 @@ def curve_of(folder: Path) -> tuple[Point, ...]:
     path = folder / METRICS
     if not path.exists():
         return ()
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if '"tune"' in line]
-    return tuple(Point(line["step"], line["tune"]["bits"]) for line in lines if "tune" in line)
+    return tuple(Point(line["step"], line["tune"]["bits"]) for line in read_metrics(folder) if "tune" in line)
 
 
 def other_metrics(records: Sequence[Record], table: ScoreTable) -> dict[str, float]:
@@ -267,7 +266,7 @@ def priced(found: Collected, names: Sequence[str], tell: Run_tasks, say: Callabl
     by_name = {c.arm.name: c for c in found.compared}
     peaks = {name: by_name[name].facts.get(first, {}).get("peak_bytes") for name in names}
     path, of = wanted.folder / PRICES, {name: str(by_name[name].folders[first]) for name in names}
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = read_json(path, right="Remove it: costs are then measured again.") if path.exists() else {}
     if kept.get("runs") != of or kept.get("seconds") != wanted.price_seconds:
         if wanted.price_seconds <= 0:
             kept = {"prices": {}}

@@ -7,7 +7,6 @@ Invariant: nothing is trained and nothing evaluated; runs that differ in their s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from plait.train.lock import locked
 from plait.train.metrics import read_metrics
 from plait.train.resume import leaves
 from plait.types import Modality
+from plait.writing import read_json
 
 MAX_DIFFERENCES = 4
 """Arms are named by the keys in which they differ; where these are more, by their folders."""
@@ -189,7 +189,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     """What a training took, as far as its folder says."""
     path = facts_path(folder)
     if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, right="Remove it: what the training took is then read from its metrics.")
     lines = read_metrics(folder)
     bits = [line["tune"]["bits"] for line in lines if "tune" in line]
     seconds = [line["seconds"] for line in lines if "seconds" in line]

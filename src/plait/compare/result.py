@@ -9,7 +9,6 @@ Paths of runs are relative to the comparison's folder, so that it may be moved.
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from plait.errors import UserError
 from plait.run import replacing, write_json
+from plait.writing import read_json
 
 FORMAT = 1
 RESULT = "result.json"
@@ -226,17 +226,18 @@ def read_result(folder: Path) -> ComparisonResult:
     path = folder / RESULT
     if not path.is_file():
         raise UserError(f"{folder} holds no finished comparison", right="Give the folder that plait compare wrote")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"is not JSON: {error}", where=str(path), right="Run plait compare again") from error
+    again = "Run plait compare again: nothing that is trained is trained again"
+    data = read_json(path, right=again)
     if data.get("format") != FORMAT:
         raise UserError(
             f"is a comparison of format {data.get('format')}, this version reads {FORMAT}",
             where=str(path),
-            right="Run plait compare again: nothing that is trained is trained again",
+            right=again,
         )
-    return ComparisonResult.from_json(data)
+    try:
+        return ComparisonResult.from_json(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"damaged: {error!r}", where=str(path), right=again) from error
 
 
 def _made(kind: Any, value: Any) -> Any:

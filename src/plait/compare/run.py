@@ -14,7 +14,6 @@ comparison that was stopped at any instant goes on with the same words.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -48,6 +47,7 @@ from plait.run import ENVIRONMENT, format_of, make_folder, replacing, write_json
 from plait.train.fit import read_data, resolved, texts_of
 from plait.train.lock import locked
 from plait.types import Sample
+from plait.writing import read_json
 
 CHOICE = "choice.json"
 TRIAL_SEED = 1000
@@ -274,7 +274,10 @@ class Running:
                 raise UserError(outcome.failure, where="the configuration")
             with replacing(path) as part:
                 write_json(part, outcome.value)
-        chosen = dict(json.loads(path.read_text(encoding="utf-8")))
+        again = "Remove it: it is then measured again, and arms that are trained keep what they have."
+        chosen = read_json(path, right=again)
+        if missing := [name for name in ("dtype", "matmul", "attention") if name not in chosen]:
+            raise UserError(f"damaged: it lacks {', '.join(missing)}", where=str(path), right=again)
         told = f"{chosen['dtype']}, matrix products {chosen['matmul']}, {chosen['attention']} attention"
         self.say(f"chosen by measuring, for all arms: {told}")
         return chosen
@@ -389,8 +392,8 @@ class Running:
         tasks: dict[Any, Task] = {}
         for key, (name, folder, config) in cells.items():
             if is_done(folder, config, scored, trust_code=self.wanted.trust_code):
-                facts = json.loads(facts_path(folder).read_text(encoding="utf-8"))
-                outcomes[key] = Outcome(facts)
+                again = "Remove it: the run is then evaluated again, not trained."
+                outcomes[key] = Outcome(read_json(facts_path(folder), right=again))
                 continue
             arguments = {"tree": config.model_dump(mode="json"), "folder": folder, "scored": scored}
             arguments["trust_code"] = self.wanted.trust_code

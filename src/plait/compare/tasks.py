@@ -8,7 +8,6 @@ Invariant: whatever is there already is not made again; what was begun is gone o
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -30,11 +29,12 @@ from plait.evaluate.whole import evaluate_run
 from plait.explain import Explanation, explain
 from plait.run import CONFIG, MODEL, Run, format_of, read_run_config, replacing, write_json
 from plait.train import Interrupted, fit
-from plait.train.fit import first_batch, loaders_for, read_data, texts_of
+from plait.train.fit import first_batch, loaders_for, read_data, texts_of, usable_device
 from plait.train.loop import settings
 from plait.train.probe import choose
 from plait.train.resume import changes
 from plait.trust import NOTHING, Trust
+from plait.writing import read_json
 
 Scored = Literal["split", "losses", "nothing"]
 """What is evaluated: the run's own split; only the losses of the split `tune`; nothing."""
@@ -155,6 +155,7 @@ def explain_task(tell: Tell, *, folder: Path, split: str, trust: Trust = NOTHING
     path = folder / "explain" / f"{split}.json"
     if not path.exists():
         run = Run.load(folder, trust_code=trust)
+        run.model.to(usable_device(run.config.train.device))  # where it was trained
         torch.set_num_threads(run.config.train.threads or 1)
         found: Explanation = explain(
             run,
@@ -165,7 +166,7 @@ def explain_task(tell: Tell, *, folder: Path, split: str, trust: Trust = NOTHING
             progress=lambda done, of: tell({"state": "explaining", "step": done, "steps": of}),
         )
         found.write(folder)
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path, right=f"Remove it: {split} is then explained again.")
 
 
 def choose_task(tell: Tell, *, tree: Mapping[str, Any]) -> dict[str, Any]:

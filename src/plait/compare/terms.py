@@ -17,8 +17,9 @@ from plait.compare.drive import Outcome, Task
 from plait.compare.result import ArmResult, Term
 from plait.compare.tasks import orders_task
 from plait.errors import UserError
-from plait.run import CONFIG, ENVIRONMENT, read_run_config
+from plait.run import CONFIG, ENVIRONMENT, environment_of, read_run_config
 from plait.train.checkpoint import read_state
+from plait.train.fingerprint import alike
 from plait.train.resume import leaves
 
 if TYPE_CHECKING:
@@ -88,14 +89,17 @@ def trained_on(done: Sequence[Compared]) -> str:
 
     Compared are runs that read the same inputs: a sample without those that a run does not read is another one to it.
     """
-    by_inputs: dict[object, dict[str, list[str]]] = {}
+    by_inputs: dict[object, list[tuple[str, str]]] = {}
     for one in done:
         inputs = None if one.config is None else one.config.data.inputs
         for seed in one.facts:
             if made := training_data(one.folders[seed]):
-                by_inputs.setdefault(inputs, {}).setdefault(made, []).append(f"{one.arm.name} at seed {seed}")
+                by_inputs.setdefault(inputs, []).append((f"{one.arm.name} at seed {seed}", made))
     others = []
-    for runs in by_inputs.values():
+    for named in by_inputs.values():
+        runs: dict[str, list[str]] = {}
+        for (name, _), made in zip(named, alike([made for _, made in named]), strict=True):
+            runs.setdefault(made, []).append(name)
         most = max(runs.values(), key=len)
         others += [name for names in runs.values() if names is not most for name in names]
     return f"the training samples changed between the runs: others than in most in {listed(others)}" if others else ""
@@ -189,8 +193,7 @@ def machines(found: Collected, done: Sequence[Compared]) -> Term:
 
 def read_environment(folder: Path) -> Mapping[str, Any]:
     """What a run says of its machine."""
-    path = folder / ENVIRONMENT
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return environment_of(folder) if (folder / ENVIRONMENT).exists() else {}
 
 
 def encoders(found: Collected) -> list[Term]:

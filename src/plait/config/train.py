@@ -46,6 +46,15 @@ class AlignmentConfig(Config):
     segment: str | None = None
 
 
+class Continued(Config):
+    """How a run goes on after a resume that changed the number of steps: after which step, at which learning rate, and of how many
+    steps the shares (warm-up and the like) are."""
+
+    after: Annotated[int, Field(ge=1)]
+    rate: Annotated[float, Field(ge=0.0)]
+    planned: Annotated[int, Field(ge=1)]
+
+
 class TrainConfig(Config):
     """How a run is trained.
 
@@ -57,7 +66,7 @@ class TrainConfig(Config):
     (`probe.py`) and the choice is frozen into the run's configuration. `modality_dropout`: the chance that a sample loses a
     modality, each by itself; `modality_subsets`: the chance that it gets a subset of its modalities instead, all alike
     likely. `alone_every`: every so many lines of the metrics say the loss with each modality alone as well (a pass without
-    gradients per modality; null = never).
+    gradients per modality; null = never). `continued` is written by a resume that changes `steps`: leave it out.
     """
 
     steps: Annotated[int, Field(ge=1)] = 1000
@@ -91,6 +100,7 @@ class TrainConfig(Config):
     log_every: Annotated[int, Field(ge=1)] = 10
     alone_every: Annotated[int, Field(ge=1)] | None = 5
     tensorboard: bool = False
+    continued: Continued | None = None
 
     @field_validator("warmup", "modality_dropout_warmup")
     @classmethod
@@ -117,9 +127,14 @@ class TrainConfig(Config):
             raise ValueError("patience counts evaluations: it needs evaluate_every")
         return self
 
+    @property
+    def planned_steps(self) -> int:
+        """The steps that shares are of: those that the run began with, so that more of them begin nothing anew."""
+        return self.steps if self.continued is None else self.continued.planned
+
     def num_steps_of(self, share_or_steps: float) -> int:
         """`warmup`-like values as a number of steps."""
-        return round(share_or_steps * self.steps) if share_or_steps < 1 else int(share_or_steps)
+        return round(share_or_steps * self.planned_steps) if share_or_steps < 1 else int(share_or_steps)
 
     def checkpoint_seconds(self) -> float | None:
         """The time between two checkpoints, None where they are counted in steps."""
@@ -145,5 +160,6 @@ class TrainConfig(Config):
     @property
     def sees_subsets(self) -> bool:
         """Whether every modality is missing from some training samples, so that the model may be asked without it."""
-        value = self.modality_dropout
-        return self.modality_subsets > 0 or (any(value.values()) if isinstance(value, Mapping) else value > 0)
+        value, read = self.modality_dropout, [m for m in Modality if m is not Modality.VIDEO]
+        dropped = all(value.get(m) for m in read) if isinstance(value, Mapping) else value > 0
+        return self.modality_subsets > 0 or dropped

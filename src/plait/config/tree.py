@@ -7,6 +7,8 @@ Invariant: every part is chosen by `kind` from a closed union, or named `my_modu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field, model_validator
 
 from plait.balance import BalanceConfig
@@ -72,8 +74,16 @@ class RunConfig(Config):
         by_itself = self.train.dropout_of(modality, self.train.steps) if chance is None else chance
         return max(by_itself, self.train.subset_chance(self.train.steps) / 2)
 
+    def never_missing(self, modalities: Iterable[Modality]) -> tuple[Modality, ...]:
+        """Those of these modalities that training never leaves out: without one of them the model is asked what it never saw."""
+        if self.balance.trains_alone:
+            return ()
+        return tuple(m for m in modalities if not self.highest_dropout(m))
+
     @property
     def sees_subsets(self) -> bool:
-        """Whether training leaves out inputs, so that the model may be asked without some."""
-        dropped = any(self.balance.highest_dropout(m) for m in Modality)
-        return self.train.sees_subsets or dropped or self.balance.trains_alone
+        """Whether training leaves out every input now and then, so that the model may be asked without any of them."""
+        if self.data.inputs is None:  # not resolved yet
+            dropped = all(self.highest_dropout(m) for m in Modality if m is not Modality.VIDEO)
+            return dropped or self.balance.trains_alone
+        return bool(self.data.inputs) and not self.never_missing(self.data.inputs)

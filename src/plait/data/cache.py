@@ -13,23 +13,21 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from plait.files import FileState, state_of
+
 
 class CacheKey(NamedTuple):
-    """A file as it is now (by name, time of change, size) and the preparation of it."""
+    """A file as it is now (by name and state) and the preparation of it."""
 
     path: str
-    changed_ns: int
-    num_bytes: int
+    state: FileState
     preparation: str
 
 
 def cache_key(path: Path, preparation: str) -> CacheKey | None:
     """The key of a file, or None for one that cannot be looked at (whoever decodes it says what is wrong)."""
-    try:
-        state = path.stat()
-    except (OSError, ValueError):
-        return None
-    return CacheKey(str(path), state.st_mtime_ns, state.st_size, preparation)
+    state = state_of(path)
+    return None if state is None else CacheKey(str(path), state, preparation)
 
 
 class DecodedCache:

@@ -19,10 +19,12 @@ from plait.data.manifest import LeftOut
 from plait.data.preprocess import Preprocessor
 from plait.features import FeatureCache
 from plait.generate import Generated, generate
+from plait.memory import told_memory
 from plait.run import Run
 from plait.types import IGNORED, Batch, Sample
 
 BITS_PER_NAT = 1 / math.log(2)
+FEWER = "Take fewer samples at a time (evaluate.batch_size in the run's configuration), or another --device."
 
 
 class RunAnswerer:
@@ -68,12 +70,16 @@ class RunAnswerer:
 
     def generate(self, batch: Batch) -> list[Generated]:
         """What the model says to each sample."""
-        return generate(self.run.model, self.run.tokenizer, batch, self.config, choices=self.choices, begun=self.begun)
+        with told_memory(FEWER):
+            return generate(
+                self.run.model, self.run.tokenizer, batch, self.config, choices=self.choices, begun=self.begun
+            )
 
     @torch.inference_mode()
     def token_losses(self, batch: Batch) -> list[dict[str, tuple[float, float]]]:
         """What the model loses on each sample's target: segment → (bits, tokens)."""
-        losses = (self.run.model.token_losses(batch) * BITS_PER_NAT).double().cpu()
+        with told_memory(FEWER):
+            losses = (self.run.model.token_losses(batch) * BITS_PER_NAT).double().cpu()
         segments = batch.segments.cpu().masked_fill(batch.targets.cpu() == IGNORED, -1)
         found: list[dict[str, tuple[float, float]]] = [{} for _ in range(len(batch))]
         for number, name in enumerate(self.run.segments):

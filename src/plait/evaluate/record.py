@@ -182,16 +182,20 @@ def read_record(path: Path | str) -> Record:
     text = (table.schema.metadata or {}).get(_METADATA_KEY)
     if text is None:
         raise UserError("is no record of an evaluation", where=str(path), right=f"Give {wanted}")
-    data = json.loads(text)
-    if data["format"] != FORMAT:
-        raise UserError(
-            f"is a record of format {data['format']}, this version reads {FORMAT}",
-            where=str(path),
-            right="Evaluate the run again",
-        )
-    summary = Summary.from_json(data)
-    names, pairs = _columns(summary), [one.pair for one in summary.retrieval]
-    return Record(tuple(_read_row(values, names, pairs) for values in table.to_pylist()), summary)
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise UserError(
+                f"is a record of format {data['format']}, this version reads {FORMAT}",
+                where=str(path),
+                right="Evaluate the run again",
+            )
+        summary = Summary.from_json(data)
+        names, pairs = _columns(summary), [one.pair for one in summary.retrieval]
+        return Record(tuple(_read_row(values, names, pairs) for values in table.to_pylist()), summary)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"is a damaged record: {error!r}"
+        raise UserError(what, where=str(path), right="Evaluate the run again") from error
 
 
 def _columns(summary: Summary) -> dict[str, tuple[str, ...]]:

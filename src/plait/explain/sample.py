@@ -207,6 +207,8 @@ def notes_of(run: Run, sample: Sample, from_answer: bool) -> tuple[str, ...]:
         notes.append(f"the first of {len(sample.references)} references is the target")
     if len(run.segments) > 1:
         notes.append("each segment stands behind the true earlier ones, so what they say need not be read again")
-    if run.model.fusion is not None and not run.config.sees_subsets:
-        notes.append("trained without modality dropout: a whole modality hidden is strange to this model")
+    if run.model.fusion is not None and (strange := run.config.never_missing(sample.present)):
+        notes.append(
+            f"trained without dropout of {', '.join(strange)}: to hide one of them whole is strange to this model"
+        )
     return tuple(notes)

@@ -24,6 +24,8 @@ from plait.data.loader import Loader
 from plait.data.preprocess import Preprocessor
 from plait.encoders import Encoder
 from plait.features.known import SAY_EVERY, StoredFeatures
+from plait.layers import Attention, Implementation, set_attention
+from plait.memory import within_memory
 from plait.types import Items, Modality, Sample
 
 BATCH_SIZE = 32
@@ -84,17 +86,19 @@ def extract(
     if not missing:
         return 0
     began, done, said = time.monotonic(), 0, time.monotonic()
-    block = Block(known)
+    block, at_once = Block(known), BATCH_SIZE
+
+    def fewer(_: str) -> None:
+        say(f"features: out of memory with so many {PLURAL[modality]} at once, going on with fewer")
+
     for keys, items in encodable(missing, owners, modality, reader):
-        with encoding(encoder):
-            features = encoder(items.to(device_of(encoder)))
-        values, mask = features.values.float().cpu(), features.mask.cpu()
+        encoded, at_once = within_memory(lambda size, items=items: encode(encoder, items, size), at_once, fewer)
         for row, key in enumerate(keys):
             item = missing[key]
             frames = frames_of(item) if modality is Modality.AUDIO and isinstance(item, Path) else 0
             if known.key(item) != key:  # changed since its content was named: these may be another file's features
                 continue
-            block.take(key, values[row][mask[row]], frames)
+            block.take(key, encoded[row], frames)
         done += len(keys)
         if time.monotonic() - said > SAY_EVERY:
             said = time.monotonic()
@@ -102,6 +106,18 @@ def extract(
     block.write()
     say(f"features: {done:,} {PLURAL[modality]} encoded in {time.monotonic() - began:.1f} s, kept for all later runs")
     return done
+
+
+def encode(encoder: Encoder, items: Items, size: int) -> list[Float[Tensor, "_ E"]]:
+    """The features of each item, `size` items at a time."""
+    found: list[Tensor] = []
+    for at in range(0, len(items.values), size):
+        part = Items(items.values[at : at + size], items.lengths[at : at + size], items.index)
+        with encoding(encoder):
+            features = encoder(part.to(device_of(encoder)))
+        values, mask = features.values.float().cpu(), features.mask.cpu()
+        found += [values[row][mask[row]] for row in range(len(values))]
+    return found
 
 
 def encodable(
@@ -135,8 +151,15 @@ def device_of(encoder: Encoder) -> torch.device:
 
 @contextmanager
 def encoding(encoder: Encoder) -> Iterator[None]:
-    """The encoder without dropout, in exact fp32, and afterwards as it was."""
+    """The encoder without dropout, in exact fp32, and afterwards as it was.
+
+    Its attention is one and the same for all runs, whatever a run has chosen: the features are shared, to the last bit.
+    """
     training, precision = encoder.training, torch.get_float32_matmul_precision()
+    attentions: list[tuple[Attention, Implementation]] = [
+        (module, module.implementation) for module in encoder.modules() if isinstance(module, Attention)
+    ]
+    set_attention(encoder, "fused")
     encoder.eval()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -145,3 +168,5 @@ def encoding(encoder: Encoder) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(precision)
         encoder.train(training)
+        for module, implementation in attentions:
+            module.implementation = implementation

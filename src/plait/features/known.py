@@ -67,6 +67,11 @@ class StoredFeatures:
 
         self.digests.learn((item for item in items if isinstance(item, Path)), told)
 
+    def check(self, items: Iterable[Item]) -> None:
+        """Compare what is kept of the items with its digests, so that what is damaged is missing before anything is computed."""
+        for item in items:
+            self.get(item)
+
     def missing(self, items: Iterable[Item]) -> dict[bytes, Item]:
         """The items to encode by key, each content once; files that cannot be read are left to whoever reads them."""
         found: dict[bytes, Item] = {}

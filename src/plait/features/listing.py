@@ -22,8 +22,9 @@ from pathlib import Path
 from plait.errors import UserError, did_you_mean
 from plait.features.block import SUFFIX, read_header
 from plait.features.digests import MEMORY
+from plait.features.identity import outdated
 from plait.features.place import cache_folder
-from plait.features.store import ABOUT, features_folder, read_about
+from plait.features.store import ABOUT, IDENTITY, features_folder, read_about
 from plait.run import reason, remove
 
 ID = re.compile(r"^[0-9a-f]{16}$")
@@ -34,7 +35,10 @@ AGE = re.compile(r"^(\d+(?:\.\d+)?)\s*(min|h|d|w)$")
 
 @dataclass(frozen=True)
 class Stored:
-    """One encoder's features. `last_used` in seconds since 1970; `start_from`: the run that its weights came from."""
+    """One encoder's features. `last_used` in seconds since 1970; `start_from`: the run that its weights came from.
+
+    `outdated`: why no run of this installation can use them (its code or libraries are others); None where that is not known.
+    """
 
     id: str
     modality: str
@@ -44,6 +48,7 @@ class Stored:
     items: int
     num_bytes: int
     last_used: float
+    outdated: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def stored_in(folder: Path) -> Stored | None:
         used = (folder / ABOUT if (folder / ABOUT).exists() else folder).stat().st_mtime
     except FileNotFoundError:
         return None
-    width = about.get("width")
+    width, why = about.get("width"), outdated(about.get(IDENTITY))
     words = {name: str(about.get(name) or "?") for name in ("modality", "kind")}
     return Stored(
         folder.name,
@@ -96,6 +101,7 @@ def stored_in(folder: Path) -> Stored | None:
         items,
         num_bytes,
         used,
+        None if why is None else tuple(why),
     )
 
 
@@ -133,10 +139,14 @@ def chosen(stored: Collection[Stored], ids: Collection[str]) -> list[Stored]:
     return list(found.values())
 
 
-def clear(ids: Collection[str] = (), *, older_than: float | None = None) -> list[Stored]:
-    """Delete the features of these encoders (all for none) that were not used for so many seconds; what was deleted."""
-    now, everything = time.time(), not ids and older_than is None
+def clear(ids: Collection[str] = (), *, older_than: float | None = None, only_outdated: bool = False) -> list[Stored]:
+    """Delete the features of these encoders (all for none) that were not used for so many seconds; what was deleted.
+
+    `only_outdated`: of them those that no run of this installation can use any more.
+    """
+    now, everything = time.time(), not ids and older_than is None and not only_outdated
     rows = [row for row in chosen(listing().stored, ids) if older_than is None or now - row.last_used > older_than]
+    rows = [row for row in rows if row.outdated or not only_outdated]
     folder = features_folder()
     for row in rows:
         discard(folder / row.id)

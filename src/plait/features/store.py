@@ -3,7 +3,8 @@
 In: an encoder's identity; keys; features of new items.
 Out: a folder `features/ID` with `about.json` and blocks; the features of a key, mapped.
 Invariant: whoever reads sees whole blocks only; any number of processes may read, add and delete at once. The lock keeps two of
-them from computing the same items, and goes with its process; where the system has none, items are at worst there twice.
+them from computing the same items, and goes with its process; where the system has none, items are at worst there twice. A block
+in which anything was changed is named and set aside: its items are not known any more, and are computed again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +23,15 @@ from typing import IO, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.features.block import SUFFIX, Block, CacheUnwritable, open_block, write_block
+from plait.features.block import SUFFIX, Block, CacheUnwritable, DamagedBlock, open_block, write_block
 from plait.features.place import cache_folder
-from plait.run import PART, remove, write_json
+from plait.locks import NAME, PART, is_abandoned, lock, temporary
+from plait.run import remove, write_json
 
 FEATURES, ABOUT, LOCK = "features", "about.json", ".lock"
+ASIDE = ".damaged"
+"""The ending of a block in which something was changed; whoever fills the store next deletes it."""
+IDENTITY = "identity"
 POLL_SECONDS = 0.2
 
 
@@ -35,10 +41,11 @@ def features_folder() -> Path:
 
 
 class FeatureStore:
-    """The features of one encoder by key. `about` says in words whose they are."""
+    """The features of one encoder by key. `about` says in words whose they are; `say` is told of blocks that are damaged."""
 
-    def __init__(self, id: str, about: Mapping[str, Any]) -> None:
+    def __init__(self, id: str, about: Mapping[str, Any], say: Callable[[str], None] | None = None) -> None:
         self.folder, self.about = features_folder() / id, dict(about)
+        self._say, self._process = say, os.getpid()
         self._start()
 
     def _start(self) -> None:
@@ -54,6 +61,7 @@ class FeatureStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.folder, self.about = state["folder"], state["about"]
+        self._say, self._process = None, os.getpid()
         self._start()
         self.refresh()
 
@@ -66,7 +74,33 @@ class FeatureStore:
     def get(self, key: bytes) -> Float[Tensor, "L E"] | None:
         """The features of an item; not to be changed in place."""
         found = self._find(key)
-        return None if found is None else found[0].item(found[1])
+        if found is None:
+            return None
+        try:
+            return found[0].item(found[1])
+        except DamagedBlock:
+            self._set_aside(found[0])
+            return None
+
+    def _set_aside(self, block: Block) -> None:
+        """Do not use a block any more, in no process: its items are not known until they are computed again."""
+        self._blocks[block.path] = None
+        gone = {n for n, one in enumerate(self._whole) if one is block}
+        for key in block.keys:
+            place = self._places.get(key)
+            if place is not None and bisect_right(self._first, place) - 1 in gone:
+                del self._places[key]
+        with contextlib.suppress(OSError):  # a cache that only may be read: it is left out here all the same
+            os.replace(block.path, block.path.with_suffix(ASIDE))  # noqa: PTH105
+        self._tell(block.path)
+
+    def _tell(self, path: Path) -> None:
+        """Name a damaged block: a loader's worker does it by itself."""
+        text = f"features: {path} is damaged and not used: what was in it is computed again"
+        if self._say is None or os.getpid() != self._process:
+            print(f"plait: {text}", file=sys.stderr, flush=True)
+        else:
+            self._say(text)
 
     def num_tokens(self, key: bytes) -> int | None:
         """The tokens of an item."""
@@ -100,9 +134,21 @@ class FeatureStore:
             self._places.update(zip(block.keys, range(first, first + len(block.keys)), strict=True))
 
     def use(self) -> None:
-        """Note that the features were used now: `plait cache` says it, and clears what was not used for long."""
+        """Note that the features were used now: `plait cache` says it, and clears what was not used for long.
+
+        What an older Plait wrote learns what it is made with: it has just been found, so it is what is made here and now.
+        """
         with contextlib.suppress(OSError):
-            os.utime(self.folder / ABOUT)
+            about = read_about(self.folder)
+            if about and IDENTITY in self.about and about.get(IDENTITY) != self.about[IDENTITY]:
+                self._write_about()
+            else:
+                os.utime(self.folder / ABOUT)
+
+    def _write_about(self) -> None:
+        part = temporary(self.folder / ABOUT)
+        write_json(part, self.about)
+        os.replace(part, self.folder / ABOUT)  # noqa: PTH105
 
     def add(self, keys: Sequence[bytes], values: Sequence[Float[Tensor, "_ E"]], frames: Sequence[int]) -> None:
         """One more block, in the folder even if it was cleared a moment ago."""
@@ -122,9 +168,7 @@ class FeatureStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not about.exists():
-                part = self.folder / f".{ABOUT}.{os.getpid()}{PART}"
-                write_json(part, self.about)
-                os.replace(part, about)  # noqa: PTH105
+                self._write_about()
         except OSError as error:
             raise CacheUnwritable(self.folder, error) from error
 
@@ -147,35 +191,29 @@ class FeatureStore:
         """Remove what a crash left: half a block, and blocks that are damaged. (`about.json` is written without the lock, so its
         half may be alive.)
         """
-        for part in self.folder.glob(f".*{SUFFIX}{PART}"):
+        for part in [*self.folder.glob(f".*{SUFFIX}{PART}"), *self.folder.glob(f"*{ASIDE}")]:
             remove(part)
+        for part in self.folder.glob(f".{ABOUT}.*{PART}"):
+            if NAME.search(part.name) and is_abandoned(part):
+                remove(part)
         for path in self.folder.glob(f"*{SUFFIX}"):
             if path not in self._blocks:
                 self._take(path)
             if self._blocks[path] is None:
+                self._tell(path)
                 with contextlib.suppress(OSError):
                     path.unlink()
 
 
 def wait_for(file: IO[str], waiting: Callable[[], None]) -> bool:
     """Lock the file, however long another process holds it; False where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return False
     told = False
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not told:
-                waiting()
-            told = True
-            time.sleep(POLL_SECONDS)
-        except OSError:  # a network file system without locks
-            return False
-        else:
-            return True
+    while (is_locked := lock(file)) is False:
+        if not told:
+            waiting()
+        told = True
+        time.sleep(POLL_SECONDS)
+    return bool(is_locked)
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from plait.errors import UserError
 from plait.features.block import CacheUnwritable
 from plait.features.digests import FileDigests
 from plait.features.extract import PLURAL, extract
-from plait.features.identity import encoder_id
+from plait.features.identity import encoder_id, made_with
 from plait.features.known import StoredFeatures
 from plait.features.place import cache_folder
-from plait.features.store import FeatureStore
+from plait.features.store import IDENTITY, FeatureStore
 from plait.model import Model
 from plait.types import Modality, Sample
 
@@ -76,7 +76,7 @@ class FeatureCache:
         for modality in model.modalities:
             if modality in config.encoders.cache:
                 encoder = model.encoder(modality)
-                store = FeatureStore(encoder_id(encoder, config, modality), about(config, model, modality))
+                store = FeatureStore(encoder_id(encoder, config, modality), about(config, model, modality), say)
                 store.refresh()
                 store.use()
                 self.known[modality] = StoredFeatures(store, digests, encoder.width)
@@ -87,6 +87,7 @@ class FeatureCache:
         for modality, known in self.known.items():
             items = {item for s in samples for item in self.preprocessor.items_of(modality, s)}
             known.learn(items, self.say)
+            known.check(items)
             if known.missing(items):
                 with known.store.filling(self.say):
                     extract(self.model.encoder(modality), known, modality, samples, self.preprocessor, self.say)
@@ -111,4 +112,5 @@ def about(config: RunConfig, model: Model, modality: Modality) -> dict[str, obje
         "width": encoder.width,
         "parameters": sum(p.numel() for p in encoder.parameters()),
         "start_from": config.encoders.start_from.get(modality, ""),
+        IDENTITY: made_with(encoder, modality),
     }

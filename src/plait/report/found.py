@@ -7,7 +7,6 @@ Invariant: nothing is computed, no model is built; a file that cannot be read is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,8 @@ from plait.evaluate import Record, read_record
 from plait.explain import Explanation
 from plait.explain.curves import Curves
 from plait.explain.result import FOLDER
-from plait.run import CONFIG, ENVIRONMENT, MODEL, check_folder, whole
+from plait.run import CONFIG, MODEL, check_folder, environment_of
+from plait.tensors import whole
 from plait.train.metrics import METRICS, read_metrics
 
 Read = TypeVar("Read")
@@ -67,7 +67,7 @@ def find(folder: Path) -> Found:
     """Read a run's folder."""
     check_folder(folder)
     config = read_tree(folder / CONFIG)
-    environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+    environment = environment_of(folder)
     found = Found(folder, config, {name: value for name, value in environment.items() if name != "format"})
     found.parts = (
         _of(found, folder / MODEL, parts_of, Missing("trained weights", f"plait train --resume {folder}")) or {}

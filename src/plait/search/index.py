@@ -2,15 +2,14 @@
 
 In: a run with links, a manifest, a query.
 Out: an `Index` and its file (safetensors: no pickle); the entries most like the query.
-Invariant: the file is reused only while manifest, media files (size and time), preparation, tokenizer and weights are those that it
-was made from, otherwise it is made anew; it is written under another name and renamed, so a reader never sees half of it.
+Invariant: the file is reused only while manifest, media files (`files.state_of`), preparation, tokenizer and weights are those that
+it was made from, otherwise it is made anew; it is written under another name and renamed, so a reader never sees half of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from glob import escape
@@ -26,11 +25,14 @@ from torch import Tensor
 from plait.data.folder import manifest_in
 from plait.data.manifest import read_manifest
 from plait.errors import UserError
-from plait.run import PART, Run, remove, replacing, save_tensors, weights_of
+from plait.files import state_of
+from plait.locks import NAME, PART, is_abandoned, is_running
+from plait.run import Run, remove, replacing, save_tensors, weights_of
 from plait.search.vectors import Entries, check_links, entries
 from plait.types import Sample
 
-FORMAT = "plait-index-2"
+KIND = "plait-index-"
+FORMAT = f"{KIND}3"
 CHUNK = 262_144
 """Entries compared at once."""
 
@@ -167,9 +169,8 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def stamp(path: Path) -> list[int]:
-    """What shows that a file was changed."""
-    known = path.stat()
-    return [known.st_size, known.st_mtime_ns]
+    """What shows that a file was changed; nothing of a file that is gone."""
+    return list(state_of(path) or ())
 
 
 def blake(*parts: str | bytes) -> str:
@@ -217,10 +218,7 @@ class Saved:
 
     def is_current(self, folder: Path) -> bool:
         """Whether the media are still the files that were read."""
-        try:
-            return all(stamp(folder / name) == value for name, value in self.entries["files"].items())
-        except OSError:
-            return False
+        return all(value and stamp(folder / name) == value for name, value in self.entries["files"].items())
 
     def index(self, path: Path) -> Index:
         """The index of the file."""
@@ -244,6 +242,8 @@ def read(path: Path, *, own: bool) -> Saved | None:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
+            if metadata.get("format", "").startswith(KIND) and metadata["format"] != FORMAT:
+                return Saved({**metadata, "digest": ""}, {}, {})  # an older Plait's: made anew
             if metadata.get("format") == FORMAT:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
                 kept = json.loads(tensors.pop("entries").numpy().tobytes())
@@ -257,23 +257,16 @@ def read(path: Path, *, own: bool) -> Saved | None:
 
 def remove_leftovers(folder: Path, name: str) -> None:
     """What writers left that were killed in the middle of it; what a process is still writing stays."""
-    for part in [*folder.glob(f".{name}.[0-9]*"), *folder.glob(f"..{name}.[0-9]*{PART}")]:
+    for part in folder.glob(f".{name}.*{PART}"):
+        if NAME.search(part.name) and is_abandoned(part):
+            remove(part)
+    for part in [
+        *folder.glob(f".{name}.[0-9]*"),
+        *folder.glob(f"..{name}.[0-9]*{PART}"),
+    ]:  # as Plait called them before
         process = part.name.removesuffix(PART).rpartition(".")[2]
         if process.isdigit() and not is_running(int(process)):
             remove(part)
-
-
-def is_running(process: int) -> bool:
-    """Whether there is a process of this number (Windows cannot be asked without ending it)."""
-    if os.name == "nt":
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def write(index: Index, digest: str, files: Mapping[str, list[int]]) -> None:
@@ -286,13 +279,10 @@ def write(index: Index, digest: str, files: Mapping[str, list[int]]) -> None:
     kept = json.dumps(entries, ensure_ascii=False).encode()
     tensors = {f"{side}.vectors": gallery.vectors for side, gallery in index.galleries.items()}
     tensors["entries"] = torch.from_numpy(np.frombuffer(kept, dtype=np.uint8).copy())
-    own = index.path.with_name(f".{index.path.name}.{os.getpid()}")
     try:
-        with replacing(own) as part:
+        with replacing(index.path) as part:
             save_tensors(tensors, part, {"format": FORMAT, "digest": digest})
-        own.replace(index.path)
     except (OSError, UserError) as error:
-        own.unlink(missing_ok=True)
         what = error.what if isinstance(error, UserError) else f"cannot write: {error.strerror or error}"
         right = "Name a file in a folder that can be written: --index FILE"
         raise UserError(what, where=str(index.path.parent), right=right) from error

@@ -8,9 +8,9 @@ resumed, without the corpus that word vectors were trained on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -21,35 +21,41 @@ from plait.build import build_model
 from plait.choices import trusted
 from plait.config import RunConfig
 from plait.config.before import left_to_run
+from plait.config.train import Continued, TrainConfig
 from plait.data.loader import Loader
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer
+from plait.digests import digest_of_value
 from plait.environment import version_of
 from plait.errors import UserError
 from plait.features import FeatureCache, check_cache
+from plait.layers import set_attention
 from plait.model import Model
 from plait.run import (
     CONFIG,
-    ENVIRONMENT,
     MODEL,
     Run,
     check_folder,
+    checked_tensors,
+    environment_of,
     format_of,
-    load_weights,
     refuse_existing,
     replacing,
     write_config,
 )
-from plait.train.checkpoint import State, newest, read_state, save_checkpoint
+from plait.tensors import fill
+from plait.train.checkpoint import State, check_checkpoint, newest, read_state, save_checkpoint
 from plait.train.estimate import estimate
-from plait.train.lock import locked
-from plait.train.loop import Evaluate, TrainResult, settings, train
+from plait.train.fingerprint import fingerprint, is_same
+from plait.train.lock import creating, locked
+from plait.train.loop import Evaluate, TrainResult, is_stopped, settings, train
 from plait.train.metrics import check_tensorboard
 from plait.train.optimiser import build_optimiser
 from plait.train.probe import choose
 from plait.train.progress import Progress, Quiet
-from plait.train.resume import merged
+from plait.train.resume import leaves, may_change, merged
+from plait.train.schedule import continued, learning_rate
 from plait.train.start import start_encoders
 from plait.trust import Trust
 from plait.types import Batch, Sample
@@ -79,40 +85,53 @@ def fit(
     progress: Progress | None = None,
     evaluate: Evaluate | None = None,
     trust_code: bool | Trust = False,
+    accept_changes: bool = False,
 ) -> Fitted:
     """Train `config` in `folder`; with `resume` go on with the run that is there (None = with its own configuration).
 
     `trust_code`: of a run that is taken up, and of those that encoders start from; what `config` names itself is trusted.
+    `accept_changes`: take files of a run (the resumed one, those that encoders start from) that are not as they were written.
     """
     folder, progress = Path(folder), progress or Quiet()
-    if resume:
-        run, dataset, loaders = take_up(config, folder, progress, trust_code)
-    else:
-        refuse_existing(folder)
-        if config is None:
-            raise UserError("nothing says what to train", right="Give a configuration, or --resume and a run folder.")
-        run, dataset, loaders = begin(config, folder, progress, trust_code)
-    tell(run, loaders, progress)
-    with locked(folder):
+    with ExitStack() as held:
+        if resume:
+            check_folder(folder)
+            held.enter_context(locked(folder))  # before anything of it is read or changed
+            run, dataset, loaders = take_up(config, folder, progress, trust_code, accept_changes=accept_changes)
+        else:
+            refuse_existing(folder)
+            if config is None:
+                right = "Give a configuration, or --resume and a run folder."
+                raise UserError("nothing says what to train", right=right)
+            with creating(folder):
+                refuse_existing(folder)
+                run, dataset, loaders = begin(config, folder, progress, trust_code, accept_changes=accept_changes)
+                held.enter_context(locked(folder))
+        tell(run, loaders, progress)
         try:
             result = train(
                 run, train_loader=loaders.train, tune_loader=loaders.tune, progress=progress, evaluate=evaluate
             )
         finally:
             list_left_out(folder, dataset, loaders, progress)
-    load_weights(run.model, folder / MODEL)
+        fill(run.model, checked_tensors(folder, folder / MODEL), folder / MODEL)
     run.model.eval()
     return Fitted(run, result)
 
 
 def begin(
-    config: RunConfig, folder: Path, progress: Progress, trust_code: bool | Trust = False
+    config: RunConfig,
+    folder: Path,
+    progress: Progress,
+    trust_code: bool | Trust = False,
+    *,
+    accept_changes: bool = False,
 ) -> tuple[Run, Dataset, Loaders]:
     """A new run: read, resolve, build, choose by measuring, write the folder with its first checkpoint."""
     if config.train.tensorboard:
         check_tensorboard()
     dataset = read_data(config)
-    config = resolved(config, dataset)
+    config = with_train(resolved(config, dataset), continued=None)  # of another run, if it is that run's configuration
     check_cache(config)
     samples = dataset.split("train", needed=True)
     progress.say(f"data: {len(samples)} samples to train on, {', '.join(config.data.inputs or ()) or 'no inputs'}")
@@ -123,7 +142,7 @@ def begin(
     )
     for place, share in built.coverage.items():
         progress.say(f"{place}: word vectors for {share:.1%} of {tokenizer.size} tokens")
-    for line in start_encoders(built.model, config, tokenizer, trust_code=trust_code):
+    for line in start_encoders(built.model, config, tokenizer, trust_code=trust_code, accept_changes=accept_changes):
         progress.say(line)
     config.balance.build(built.model, steps=config.train.steps, seed=config.seed)  # refused before anything is written
     model = built.model.to(config.train.device)
@@ -135,34 +154,49 @@ def begin(
         choice = choose(model, batch.to(config.train.device), config.train)
     progress.say(f"chosen by measuring: {choice}" if choice.seconds else f"as configured: {choice}")
     config = with_train(config, **choice.chosen._asdict())
-    state = State(micro_batch_size=config.train.micro_batch_size or config.train.batch_size, data=fingerprint(samples))
-    optimiser = build_optimiser(model, config.train)
+    set_attention(model, "math" if config.train.attention == "math" else "fused")
+    data = fingerprint_of(config, dataset)
+    state = State(micro_batch_size=config.train.micro_batch_size or config.train.batch_size, data=data)
+    optimiser, identity = build_optimiser(model, config.train), identity_of(config, tokenizer, data)
 
-    def fill(part: Path) -> None:
-        save_checkpoint(part, model, optimiser, state, vocabulary_size=tokenizer.size)
+    def first_checkpoint(part: Path) -> None:
+        save_checkpoint(part, model, optimiser, state, vocabulary_size=tokenizer.size, identity=identity)
 
-    return Run.create(config, folder, tokenizer=tokenizer, model=model, fill=fill), dataset, loaders
+    run = Run.create(config, folder, tokenizer=tokenizer, model=model, fill=first_checkpoint, identity=identity)
+    return run, dataset, loaders
+
+
+def identity_of(config: RunConfig, tokenizer: Tokenizer, data: str) -> str:
+    """What the files of a run have in common and no other run has: all that may not change of it, its words and its data."""
+    fixed = {key: value for key, value in leaves(config.model_dump(mode="json")) if not may_change(key)}
+    return digest_of_value([fixed, tokenizer.vocabulary, data])
 
 
 def take_up(
-    config: RunConfig | None, folder: Path, progress: Progress, trust_code: bool | Trust = False
+    config: RunConfig | None,
+    folder: Path,
+    progress: Progress,
+    trust_code: bool | Trust = False,
+    *,
+    accept_changes: bool = False,
 ) -> tuple[Run, Dataset, Loaders]:
     """The run that was left, with what may change of the configuration changed."""
     check_folder(folder)
-    run = Run.load(folder, weights=newest(folder) / MODEL, trust_code=trusted(trust_code, config))
+    run = Run.load(
+        folder,
+        weights=newest(folder) / MODEL,
+        trust_code=trusted(trust_code, config),
+        accept_changes=accept_changes,
+    )
+    state = check_checkpoint(folder, accept=accept_changes)
+    for note in run.notes:
+        progress.say(note)
     if config is not None:
-        given = resolved_paths(left_to_run(config, format_of(folder)))
-        run.config, found = merged(run.config, given, where=str(folder / CONFIG))
-        for change in found:
-            progress.say(f"changed: {change}")
-        if found:
-            with replacing(folder / CONFIG) as part:
-                write_config(run.config, part)
+        change_config(run, resolved_paths(left_to_run(config, format_of(folder))), state, progress)
     run.config = with_train(run.config, device=usable_device(run.config.train.device))
     run.model.to(run.config.train.device)
     dataset = read_data(run.config)
-    state = read_state(folder)
-    if state.data and state.data != fingerprint(dataset.split("train", needed=True)):
+    if state.data and not is_same(state.data, fingerprint_of(run.config, dataset)):
         raise UserError(
             "the training samples changed since this run began",
             where=run.config.data.manifest,
@@ -170,9 +204,46 @@ def take_up(
         )
     tell_versions(folder, progress)
     progress.say(f"going on after step {state.step} of {run.config.train.steps}")
+    if state.stopped_early and is_stopped(state, run.config.train):
+        progress.say(
+            f"it has stopped early, {state.evaluations_since_best} evaluations after its best one: "
+            "a larger train.patience (or null) goes on"
+        )
     loaders = loaders_for(run.config, dataset, run.tokenizer)
     fill_cache(run.config, run.model, loaders, progress)
     return run, dataset, loaders
+
+
+def change_config(run: Run, given: RunConfig, state: State, progress: Progress) -> None:
+    """Take what may change from the configuration that was given now; it is in the run's folder before anything is done with it."""
+    before = run.config
+    run.config, found = merged(before, given, where=str(run.folder / CONFIG))
+    for change in found:
+        progress.say(f"changed: {change}")
+    if before.train.steps != run.config.train.steps:
+        onward = continued(before.train, state.step)
+        run.config = with_train(run.config, continued=onward)
+        if onward is not None and state.step < run.config.train.steps:
+            progress.say(how_it_goes_on(run.config.train, onward))
+    if found:
+        with replacing(run.folder / CONFIG) as part:
+            write_config(run.config, part, run.identity)
+
+
+def how_it_goes_on(config: TrainConfig, onward: Continued) -> str:
+    """What the learning rate does after the number of steps was changed; refused where it would stay at 0."""
+    last = learning_rate(config, config.steps)
+    if last == onward.rate == 0:
+        raise UserError(
+            f"the learning rate has fallen to 0 after step {onward.after}: more steps would change nothing",
+            where="train.steps",
+            right="Train anew with more steps, or with train.final_fraction above 0.",
+        )
+    if onward.after < config.num_steps_of(config.warmup):
+        end = config.num_steps_of(config.warmup)
+        return f"learning rate: the warm-up ends at step {end} as planned, then it falls to {last:.3g}"
+    falls = "stays there" if last == onward.rate else f"falls to {last:.3g} at step {config.steps}"
+    return f"learning rate: goes on from {onward.rate:.3g} after step {onward.after} and {falls}; the warm-up is not repeated"
 
 
 def fill_cache(config: RunConfig, model: Model, loaders: Loaders, progress: Progress) -> None:
@@ -192,7 +263,7 @@ def first_batch(loader: Loader) -> Batch:
 
 def tell_versions(folder: Path, progress: Progress) -> None:
     """Say when another PyTorch goes on than began."""
-    before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get("packages", {}).get("torch")
+    before = environment_of(folder).get("packages", {}).get("torch")
     now = version_of("torch")
     if before != now:
         progress.say(f"begun with torch {before}, going on with {now}: the result may differ in its last bits")
@@ -201,10 +272,10 @@ def tell_versions(folder: Path, progress: Progress) -> None:
 def tell(run: Run, loaders: Loaders, progress: Progress) -> None:
     """The estimate, and what will be kept."""
     config, state = run.config.train, read_state(run.folder)
-    if state.step < config.steps and not state.stopped_early:
+    if state.step < config.steps and not is_stopped(state, config):
         run.model.train()
         worst = loaders.train.worst_batch().make().to(config.device)
-        balance = run.config.balance.build(run.model, steps=config.steps, seed=run.config.seed)
+        balance = run.config.balance.build(run.model, steps=config.planned_steps, seed=run.config.seed)
         with settings(config):
             found = estimate(
                 run.model,
@@ -311,14 +382,9 @@ def texts_of_one(sample: Sample) -> Iterable[str]:
         yield from reference.values()
 
 
-def fingerprint(samples: Sequence[Sample]) -> str:
-    """A digest of the training samples: ids, inputs' names and texts, in order. Folders do not count, so data may move."""
-    digest = hashlib.blake2b(digest_size=16)
-    for sample in samples:
-        media = [path.name for path in (*sample.image, sample.audio, sample.video) if path is not None]
-        row = [sample.id, sample.text, [dict(r) for r in sample.references], media, dict(sample.groups)]
-        digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    return digest.hexdigest()
+def fingerprint_of(config: RunConfig, dataset: Dataset) -> str:
+    """The fingerprint of a run's training samples."""
+    return fingerprint(dataset.split("train", needed=True), dataset.folder, config.balance.data_of(config.data))
 
 
 def list_left_out(folder: Path, dataset: Dataset, loaders: Loaders, progress: Progress) -> None:

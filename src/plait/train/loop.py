@@ -23,13 +23,13 @@ from plait.data.loader import Position
 from plait.layers import set_attention
 from plait.run import Run, remove_leftovers
 from plait.train.checkpoint import State, checkpoints, load_checkpoint, publish, save_checkpoint
-from plait.train.heldout import held_out
+from plait.train.heldout import HeldOut, held_out
 from plait.train.metrics import MetricsLog
 from plait.train.optimiser import build_optimiser
 from plait.train.probe import matmul_precision
 from plait.train.progress import Progress, Quiet
 from plait.train.signals import Interrupted, Listener, listening
-from plait.train.step import Asked, StepResult, device_of, train_step
+from plait.train.step import Asked, StepResult, device_of, train_step, within_memory
 from plait.types import Batch
 
 BITS = 1 / math.log(2)
@@ -104,11 +104,19 @@ def train(
     config = run.config.train
     remove_leftovers(run.folder)
     with settings(config), listening() as listener:
-        set_attention(run.model, "math" if config.attention == "math" else "fused")
+        set_attention(run.model, "math" if config.attention == "math" else "fused")  # for a run that `fit` did not make
         optimiser = build_optimiser(run.model, config)
         state = first_state(run, optimiser)
-        balance = run.config.balance.build(run.model, steps=config.steps, seed=run.config.seed, state=state.balance)
-        log = MetricsLog(run.folder, num_bytes=state.metrics_bytes, step=state.step, tensorboard=config.tensorboard)
+        balance = run.config.balance.build(
+            run.model, steps=config.planned_steps, seed=run.config.seed, state=state.balance
+        )
+        log = MetricsLog(
+            run.folder,
+            num_bytes=state.metrics_bytes,
+            step=state.step,
+            tensorboard=config.tensorboard,
+            say=(progress or Quiet()).say,
+        )
         training = Training(
             run=run,
             optimiser=optimiser,
@@ -151,8 +159,14 @@ def first_state(run: Run, optimiser: torch.optim.Optimizer) -> State:
     if not checkpoints(run.folder):
         return State(micro_batch_size=config.micro_batch_size or config.batch_size)
     state = load_checkpoint(run.folder, run.model, optimiser)
+    state.stopped_early = is_stopped(state, config)
     publish(run.folder, state)
     return state
+
+
+def is_stopped(state: State, config: TrainConfig) -> bool:
+    """Whether a training that stopped early stays stopped: not with a patience that is larger now, or none."""
+    return state.stopped_early and config.patience is not None and state.evaluations_since_best >= config.patience
 
 
 def steps(training: Training, train_loader: TrainLoader) -> None:
@@ -262,13 +276,7 @@ def evaluate_now(training: Training) -> bool:
         return False
     state, config, run = training.state, training.config, training.run
     began = time.monotonic()
-    found = held_out(
-        run.model,
-        (batch for _, batch in training.tune_loader.indexed_batches()),
-        run.segments,
-        dtype=config.dtype,
-        micro_batch_size=state.micro_batch_size,
-    )
+    found = held_out_bits(training, training.tune_loader)
     is_best = math.isfinite(found.bits) and (state.best_bits is None or found.bits < state.best_bits)
     if is_best:
         state.best_step, state.best_bits, state.evaluations_since_best = state.step, found.bits, 0
@@ -290,6 +298,18 @@ def evaluate_now(training: Training) -> bool:
     return is_best
 
 
+def held_out_bits(training: Training, loader: TuneLoader) -> HeldOut:
+    """The held-out loss, with smaller micro-batches from here on where memory is short."""
+    run, state = training.run, training.state
+
+    def attempt(size: int) -> HeldOut:
+        batches = (batch for _, batch in loader.indexed_batches())
+        return held_out(run.model, batches, run.segments, dtype=training.config.dtype, micro_batch_size=size)
+
+    found, state.micro_batch_size = within_memory(attempt, state.micro_batch_size, training.progress.say)
+    return found
+
+
 def is_due(training: Training) -> bool:
     """Whether it is time for a checkpoint."""
     every, seconds = training.config.checkpoint_every, training.config.checkpoint_seconds()
@@ -309,6 +329,7 @@ def save(training: Training) -> None:
         training.optimiser,
         state,
         vocabulary_size=training.run.tokenizer.size,
+        identity=training.run.identity,
     )
     training.saved_at = time.monotonic()
 

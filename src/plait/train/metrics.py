@@ -2,34 +2,54 @@
 
 In: one mapping of figures per line.
 Out: a line appended to the file, and scalars under `tensorboard/` if asked for.
-Invariant: after a resume the file holds exactly the lines up to the checkpoint, so no step stands in it twice.
+Invariant: after a resume the file holds exactly the lines up to the checkpoint, so no step stands in it twice; fewer
+are said.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from plait.errors import UserError
-from plait.run import unwritable
+from plait.writing import reason, unwritable
 
 METRICS = "metrics.jsonl"
 Line = Mapping[str, Any]
 
 
 class MetricsLog:
-    """An open `metrics.jsonl`, cut back to its first `num_bytes` bytes."""
+    """An open `metrics.jsonl`, cut back to its first `num_bytes` bytes; `say` is told where it has fewer."""
 
-    def __init__(self, folder: Path, *, num_bytes: int, step: int, tensorboard: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        num_bytes: int,
+        step: int,
+        tensorboard: bool,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.path = folder / METRICS
         self.board = open_board(folder / "tensorboard", step) if tensorboard else None
         self.file = self.path.open("ab", buffering=0)
-        if self.file.tell() > num_bytes:
-            self.file.truncate(num_bytes)
-            self.file.seek(num_bytes)
+        size = self.file.tell()
+        if size < num_bytes:
+            say(
+                f"{self.path} has {size:,} bytes, the checkpoint of step {step} says {num_bytes:,}: lines are missing, "
+                "the training itself is whole and goes on"
+            )
+        self.cut(min(size, num_bytes))
+
+    def cut(self, num_bytes: int) -> None:
+        """Keep so many bytes, less what is half a line at their end."""
+        kept = self.path.read_bytes()[:num_bytes]
+        whole = kept.rfind(b"\n") + 1
+        self.file.truncate(whole)
+        self.file.seek(whole)
 
     def write(self, line: Line) -> None:
         """Append one line; it must have a `step`."""
@@ -82,5 +102,19 @@ def check_tensorboard() -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All lines of a run."""
-    return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
+    """All lines of a run. A last line without its end is being written, or was when its writer died: it does not count yet."""
+    path, found = folder / METRICS, []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {reason(error)}", where=str(path), right="Copy the run again.") from error
+    for number, text in enumerate(lines, 1):
+        try:
+            line = json.loads(text)
+            if not isinstance(line["step"], int):
+                raise ValueError(f"its step is {line['step']!r}")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            right = "Copy the run again, or remove the line."
+            raise UserError(f"is no line of metrics: {error}", where=f"{path}:{number}", right=right) from error
+        found.append(line)
+    return found

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from plait.config import RunConfig
+from plait.config.train import Continued
 from plait.errors import UserError
 
 MAY_CHANGE = (
@@ -34,7 +35,13 @@ MAY_CHANGE = (
 
 CHOSEN_BY_RUN = {
     "auto": ("train.dtype", "train.attention", "train.matmul", "train.device"),
-    None: ("train.threads", "data.inputs", "data.segments"),
+    None: (
+        "train.threads",
+        "data.inputs",
+        "data.segments",
+        "train.continued",
+        *(f"train.continued.{name}" for name in Continued.model_fields),
+    ),
 }
 """Values that leave a choice to the run, and the keys where they do: beside what the run chose they are no change."""
 

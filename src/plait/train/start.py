@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from plait.choices import trusted
@@ -19,7 +18,7 @@ from plait.config import RunConfig
 from plait.data.text import Tokenizer
 from plait.errors import UserError
 from plait.model import Model
-from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, read_run_config, whole
+from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, check_tokenizer, checked_tensors, read_run_config
 from plait.trust import NOTHING, Trust
 from plait.types import Modality
 
@@ -28,7 +27,12 @@ TABLE = "embedding.table"
 
 
 def start_encoders(
-    model: Model, config: RunConfig, tokenizer: Tokenizer, *, trust_code: bool | Trust = False
+    model: Model,
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    *,
+    trust_code: bool | Trust = False,
+    accept_changes: bool = False,
 ) -> list[str]:
     """Fill the encoders that `config` says, and tell of each in a line; `trust_code`: of the runs that they come from."""
     trust = trusted(trust_code, config)
@@ -39,22 +43,33 @@ def start_encoders(
                 where=f"encoders.start_from.{modality}",
                 right=f"It reads {', '.join(model.modalities) or 'no inputs'}",
             )
-    return [start_encoder(model, config, tokenizer, m, Path(p), trust) for m, p in config.encoders.start_from.items()]
+    return [
+        start_encoder(model, config, tokenizer, m, Path(p), trust, accept_changes=accept_changes)
+        for m, p in config.encoders.start_from.items()
+    ]
 
 
 def start_encoder(
-    model: Model, config: RunConfig, tokenizer: Tokenizer, modality: Modality, folder: Path, trust: Trust = NOTHING
+    model: Model,
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    modality: Modality,
+    folder: Path,
+    trust: Trust = NOTHING,
+    *,
+    accept_changes: bool = False,
 ) -> str:
     """Fill one encoder from the run in `folder`."""
     where = f"encoders.start_from.{modality}"
     check_folder(folder)
-    other = read_run_config(folder, trust_code=trust)
+    other = read_run_config(folder, trust_code=trust, accept_changes=accept_changes)
+    check_tokenizer(folder, accept=accept_changes)
     if modality not in (other.data.inputs or ()):
         raise UserError(
             f"{folder} reads no {modality}", where=where, right="Name a run with this modality among its inputs"
         )
     check_prepared_alike(config, other, modality, folder, where)
-    tensors = encoder_tensors(folder, modality)
+    tensors = encoder_tensors(folder, modality, accept_changes=accept_changes)
     encoder = model.encoder(modality)
     known = ""
     if modality is Modality.TEXT and TABLE in tensors:
@@ -92,13 +107,13 @@ def check_prepared_alike(config: RunConfig, other: RunConfig, modality: Modality
         )
 
 
-def encoder_tensors(folder: Path, modality: Modality) -> dict[str, Tensor]:
+def encoder_tensors(folder: Path, modality: Modality, *, accept_changes: bool = False) -> dict[str, Tensor]:
     """The tensors of a run's encoder by their names in the encoder."""
     path, start = folder / MODEL, f"encoders.{modality}."
     if not path.exists():
         raise UserError(f"{folder} has no trained weights yet", right=f"Go on training: plait train --resume {folder}")
-    with whole(path), safe_open(path, framework="pt") as file:
-        return {name.removeprefix(start): file.get_tensor(name) for name in file.keys() if name.startswith(start)}  # noqa: SIM118
+    tensors = checked_tensors(folder, path, accept=accept_changes)
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def shared_rows(own: Tensor, theirs: Tensor, tokenizer: Tokenizer, before: Tokenizer) -> tuple[Tensor, int]:

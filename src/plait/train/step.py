@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,8 @@ from plait.balance import Balance, measure_alone
 from plait.balance.base import gradient_norms
 from plait.config import TrainConfig
 from plait.errors import UserError
+from plait.memory import is_out_of_memory as is_out_of_memory
+from plait.memory import within_memory as within_memory
 from plait.model import Model
 from plait.seeds import derive_seed
 from plait.train.dropout import drop_modalities
@@ -29,15 +31,6 @@ from plait.train.optimiser import set_learning_rate
 from plait.train.schedule import learning_rate
 from plait.train.split import split_batch
 from plait.types import Batch, Modality
-
-T = TypeVar("T")
-MEMORY_WORDS = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "bad allocation",
-)
 
 
 @runtime_checkable
@@ -102,13 +95,6 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is a lack of memory, on any device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in MEMORY_WORDS)
-
-
 def loss_weight(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
     """Σ weight over the scored targets of a step: what its summed loss is divided by."""
     return model.token_weights(batch).sum()  # pyright: ignore[reportCallIssue]
@@ -133,26 +119,6 @@ def forward_backward(
         balance.backward(found, weight)
         totals.append(found.total.detach())
     return torch.stack(totals).sum() / weight
-
-
-def within_memory(attempt: Callable[[int], T], micro_batch_size: int, say: Callable[[str], None]) -> tuple[T, int]:
-    """`attempt(size)` with the size halved until it fits; the result and the size that fitted."""
-    while True:
-        try:
-            return attempt(micro_batch_size), micro_batch_size
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        # outside of the handler: its traceback holds the tensors that are in the way
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if micro_batch_size == 1:
-            raise UserError(
-                "out of memory with a single sample at a time",
-                right="Make the model, the pictures, or data.max_target_tokens smaller.",
-            )
-        micro_batch_size = math.ceil(micro_batch_size / 2)
-        say(f"out of memory: going on with micro-batches of {micro_batch_size} samples (train.micro_batch_size)")
 
 
 def gradient_norm(model: nn.Module, clip: float | None) -> float:
@@ -208,10 +174,36 @@ def train_step(
         raise NonFinite(f"the gradient's norm is {norm}", step=step, ids=batch.ids)
     rate = learning_rate(config, step)
     set_learning_rate(optimiser, rate)
-    optimiser.step()
+    _, micro_batch_size = within_memory(lambda _: update(optimiser), micro_batch_size, say)
     weight = float(loss_weight(model, batch))
     told = alone or (balance.alone if asked.encoder_norms else {})
     return StepResult(value, weight, norm, rate, micro_batch_size, norms, told)
+
+
+def update(optimiser: torch.optim.Optimizer) -> None:
+    """The optimiser's step. Where memory runs out before anything was changed all is as it was, so that it may be tried again."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    begun = {p for p in parameters if p in optimiser.state}
+    tensors = [
+        *parameters,
+        *(value for p in begun for value in optimiser.state[p].values() if isinstance(value, Tensor)),
+    ]
+    versions = [tensor._version for tensor in tensors]
+    try:
+        optimiser.step()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if versions != [tensor._version for tensor in tensors]:
+            raise UserError(
+                "out of memory in the middle of an update of the weights",
+                right="The last checkpoint is whole: go on from it (plait train --resume) with more memory free, or train anew "
+                "with a smaller model or train.micro_batch_size.",
+            ) from None
+        for parameter in parameters:
+            if parameter not in begun:  # its state was being made
+                optimiser.state.pop(parameter, None)
+        raise
 
 
 def after_dropout(batch: Batch, config: TrainConfig, balance: Balance, *, seed: int, step: int) -> Batch:
