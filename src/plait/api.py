@@ -286,8 +286,7 @@ class TrainedModel:
             Path(manifest or data.manifest),
             inputs=self.run.modalities,
             split=data.split,
-            allow_outside=data.allow_outside,
-            on_error=data.on_error,
+            **data.reading,
             require_targets=False,
         ).samples
 
@@ -400,8 +399,7 @@ class TrainedModel:
             inputs=self.run.modalities,
             segments=self.run.segments,
             split=data.split,
-            allow_outside=data.allow_outside,
-            on_error=data.on_error,
+            **data.reading,
         )
 
     def unlabelled(self, manifest: Path | str) -> Dataset:
@@ -410,8 +408,7 @@ class TrainedModel:
         return read_manifest(
             Path(manifest),
             inputs=self.run.modalities,
-            allow_outside=data.allow_outside,
-            on_error=data.on_error,
+            **data.reading,
             require_targets=False,
         )
 
