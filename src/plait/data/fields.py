@@ -68,7 +68,7 @@ class RowParser:
             if Modality.VIDEO in self.inputs and not missing(row.fields.get("video")):
                 right = (
                     "Leave the field out, or name the inputs to read without it: data.inputs=[text,image,audio]. "
-                    "Of a video's sound alone the path belongs in the field audio."
+                    "For its sound alone give the path in the field audio; in a folder, the suffix .m4a, .weba or .mka."
                 )
                 raise RowError(
                     "video", f"video is not read yet: {short(row.fields['video'])}", where=row.where, right=right

@@ -118,6 +118,9 @@ class _Folder:
                 right = "Give the file itself, or call it manifest" + suffix
                 what = "a manifest of another name does not speak for its folder"
                 yield RowError("other-file", what, where=self.where(name), right=right)
+            elif suffix in self.field_of and readable(name) != name:
+                what = "the file's name is not UTF-8"
+                yield RowError("not-utf8", what, where=self.where(name), right="Rename the file.")
             elif suffix in self.field_of:
                 self.stems.setdefault(_stem(name), []).append(name)
             else:

@@ -140,7 +140,9 @@ class _Refuser:
         harmless = error.code == OTHER_FILE  # a README beside the pictures stops nobody, and is listed
         if self.on_error == "stop" and not harmless:
             raise error
-        self.left_out.append(LeftOut(readable(error.where or ""), error.id, readable(error.reason), error.code))
+        self.left_out.append(
+            LeftOut(readable(error.where or ""), error.id and readable(error.id), readable(error.reason), error.code)
+        )
 
 
 def read_manifest(

@@ -299,14 +299,14 @@ class _Table:
     def swallows(self, lines: list[str]) -> bool:
         """Whether the lines of one row would be rows by themselves.
 
-        One whose split or files fit their columns tells; where no column tells, all of them must look like rows.
+        One whose split or files fit their columns tells; in TSV, whose texts seldom hold tabs, also ids of one shape in all.
         """
         if len(self.header) < 2:
             return False
         if any(self.has_cells(line) and self.fits(line) for line in lines[1:]):
             return True
-        plain = self.delimiter == "\t" and len(self.header) > 2
-        return all(self.has_cells(line) and (plain or self.cells(line).get("id", "").isdigit()) for line in lines)
+        shapes = {_shape(self.cells(line).get("id", "")) for line in lines}
+        return self.delimiter == "\t" and len(shapes) == 1 and "" not in shapes and all(map(self.has_cells, lines))
 
     def cells(self, line: str) -> dict[str, str]:
         """The cells of a line by itself, before a quote opens or closes one: what stands behind it is the row's own."""
@@ -319,6 +319,11 @@ class _Table:
         told = [split_name(cells["split"]) is not None] if cells.get("split") else []
         told += [suffix_of(cells[name]) in FIELD_OF for name in ("image", "audio") if cells.get(name)]
         return bool(told) and all(told)
+
+
+def _shape(text: str) -> str:
+    """What ids of one kind have in common: `a7f` and `b12x` are letters and digits."""
+    return "".join(sorted({"0" if one.isdigit() else "a" if one.isalpha() else one for one in text}))
 
 
 @contextmanager
