@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from plait.config.before import BEFORE
+from plait.data.containers import AMBIGUOUS, tracks_of
 from plait.data.manifest import Dataset, read_manifest
 from plait.data.row import MAX_TEXT
 from plait.data.splits import SplitConfig
@@ -177,7 +179,7 @@ def test_what_phones_write_is_in_rows(tmp_path: Path, suffix: str) -> None:
     assert len(dataset.samples) == 3
     assert not dataset.left_out
     assert all(sample.present for sample in dataset.samples)
-    spoken = [line for line in dataset.reading if "the sound is read" in line]
+    spoken = [line for line in dataset.reading if "read as sound" in line]
     assert len(spoken) == (suffix in (".3gp", ".3gpp", ".3g2"))
 
 
@@ -188,7 +190,7 @@ def test_only_pictures_of_phones_are_pictures(tmp_path: Path) -> None:
         assert read(folder).modalities == (modality,)
 
 
-@pytest.mark.parametrize("name", ["b.jxl", "b.DNG", "b.cr2", "b.svg", "b.amr", "b.wma", "b.caf", "b.mts"])
+@pytest.mark.parametrize("name", ["b.jxl", "b.DNG", "b.cr2", "b.svg", "b.ape", "b.wma", "b.ra", "b.mts"])
 @pytest.mark.parametrize("others", [("a.jpg", "a.txt"), ()])
 def test_a_text_beside_media_that_are_not_read_is_a_mistake(tmp_path: Path, name: str, others: tuple[str, ...]) -> None:
     """Previously such a text was passed over, or became a sample of text alone."""
@@ -246,6 +248,46 @@ def test_a_video_says_how_its_sound_is_read(tmp_path: Path) -> None:
     dataset = read(folder, inputs=[Modality.IMAGE])
     assert [sample.id for sample in dataset.samples] == ["b"]
     assert dataset.left_out[0].reason == "the row has nothing but a video, which is not read yet"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".webm", ".mkv"])
+@pytest.mark.parametrize("pictures", [False, True])
+def test_what_may_be_sound_or_video_is_known_by_its_tracks(tmp_path: Path, suffix: str, pictures: bool) -> None:
+    """Containers written by FFmpeg; a folder of recordings in webm, as browsers make them, is a folder of recordings."""
+    av = pytest.importorskip("av")
+    options = {"movflags": "+faststart"} if suffix in (".mp4", ".mov") and pictures else {}
+    with av.open(str(tmp_path / f"a{suffix}"), "w", options=options) as container:
+        sound = container.add_stream("libopus" if suffix in (".webm", ".mkv") else "aac", rate=48_000)
+        picture = container.add_stream("libvpx" if suffix == ".webm" else "mpeg4", rate=5) if pictures else None
+        if picture is not None:
+            picture.width = picture.height = 32
+            picture.pix_fmt = "yuv420p"
+        wave = np.zeros((1, 4800), np.float32)
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        frame.rate = 48_000
+        for packet in (*sound.encode(frame), *sound.encode(None)):
+            container.mux(packet)
+        if picture is not None:
+            still = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+            for packet in (*picture.encode(still), *picture.encode(None)):
+                container.mux(packet)
+    assert tracks_of(tmp_path / f"a{suffix}") == ("video" if pictures else "audio")
+    fill(tmp_path, "a.txt", "b.jpg", "b.txt")
+    dataset = read(tmp_path)
+    if pictures:
+        assert gone(dataset) == {"a.txt" if suffix > ".txt" else f"a{suffix}": "video"}
+    else:
+        assert dataset.samples[0].audio == tmp_path / f"a{suffix}"
+        assert dataset.reading == (f"{tmp_path}: 1 {suffix} are read as sound: they hold no pictures, or do not say",)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x16\x54\xae\x6b", bytes(16), b"\0\0\0\x08moov"]
+)
+def test_what_tells_nothing_of_its_tracks_is_what_its_suffix_says(tmp_path: Path, content: bytes) -> None:
+    for suffix in AMBIGUOUS:
+        (tmp_path / f"a{suffix}").write_bytes(content)
+        assert tracks_of(tmp_path / f"a{suffix}") is None
 
 
 def test_a_sound_in_a_file_of_video_is_read_where_the_row_calls_it_audio(tmp_path: Path) -> None:

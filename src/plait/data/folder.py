@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from plait.data.containers import AMBIGUOUS, tracks_of
 from plait.data.media import MediaFolder
 from plait.data.row import MAX_TEXT, Row, RowError, readable
 from plait.data.splits import split_name
@@ -67,7 +68,7 @@ def read_folder(
     yield from reader.rows()
     if reader.sounds:
         listed = ", ".join(f"{number} {suffix}" for suffix, number in sorted(reader.sounds.items()))
-        say(f"{readable(str(folder))}: of {listed} the sound is read; pictures in them are not")
+        say(f"{readable(str(folder))}: {listed} are read as sound: they hold no pictures, or do not say")
 
 
 def _files(folder: Path) -> list[str | RowError]:
@@ -98,6 +99,7 @@ class _Folder:
         self.media, self.folder, self.rules = media, folder, rules
         self.field_of = FIELD_OF if rules == 2 else FIRST_FIELD_OF
         self.stems: dict[str, list[str]] = {}
+        self._fields: dict[str, str] = {}
         self.beside: dict[str, list[str]] = {}
         """By stem the files of unknown suffixes, of which some may be media."""
         self.sounds: Counter[str] = Counter()
@@ -137,7 +139,15 @@ class _Folder:
     def needs(self, stem: str) -> bool:
         """Whether there is a text of this stem and nothing that it describes."""
         names = self.stems.get(stem, [])
-        return bool(names) and all(self.field_of[suffix_of(name)] == "target" for name in names)
+        return bool(names) and all(self.field(name) == "target" for name in names)
+
+    def field(self, name: str) -> str:
+        """The field that a file fills: by its suffix, or where this means pictures or sound, by what it holds."""
+        if name not in self._fields:
+            suffix = suffix_of(name)
+            tracks = tracks_of(self.folder / name) if self.rules == 2 and suffix in AMBIGUOUS else None
+            self._fields[name] = tracks or self.field_of[suffix]
+        return self._fields[name]
 
     def unread_kind(self, name: str) -> str | None:
         """What a file of an unknown suffix is, if it is media; its first bytes tell only beside a text."""
@@ -186,7 +196,7 @@ class _Folder:
                 yield text
                 return
             fields["target"] = text
-        if suffix_of(fields.get("audio", "")) in (".3gp", ".3gpp", ".3g2"):
+        if suffix_of(fields.get("audio", "")) in AMBIGUOUS:
             self.sounds[suffix_of(fields["audio"])] += 1
         yield Row(where, number, fields)
 
@@ -194,7 +204,7 @@ class _Folder:
         """The files of a stem by the field that they fill."""
         found: dict[str, list[str]] = {}
         for name in names:
-            found.setdefault(self.field_of[suffix_of(name)], []).append(name)
+            found.setdefault(self.field(name), []).append(name)
         return found
 
     def alone(self, stem: str, where: str, *, only_texts: bool) -> RowError | None:

@@ -23,7 +23,7 @@ FIRST_SUFFIXES: Mapping[str, tuple[str, ...]] = {
 """By the first rules. Where two files of a stem fill one field, that of these suffixes is read."""
 
 PHONE_IMAGES = (".heic", ".heif", ".hif")
-PHONE_SOUNDS = (".m4a", ".m4b", ".aac", ".3gp", ".3gpp", ".3g2", ".3ga", ".weba", ".mka")
+PHONE_SOUNDS = (".m4a", ".m4b", ".aac", ".3gp", ".3gpp", ".3g2", ".3ga", ".amr", ".awb", ".weba", ".mka")
 PHONE = (*PHONE_IMAGES, *PHONE_SOUNDS)
 """What the extra `[phone]` reads."""
 
@@ -33,7 +33,11 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
         *(".jpe", ".jfif", ".dib", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".pcx", ".qoi"),
         *PHONE_IMAGES,
     ),
-    "audio": (*FIRST_SUFFIXES["audio"], ".wave", ".oga", ".mpga", ".aifc", *PHONE_SOUNDS),
+    "audio": (
+        *FIRST_SUFFIXES["audio"],
+        *(".wave", ".oga", ".mpga", ".mp2", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64", ".sph", ".voc"),
+        *PHONE_SOUNDS,
+    ),
     "video": (*FIRST_SUFFIXES["video"], ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"),
     "target": FIRST_SUFFIXES["target"],
 }
@@ -47,8 +51,8 @@ _UNREAD_TEXT = {
         ".fits .fit .dcm .mpo .heics .avifs .apng .sgi .rgb .ras .xbm .xpm .pict .pct .cur .ani"
     ),
     "a recording": (
-        ".amr .awb .wma .caf .au .snd .ra .ape .wv .tta .ac3 .eac3 .dts .mid .midi .spx .gsm .voc .w64 .rf64 .sd2 .8svx .dsf "
-        ".dff .m4p .m4r .aax .aa .qcp .mp1 .mp2 .mpc .sph .wve .ircam .paf .svx .nist .avr .dss .ds2 .dvf .msv "
+        ".wma .ra .ape .wv .tta .ac3 .eac3 .dts .mid .midi .spx .gsm .sd2 .8svx .dsf "
+        ".dff .m4p .m4r .aax .aa .qcp .mp1 .mpc .wve .ircam .paf .svx .nist .avr .dss .ds2 .dvf .msv "
         ".vox .ofr .aob .xm .s3m"
     ),
     "a video": ".mts .m2ts .vob .asf .rm .rmvb .divx .f4v .mxf .ogm .dv .amv .y4m .m1v .m2v",
