@@ -43,6 +43,7 @@ from plait.explain import (
 )
 from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
+from plait.files import hint_of
 from plait.generate import Generated, next_tokens, stream
 from plait.links import TARGET
 from plait.report import comparison_report, run_report
@@ -432,7 +433,7 @@ def existing(path: str | Path) -> Path:
     """A file that the user named."""
     path = Path(path)
     if not path.is_file():
-        raise UserError("no such file", where=str(path))
+        raise UserError("no such file", where=str(path), right=hint_of(path))
     return path
 
 
