@@ -45,6 +45,7 @@ from plait.explain import (
 )
 from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
+from plait.files import hint_of
 from plait.generate import Generated, next_tokens, stream
 from plait.links import TARGET
 from plait.report import comparison_report, run_report
@@ -310,8 +311,7 @@ class TrainedModel:
             Path(manifest or data.manifest),
             inputs=self.run.modalities,
             split=data.split,
-            allow_outside=data.allow_outside,
-            on_error=data.on_error,
+            **data.reading,
             require_targets=False,
         ).samples
 
@@ -424,8 +424,7 @@ class TrainedModel:
             inputs=self.run.modalities,
             segments=self.run.segments,
             split=data.split,
-            allow_outside=data.allow_outside,
-            on_error=data.on_error,
+            **data.reading,
         )
 
     def unlabelled(self, manifest: Path | str) -> Dataset:
@@ -434,8 +433,7 @@ class TrainedModel:
         return read_manifest(
             Path(manifest),
             inputs=self.run.modalities,
-            allow_outside=data.allow_outside,
-            on_error=data.on_error,
+            **data.reading,
             require_targets=False,
         )
 
@@ -459,7 +457,7 @@ def existing(path: str | Path) -> Path:
     """A file that the user named."""
     path = Path(path)
     if not path.is_file():
-        raise UserError("no such file", where=str(path))
+        raise UserError("no such file", where=str(path), right=hint_of(path))
     return path
 
 

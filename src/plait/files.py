@@ -9,9 +9,11 @@ the file's size was said to be.
 from __future__ import annotations
 
 import os
+import re
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from plait.errors import UserError
 
@@ -35,7 +37,32 @@ def state_of(path: Path | str) -> FileState | None:
     return FileState(found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
 
-def open_regular(path: Path | str, *, where: str | None = None) -> BinaryIO:
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
+"""How an address begins: `https://…`, `FILE:///…`."""
+
+
+def is_address(path: Path | str) -> bool:
+    """Whether this is an address and no path, also as a path object has it: one stroke less, and made absolute perhaps."""
+    scheme = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
+    return ADDRESS.match(str(path)) is not None or any(scheme.fullmatch(part) for part in Path(path).parts)
+
+
+def hint_of(path: Path | str) -> str | None:
+    """What a path that leads nowhere was probably meant to be: an address, or the home folder; None where it tells nothing."""
+    if is_address(path):
+        return "This is an address, not a file: download it, and give the path of the file."
+    parts = Path(path).parts
+    place = next((number for number, part in enumerate(parts) if part[:1] == "~"), None)
+    if place is None:
+        return None
+    try:
+        meant = Path(*parts[place:]).expanduser()
+    except RuntimeError:  # no user of that name
+        return None
+    return f"'~' is not expanded here: write the home folder in full, {meant}"
+
+
+def open_regular(path: Path | str, *, where: str | None = None) -> BufferedReader:
     """An ordinary file opened to be read; a folder, a pipe, a device is refused without waiting for it.
 
     `UserError` for what cannot be opened; `where` (default: the path) is the place that the message names.
@@ -45,7 +72,7 @@ def open_regular(path: Path | str, *, where: str | None = None) -> BinaryIO:
         # a pipe without a writer would block; what opens is asked what it is, so nothing can be exchanged in between
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}", where=where) from None
+        raise UserError(f"cannot be read: {error.strerror}", where=where, right=hint_of(path)) from None
     except ValueError as error:  # a NUL character
         raise UserError(f"cannot be read: {error}", where=where) from None
     mode = os.fstat(descriptor).st_mode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import os
 import pickle
 import subprocess
 import sys
@@ -322,6 +323,10 @@ def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read the tokenizer") as caught:
         Tokenizer.load(path, WordConfig(), SEGMENTS)
     assert caught.value.where == str(path)
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):  # a pipe was waited for, /dev/zero read into memory
+        with pytest.raises(UserError, match=r"cannot read the tokenizer: is (not an ordinary file|a folder)"):
+            Tokenizer.load(other, WordConfig(), SEGMENTS)
     for content in (b"", b"{}", b"\xff\xfe", b'{"model": {"type": "Nothing"}}'):
         path.write_bytes(content)
         with pytest.raises(UserError, match="not a tokenizer"):

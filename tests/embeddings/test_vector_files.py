@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import tempfile
 from pathlib import Path
 
@@ -168,3 +169,26 @@ def test_missing_file() -> None:
     for read in (read_glove, read_word2vec):
         with pytest.raises(UserError, match=r"nowhere.txt: no such file of word vectors"):
             read("nowhere.txt", ["a"])
+
+
+def test_only_ordinary_files_are_read_and_no_line_without_end(tmp_path: Path) -> None:
+    """Previously a compressed file of zeros was one line in memory, and damaged compression a traceback."""
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"the 0.1 0.2\n" * 1000)[:-20])
+    (tmp_path / "no.txt.gz").write_bytes(b"this is not compressed")
+    (tmp_path / "long.txt.gz").write_bytes(gzip.compress(b"the 0.1 0.2\n" + bytes(50_000_000)))
+    for name, what in (
+        ("pipe.txt", "is not an ordinary file"),
+        ("zero.txt", "is not an ordinary file"),
+        ("cut.txt.gz", "cannot be read: Compressed file ended"),
+        ("no.txt.gz", "cannot be read: Not a gzipped file"),
+        ("long.txt.gz", "line 2 has more than 3,210,000 bytes"),
+        ("~", "no such file of word vectors"),
+    ):
+        for read in (read_glove, read_word2vec) if "line" not in what else (read_glove,):
+            path = str(tmp_path / name)
+            if read is read_word2vec and name == "cut.txt.gz":
+                (tmp_path / name).write_bytes(gzip.compress(b"1000 2\n" + b"the 0.1 0.2\n" * 1000)[:-20])
+            with pytest.raises(UserError, match=what):
+                read(path, ["the"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +45,8 @@ def check(
     """Counts, broken files, leakage between splits, lengths, unknown words; exit code 1 if anything is an error.
 
     plait data check run.yaml data.inputs=[image]
+
+    Of a run's YAML with data.on_error: skip, rows that cannot be used are warnings, as long as they are not most of them.
     """
     from plait.cli.progress import counter
     from plait.config import apply_overrides, make_config, read_config
@@ -57,25 +59,32 @@ def check(
     config = CheckConfig(shared=tuple(shared or ()))
     if threads is not None:
         config = config.model_copy(update={"threads": threads})
-    path, split, inputs, segments = manifest, None, None, None
-    is_yaml = manifest.suffix in (".yaml", ".yml")
+    path = manifest
+    reading: dict[str, Any] = {}
+    is_yaml = manifest.suffix.lower() in (".yaml", ".yml")
     if is_yaml or overrides:
         if is_yaml:
-            data = read_config(manifest, overrides or (), trust_code=trust_code).data
+            run = read_config(manifest, overrides or (), trust_code=trust_code)
         else:  # as a run of this manifest would read it
-            data = make_config(apply_overrides({"data": {"manifest": str(manifest)}}, overrides or ())).data
-        path, split, inputs, segments = Path(data.manifest), data.split, data.inputs, data.segments
+            run = make_config(apply_overrides({"data": {"manifest": str(manifest)}}, overrides or ()))
+        data = run.data
+        path = Path(data.manifest)
+        reading = {**data.reading, "split": data.split, "inputs": data.inputs, "segments": data.segments}
         allow_outside = allow_outside or data.allow_outside
-        config = config.model_copy(update={"image": data.image, "audio": data.audio})
-    dataset = read_manifest(
-        path,
-        inputs=inputs,
-        segments=segments,
-        split=split,
-        allow_outside=allow_outside,
-        on_error="skip",
-        may_be_empty=True,
-    )
+        config = config.model_copy(
+            update={
+                "image": data.image,
+                "audio": data.audio,
+                "max_text_tokens": data.text.max_tokens,
+                "max_target_tokens": data.max_target_tokens,
+                "batch_size": run.train.batch_size,
+                "shared": (*config.shared, *data.split.shared),
+                "on_error": data.on_error,
+                "max_left_out": data.max_left_out,
+            }
+        )
+    reading |= {"allow_outside": allow_outside, "on_error": "skip", "may_be_empty": True}
+    dataset = read_manifest(path, **reading)
     with counter("checking files") as count:
         report = run_check(dataset, config, progress=count)
     for line in report.lines():

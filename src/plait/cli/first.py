@@ -24,7 +24,9 @@ import soundfile
 import yaml
 from PIL import Image
 
+from plait.data.config import DataConfig
 from plait.data.manifest import Dataset, read_manifest
+from plait.data.suffixes import PHONE, PHONE_IMAGES, PHONE_SOUNDS
 from plait.data.words import CJK
 from plait.types import Modality, Sample
 
@@ -80,7 +82,7 @@ class Found:
     @property
     def left_out(self) -> Counter[str]:
         """Rows that cannot be used, by reason; files that belong to no row do not count."""
-        return Counter(left.code for left in self.dataset.left_out if left.code != "other-file")
+        return Counter(left.code for left in self.dataset.gone)
 
     def lines(self) -> list[str]:
         """In words."""
@@ -109,7 +111,20 @@ class Found:
         for code, number in self.left_out.items():
             first = next(left for left in data.left_out if left.code == code)
             lines.append(f"  left out  {number} ({code}), the first at {first.where}: {first.reason}")
+        lines += [f"  note      {line}" for line in (*data.warnings, *self.needed())]
         return lines
+
+    def needed(self) -> list[str]:
+        """What has to be installed for some of the files to be read."""
+        files = [path for sample in self.dataset.samples for path in (*sample.image, sample.audio) if path is not None]
+        suffixes = Counter(suffix for path in files if (suffix := path.suffix.lower()) in PHONE)
+        packages = {"pillow_heif": PHONE_IMAGES, "av": PHONE_SOUNDS}
+        lacking = [name for name in packages if importlib.util.find_spec(name) is None]
+        unread = [s for name in lacking for s in packages[name] if suffixes[s]]
+        if not unread:
+            return []
+        listed = ", ".join(f"{suffixes[suffix]} {suffix}" for suffix in unread)
+        return [f"{listed}: to be read they need pip install 'plait[phone]'"]
 
     def few_groups(self) -> str:
         """The grouping with the fewest groups in the test split, if they are too few for an interval to hold."""
@@ -143,7 +158,8 @@ def spread(values: Sequence[float], unit: str, *, digits: int) -> str:
 
 def look(path: Path, *, allow_outside: bool = False) -> Found:
     """Read the manifest, leaving out what cannot be used, and the headers of the media."""
-    dataset = read_manifest(path, allow_outside=allow_outside, on_error="skip")
+    most = DataConfig.model_fields["max_left_out"].default
+    dataset = read_manifest(path, allow_outside=allow_outside, on_error="skip", max_left_out=most)
     train = dataset.split("train", needed=True)
     pictures = [picture for sample in dataset.samples for picture in sample.image]
     sounds = [sample.audio for sample in dataset.samples if sample.audio]
@@ -272,6 +288,8 @@ def data_lines(found: Found, out: Path) -> list[tuple[str, str]]:
         )
     if found.allow_outside:
         lines.append(("  allow_outside: true", "paths may leave the manifest's folder"))
+    if data.reading and data.path.suffix.lower() in (".csv", ".tsv"):
+        lines.append(("  quoting: auto", "of quotes in the table, as said; or literal (part of the texts), csv"))
     if found.left_out or any(second > limit_of(found.seconds) for second in found.seconds):
         lines.append(("  on_error: skip", "rows that cannot be used are left out and listed in the run; or stop"))
     return lines

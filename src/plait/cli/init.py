@@ -9,6 +9,7 @@ import typer
 
 from plait.cli.common import Device, Json, Output, Seed, Threads, settings
 from plait.errors import UserError
+from plait.files import hint_of
 
 if TYPE_CHECKING:
     from plait.cli.first import Found
@@ -33,7 +34,9 @@ def init(
     if out.exists() and not force:
         raise UserError("is there already", where=str(out), right="--force writes over it, --out NAME elsewhere")
     if not data.exists():
-        raise UserError("no such file or folder", where=str(data), right="Give a manifest, or a folder of media")
+        raise UserError(
+            "no such file or folder", where=str(data), right=hint_of(data) or "Give a manifest, or a folder of media"
+        )
     from plait.cli.first import first_yaml, look
     from plait.config import read_config
 

@@ -19,7 +19,11 @@ FORMAT = 2
 new default has to leave old runs as they are."""
 
 BEFORE: Mapping[int, Mapping[str, Any]] = {
-    1: {},
+    1: {
+        "data.max_left_out": 1.0,
+        "data.quoting": "csv",
+        "data.rules": 1,
+    },
 }
 """Format → dotted key → what runs up to this format mean where they do not state the key (where the part that holds it has it)."""
 

@@ -7,7 +7,7 @@ Invariant: nothing here is worked out from the data; what is left None is found 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ from plait.choices import Config
 from plait.data.audio import AudioConfig
 from plait.data.image import ImageConfig
 from plait.data.splits import SplitConfig
+from plait.data.suffixes import Rules
+from plait.data.tables import Quoting
 from plait.data.text import TokenizerConfig, WordConfig
 from plait.types import Modality
 
@@ -69,7 +71,12 @@ class WeightsConfig(GroupedConfig):
 
 
 class DataConfig(Config):
-    """The data of a run. `inputs` and `segments` None = all that the manifest has; `workers` None = chosen by size."""
+    """The data of a run. `inputs` and `segments` None = all that the manifest has; `workers` None = chosen by size.
+
+    `quoting`: whether quotes in TSV are part of the texts (`literal`) or hold a cell together (`csv`); `auto` decides by the file
+    and says so. `max_left_out`: with `on_error: skip`, training is refused where more than this share of the rows cannot be used.
+    `rules`: 1 reads manifests as runs of the first format did (in a folder HEIC, m4a … are no rows).
+    """
 
     manifest: str
     inputs: tuple[Modality, ...] | None = None
@@ -84,5 +91,18 @@ class DataConfig(Config):
     weights: WeightsConfig | None = None
     allow_outside: bool = False
     on_error: Literal["stop", "skip"] = "stop"
+    max_left_out: float = Field(default=0.5, ge=0, le=1)
+    quoting: Quoting = "auto"
+    rules: Rules = 2
     workers: int | None = Field(default=None, ge=0, le=256)
     cache_mb: int = Field(default=1024, ge=0)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How its manifest is read, as options of `read_manifest`; a limit to what is left out holds for training alone."""
+        return {
+            "allow_outside": self.allow_outside,
+            "on_error": self.on_error,
+            "quoting": self.quoting,
+            "rules": self.rules,
+        }

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plait.data.media import MediaFolder
-from plait.data.rows import MAX_TEXT, Row, RowError, missing, short, unknown_field
+from plait.data.row import MAX_TEXT, Row, RowError, Unreadable, missing, short, unknown_field
 from plait.data.splits import ALIASES, SPLITS, split_name
+from plait.data.suffixes import Rules
 from plait.errors import did_you_mean
 from plait.types import Modality, Reference, Sample
 
@@ -44,8 +45,11 @@ class Parsed(NamedTuple):
 class RowParser:
     """Makes samples of rows. `inputs`: the modalities that are read; the others' fields are passed over."""
 
-    def __init__(self, media: MediaFolder, *, inputs: Sequence[Modality] | None, require_targets: bool) -> None:
+    def __init__(
+        self, media: MediaFolder, *, inputs: Sequence[Modality] | None, require_targets: bool, rules: Rules = 2
+    ) -> None:
         self.media = media
+        self.rules: Rules = rules
         self.inputs = frozenset(Modality if inputs is None else inputs)
         self.require_targets = require_targets
         self._layouts: dict[tuple[str, ...], dict[str, list[tuple[str, str]]]] = {}
@@ -55,26 +59,37 @@ class RowParser:
         id = None
         try:
             dotted = self._layout(row)
-            id = _id(row)
+            broken = [name for name, value in row.fields.items() if type(value) is Unreadable and self._is_read(name)]
+            _refuse_unreadable(row, [name for name in broken if name == "id"])
+            id = _id(row, self.rules)
+            _refuse_unreadable(row, broken)
             images, image_files = self._images(row)
             audio, audio_file = self._audio(row)
             if Modality.VIDEO in self.inputs and not missing(row.fields.get("video")):
-                right = "Leave the field out, or name the inputs to read without it: data.inputs=[text,image,audio]."
+                right = (
+                    "Leave the field out, or name the inputs to read without it: data.inputs=[text,image,audio]. "
+                    "For its sound alone give the path in the field audio; in a folder, the suffix .m4a, .weba or .mka."
+                )
                 raise RowError(
                     "video", f"video is not read yet: {short(row.fields['video'])}", where=row.where, right=right
                 )
             text = _text(row.fields.get("text"), "text", row.where) if Modality.TEXT in self.inputs else None
+            if self.rules == 2 and not (images or audio or text) and not missing(row.fields.get("video")):
+                raise RowError("video", "the row has nothing but a video, which is not read yet", where=row.where)
             references = _references(row, dotted["target"])
             if not references and self.require_targets:
                 raise RowError("no-target", "the row has no target", where=row.where, right=TARGET_FORMS)
-            groups = _named(row, "group", dotted["group"])
-            tags = _named(row, "tags", dotted["tags"])
+            groups = _named(row, "group", dotted["group"], self.rules)
+            tags = _named(row, "tags", dotted["tags"], self.rules)
             split = _split(row)
             sample = Sample(id, split or "", text, images, audio, None, references, groups, tags, row.where)
             return Parsed(sample, split, (*image_files, *audio_file))
         except RowError as error:
             error.id = id
             raise
+
+    def _is_read(self, field: str) -> bool:
+        return field[:1] != "_" and field not in _UNREAD_NAMES.difference(self.inputs)
 
     def _layout(self, row: Row) -> Mapping[str, list[tuple[str, str]]]:
         """The `group.NAME`, `tags.NAME` and `target.NAME` fields as (field, NAME); a set of names is checked once."""
@@ -112,9 +127,27 @@ class RowParser:
         return file.path, (file.real,)
 
 
-def _id(row: Row) -> str:
+_UNREAD_NAMES = frozenset(modality.value for modality in Modality)
+
+
+def _refuse_unreadable(row: Row, names: Iterable[str]) -> None:
+    """A value of which its file could make no sense is the row's mistake, where the row is read for it."""
+    for name in names:
+        value = row.fields.get(name)
+        if type(value) is Unreadable:
+            raise RowError(value.code, value.what, where=row.where, right="Write the value again, as a text of UTF-8.")
+
+
+def _is_nan(text: str, row: Row, rules: Rules) -> bool:
+    """Whether a text is a number that is none, as tools write it out; never where the file has texts only, and it is a name."""
+    return text.lower() == "nan" if rules == 1 else row.typed and text in ("nan", "NaN")
+
+
+def _id(row: Row, rules: Rules) -> str:
     value = row.fields.get("id")
-    if (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and value.strip().lower() == "nan"):
+    if (isinstance(value, float) and math.isnan(value)) or (
+        isinstance(value, str) and _is_nan(value.strip(), row, rules)
+    ):
         right = "Give every row a name of its own, or leave the field empty: the row's number is its id then."
         raise RowError("id", "id is NaN", where=row.where, right=right)
     name = _name(value, "id", row.where)
@@ -171,16 +204,18 @@ def _split(row: Row) -> str | None:
     return split
 
 
-def _named(row: Row, field: str, dotted: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _named(row: Row, field: str, dotted: Sequence[tuple[str, str]], rules: Rules) -> dict[str, str]:
     """The row's groupings or tags: name → value. A plain value is the grouping, or the tag, that bears the field's name."""
     value = row.fields.get(field)
     named = dict(value) if isinstance(value, dict) else {field: value}
     named |= {name: row.fields[column] for column, name in dotted}
     found: dict[str, str] = {}
     for name, one in named.items():
+        if not name.isascii() or "\0" in name:
+            _text(name, f"a name in {field}", row.where)
         place = field if name == field else f"{field}.{name}"
         text = _name(one, place, row.where)
-        if text is not None and text.lower() == "nan":
+        if text is not None and _is_nan(text, row, rules):
             right = "It would tie all such rows together: leave it empty, or give the real value."
             raise RowError(field, f"{place} is {text!r}", where=row.where, right=right)
         if text is not None:

@@ -9,18 +9,22 @@ are unique; every media file was there and not empty when the manifest was read.
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from plait.data.fields import TARGET_FORMS, Parsed, RowParser
-from plait.data.folder import TABLES, manifest_in, read_folder
+from plait.data.folder import TABLES, manifests_in, read_folder
 from plait.data.media import MediaFolder
-from plait.data.rows import Row, RowError, read_rows
+from plait.data.row import Row, RowError, readable
+from plait.data.rows import read_rows
 from plait.data.splits import SplitConfig, draw_splits, known_split
+from plait.data.suffixes import Rules
+from plait.data.tables import Quoting
 from plait.errors import UserError, did_you_mean
 from plait.types import Modality, Sample
 
@@ -45,7 +49,8 @@ OTHER_FILE = "other-file"
 class Dataset:
     """The samples of a manifest in file order, their segments in the order in which they are said, and what occurs.
 
-    `path` is the manifest: a file, or the folder itself. `drawn`: the manifest names no split, so splits were drawn.
+    `path` is the manifest: a file, or the folder itself. `drawn`: the manifest names no split, so splits were drawn. `reading`:
+    how the files were read, where they can be read in two ways; `parted`: by grouping, how many groups are in several splits.
     """
 
     path: Path
@@ -54,6 +59,9 @@ class Dataset:
     modalities: tuple[Modality, ...]
     left_out: list[LeftOut]
     drawn: bool = False
+    reading: tuple[str, ...] = ()
+    parted: Mapping[str, int] = field(default_factory=dict)
+    quoting: Quoting = "auto"
 
     @property
     def folder(self) -> Path:
@@ -61,15 +69,52 @@ class Dataset:
         return self.path if self.path.is_dir() else self.path.parent
 
     @property
+    def gone(self) -> list[LeftOut]:
+        """The rows that were left out; files that are no rows stop nobody and do not count."""
+        return [left for left in self.left_out if left.code != OTHER_FILE]
+
+    @property
+    def share_left_out(self) -> float:
+        """How much of the rows was left out."""
+        gone = len(self.gone)
+        return gone / (gone + len(self.samples)) if gone else 0.0
+
+    @property
     def notes(self) -> list[str]:
-        """In a line, how many rows were left out, and why the first (files that are no rows stop nobody and do not count)."""
-        gone = [left for left in self.left_out if left.code != OTHER_FILE]
+        """In a line, how many rows were left out, and why the first."""
+        gone = self.gone
         if not gone:
             return []
-        number = f"{len(gone)} row{'' if len(gone) == 1 else 's'} of {self.path.name}"
+        number = f"{len(gone)} row{'' if len(gone) == 1 else 's'} of {readable(self.path.name)}"
         return [
             f"{number} cannot be used: left out; {'the first: ' * (len(gone) > 1)}{gone[0].where}: {gone[0].reason}"
         ]
+
+    @property
+    def lost(self) -> str | None:
+        """A sentence that says so, where most of the rows were left out."""
+        gone = self.gone
+        if self.share_left_out <= 0.5:
+            return None
+        kinds = ", ".join(f"{number} {code}" for code, number in Counter(left.code for left in gone).most_common())
+        of = len(gone) + len(self.samples)
+        return f"{len(gone)} of {of} rows cannot be used ({kinds}); the first: {gone[0].where}: {gone[0].reason}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before training on it: how it was read, files of no row, groups that stand in several splits."""
+        others = [left for left in self.left_out if left.code == OTHER_FILE]
+        said = list(self.reading)
+        if others:
+            number = f"{len(others)} file{' belongs' if len(others) == 1 else 's belong'} to no row"
+            said.append(f"{number}; {'the first: ' * (len(others) > 1)}{others[0].where}: {others[0].reason}")
+        for name, number in self.parted.items():
+            groups = f"{number} group{' stands' if number == 1 else 's stand'} in several splits"
+            said.append(
+                f"leakage: by {name}, {groups}, because the rows say so; what is measured there is too good "
+                f"(data.split.shared: [{name}] where it is meant)"
+            )
+        return said
 
     def split(self, name: str, *, needed: bool = False) -> list[Sample]:
         """The samples of a split (`val` means `tune`); where it is `needed`, having none is the user's mistake."""
@@ -95,7 +140,9 @@ class _Refuser:
         harmless = error.code == OTHER_FILE  # a README beside the pictures stops nobody, and is listed
         if self.on_error == "stop" and not harmless:
             raise error
-        self.left_out.append(LeftOut(error.where or "", error.id, error.reason, error.code))
+        self.left_out.append(
+            LeftOut(readable(error.where or ""), error.id and readable(error.id), readable(error.reason), error.code)
+        )
 
 
 def read_manifest(
@@ -108,30 +155,71 @@ def read_manifest(
     on_error: OnError = "stop",
     require_targets: bool = True,
     may_be_empty: bool = False,
+    quoting: Quoting = "auto",
+    rules: Rules = 2,
+    max_left_out: float = 1.0,
 ) -> Dataset:
     """Read a manifest. A row that cannot be used raises `UserError`; with `on_error="skip"` it is left out and listed.
 
     `inputs`: the modalities to read (None = all), the others are passed over. `segments`: the segments to read, in this
     order (None = those that the rows have). `split`: how rows are split if none names its split.
     `require_targets=False`: rows need no target (they are to be answered), and without splits all of them are `test`.
-    `may_be_empty`: that no row can be used is no error (a check tells of all of them).
+    `may_be_empty`: that no row can be used is no error (a check tells of all of them). `quoting`: how TSV is read; `rules`: 1 reads
+    as runs of the first format did. `max_left_out`: leaving out more than this share of the rows is an error all the same.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = manifest_in(path) or path
+    said: list[str] = []
+    path = _manifest_of(Path(path), said, allow_outside=allow_outside)
+    is_folder = os.path.isdir(path)  # noqa: PTH112
     refuse = _Refuser(on_error)
-    media = MediaFolder(path if path.is_dir() else path.parent, allow_outside=allow_outside)
-    parse = RowParser(media, inputs=inputs, require_targets=require_targets)
-    rows = read_folder(path) if path.is_dir() else read_rows(path)
+    media = MediaFolder(path if is_folder else path.parent, allow_outside=allow_outside)
+    parse = RowParser(media, inputs=inputs, require_targets=require_targets, rules=rules)
     with _nothing_collected():
+        if is_folder:
+            rows = read_folder(media, path, rules=rules, say=said.append)
+        else:
+            rows = read_rows(path, quoting=quoting, say=said.append)
         parsed = _unique(_parsed(rows, parse, refuse), refuse)
     chosen = _choose_segments(parsed, segments)
     parsed = list(_with_segments(parsed, chosen, refuse))
-    samples, drawn = _with_splits(parsed, split or SplitConfig(), refuse, path=path, unlabelled=not require_targets)
+    split = split or SplitConfig()
+    samples, drawn = _with_splits(parsed, split, refuse, path=path, unlabelled=not require_targets)
     modalities = tuple(modality for modality in Modality if any(sample.has(modality) for sample in samples))
     if not samples and not may_be_empty:
         raise _nothing_left(path, refuse.left_out)
-    return Dataset(path, samples, chosen.names, modalities, refuse.left_out, drawn)
+    parted = {} if drawn or not require_targets else _parted(samples, split.shared)
+    dataset = Dataset(path, samples, chosen.names, modalities, refuse.left_out, drawn, tuple(said), parted, quoting)
+    if dataset.share_left_out > max_left_out:
+        right = (
+            f"`plait data check` names all of them. Mend the rows, or say data.max_left_out: 1 to go on with "
+            f"{len(samples)} (now {max_left_out:g})."
+        )
+        raise UserError(dataset.lost or dataset.notes[0], where=readable(str(path)), right=right)
+    return dataset
+
+
+def _manifest_of(path: Path, said: list[str], *, allow_outside: bool) -> Path:
+    """The manifest that a path means: of a folder the file in it that is named so, if there is one."""
+    found = manifests_in(path) if os.path.isdir(path) else []  # noqa: PTH112
+    if not found:
+        return path
+    real, inside = os.path.realpath(found[0]), os.path.realpath(path).rstrip(os.sep) + os.sep
+    if not allow_outside and not real.startswith(inside):
+        right = "Name the file itself as the manifest, or allow it: data.allow_outside=true."
+        raise UserError(f"is outside the folder (it is {readable(real)})", where=readable(str(found[0])), right=right)
+    if len(found) > 1:
+        others = ", ".join(other.name for other in found[1:])
+        said.append(f"{readable(str(path))}: {found[0].name} is read, and not {others}")
+    return found[0]
+
+
+def _parted(samples: Sequence[Sample], shared: Sequence[str]) -> dict[str, int]:
+    """By grouping, how many of its groups stand in several splits; not of those that may."""
+    splits: dict[tuple[str, str], set[str]] = {}
+    for sample in samples:
+        for group in sample.groups.items():
+            splits.setdefault(group, set()).add(sample.split)
+    counts = Counter(name for (name, _), of in splits.items() if len(of) > 1)
+    return {name: counts[name] for name in sorted(counts) if name not in shared}
 
 
 @contextmanager

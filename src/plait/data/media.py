@@ -11,9 +11,12 @@ import os
 import stat
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
-from plait.data.folder import FIELD_OF
-from plait.data.rows import RowError, short
+from plait.data.row import RowError, readable, short
+from plait.data.suffixes import FIELD_OF
+from plait.errors import UserError, other_form
+from plait.files import ADDRESS, hint_of, read_bytes
 
 
 class MediaFile(NamedTuple):
@@ -21,6 +24,7 @@ class MediaFile(NamedTuple):
 
     path: Path
     real: str
+    num_bytes: int
 
 
 class _Problem(NamedTuple):
@@ -45,14 +49,31 @@ class MediaFolder:
         found = self._found.get(name)
         if found is None:
             found = self._found[name] = self._look(name)
+        if isinstance(found, MediaFile) and not found.num_bytes:
+            found = _Problem("media-empty", "is empty (0 bytes)", "Copy the file again, or leave the row out.")
         if isinstance(found, _Problem):
             raise RowError(found.code, f"{field} {short(name, 200)} {found.what}", where=where, right=found.right)
         return found
 
+    def read(self, name: str, *, max_bytes: int, where: str) -> bytes:
+        """The content of a file that is named as media are, under the same conditions; it may be empty."""
+        found = self._look(name)
+        if isinstance(found, _Problem):
+            raise RowError(found.code, f"{short(name, 200)} {found.what}", where=where, right=found.right)
+        if found.num_bytes > max_bytes:
+            what = f"{short(name, 200)} has {found.num_bytes:,} bytes"
+            raise RowError("long-text", what, where=where, right=f"At most {max_bytes:,} are read.")
+        try:
+            return read_bytes(found.real, max_bytes=max_bytes)
+        except UserError as error:
+            raise RowError("media-missing", f"{short(name, 200)} {error.what}", where=where) from None
+
     def _look(self, name: str) -> MediaFile | _Problem:
         if "\0" in name:
             return _Problem("path", "holds a NUL character", "A path is plain text.")
-        if name.startswith(("http://", "https://", "s3://", "gs://", "data:")):
+        if readable(name) != name:
+            return _Problem("not-utf8", "is not UTF-8", "Rename the file, so that its name is.")
+        if ADDRESS.match(name):
             return _Problem(
                 "path", "is an address, not a file", "Download it into the manifest's folder and give its path there."
             )
@@ -62,7 +83,7 @@ class MediaFolder:
             if not self.allow_outside and not real.startswith(self._inside):
                 return _Problem(
                     "path-outside",
-                    f"is outside the manifest's folder (it is {real})",
+                    f"is outside the manifest's folder (it is {readable(real)})",
                     "Move it into the folder, or allow it: data.allow_outside=true.",
                 )
             status = status or os.stat(real)  # noqa: PTH116
@@ -74,9 +95,7 @@ class MediaFolder:
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not an ordinary file"
             return _Problem("media-missing", f"is {kind}", "Give the path of one file.")
-        if status.st_size == 0:
-            return _Problem("media-empty", "is empty (0 bytes)", "Copy the file again, or leave the row out.")
-        return MediaFile(Path(path), real)
+        return MediaFile(Path(path), real, status.st_size)
 
     def _real_path(self, path: str) -> tuple[str, os.stat_result | None]:
         """`os.path.realpath`, looking up each folder once; with the status of a file that is inside and no link."""
@@ -96,16 +115,24 @@ class MediaFolder:
         """What a file that is not there may have been meant to be: the same name written in another way."""
         if "\\" in name:
             return "Write paths with '/'."
+        if name[:1] == "~" and (hint := hint_of(name)):
+            return hint
         head, tail = os.path.split(path)
         if head not in self._names:
-            names = os.listdir(head) if os.path.isdir(head) else []  # noqa: PTH208, PTH112
-            self._names[head] = {_kind_and_stem(entry): entry for entry in names} | {n.lower(): n for n in names}
-        near = self._names[head].get(tail.lower()) or self._names[head].get(_kind_and_stem(tail))
-        beside = f"Did you mean {near!r}? " if near else ""
+            names = list(map(readable, os.listdir(head))) if os.path.isdir(head) else []  # noqa: PTH208, PTH112
+            kinds = {_kind_and_stem(entry): entry for entry in names}
+            self._names[head] = kinds | {_folded(entry): entry for entry in names}
+        near = self._names[head].get(_folded(tail)) or self._names[head].get(_kind_and_stem(tail))
+        beside = f"Did you mean {near!r}{other_form(tail, near)}? " if near else ""
         return f"{beside}Paths are relative to the manifest's folder, {self.folder}."
+
+
+def _folded(name: str) -> str:
+    """What names have in common that differ in upper and lower case, or in Unicode's form."""
+    return normalize("NFC", name).lower()
 
 
 def _kind_and_stem(name: str) -> tuple[str | None, str]:
     """What a.JPG and a.png have in common."""
-    stem, suffix = os.path.splitext(name.lower())  # noqa: PTH122
+    stem, suffix = os.path.splitext(_folded(name))  # noqa: PTH122
     return FIELD_OF.get(suffix), stem

@@ -33,12 +33,14 @@ ALIASES = {
 class SplitConfig(Config):
     """How a manifest without a `split` field is split: rows that share a group or a media file stay together, seeded.
 
-    `by` names the groupings that must not be parted (one or several); None = all that the manifest has.
+    `by` names the groupings that must not be parted (one or several); None = all that the manifest has. `shared` names groupings
+    (or `image`, `audio`: files) that may stand in several splits where the rows themselves name their splits: no leakage is said.
     """
 
     by: str | tuple[str, ...] | None = None
     fractions: dict[Literal["train", "tune", "test"], float] = Field(default={"train": 0.8, "tune": 0.1, "test": 0.1})
     seed: int = 0
+    shared: tuple[str, ...] = ()
 
     @field_validator("fractions")
     @classmethod

@@ -26,8 +26,13 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from plait.choices import Config, one_of
 from plait.data.words import join_words, split_chinese, word_pattern
 from plait.errors import UserError
+from plait.files import read_bytes
 
 PAD, UNKNOWN, END = "<pad>", "<unk>", "<end>"
+
+
+MAX_TOKENIZER_BYTES = 2**28
+"""A tokenizer.json is smaller."""
 
 
 class WordConfig(Config):
@@ -120,9 +125,9 @@ class Tokenizer:
         """The tokenizer of a `tokenizer.json`; special tokens that it lacks are added behind its own vocabulary."""
         special = special_tokens(segments)
         try:
-            backend = tokenizers.Tokenizer.from_str(Path(path).read_text("utf-8"))
-        except OSError as error:
-            raise UserError(f"cannot read the tokenizer: {error.strerror}", where=str(path)) from None
+            backend = tokenizers.Tokenizer.from_str(read_bytes(path, max_bytes=MAX_TOKENIZER_BYTES).decode())
+        except UserError as error:
+            raise UserError(f"cannot read the tokenizer: {error.what}", where=str(path), right=error.right) from None
         except Exception as error:  # `tokenizers` raises bare Exceptions
             raise UserError(
                 f"not a tokenizer: {error}", where=str(path), right="A tokenizer.json of Hugging Face tokenizers."

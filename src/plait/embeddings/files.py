@@ -9,8 +9,10 @@ by file and line. A word may hold spaces: lines are read from the right.
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BufferedIOBase
 from itertools import islice
 from pathlib import Path
@@ -18,11 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from plait.errors import UserError
+from plait.files import hint_of, open_regular
 
 Vectors = dict[str, np.ndarray]
 CHUNK = 1 << 20
 MAX_WORD_BYTES = 10_000
 MAX_DIMENSION = 100_000
+MAX_LINE_BYTES = MAX_WORD_BYTES + 32 * MAX_DIMENSION
 
 
 def read_word2vec(path: str, wanted: Iterable[str]) -> Vectors:
@@ -67,11 +71,23 @@ def read_glove(path: str, wanted: Iterable[str]) -> Vectors:
     return found
 
 
-def _open(path: str) -> BufferedIOBase:
+@contextmanager
+def _open(path: str) -> Iterator[BufferedIOBase]:
+    """The file, unpacked where its name says so; what is wrong with it as a file is said with its name."""
     file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError("no such file of word vectors", where=path, right="Leave `path` out to train on the corpus.")
-    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
+    if not file.exists():
+        right = hint_of(file) or "Leave `path` out to train on the corpus."
+        raise UserError("no such file of word vectors", where=path, right=right)
+    try:
+        with open_regular(file, where=path) as opened:
+            if file.suffix == ".gz":
+                with gzip.GzipFile(fileobj=opened) as unpacked:
+                    yield unpacked
+            else:
+                yield opened
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot be read: {why}", where=path, right="Fetch the file again.") from None
 
 
 def _by_bytes(wanted: Iterable[str]) -> dict[bytes, str]:
@@ -80,7 +96,11 @@ def _by_bytes(wanted: Iterable[str]) -> dict[bytes, str]:
 
 def _lines(file: BufferedIOBase, *, first: int) -> Iterator[tuple[int, bytes]]:
     """Numbered lines without their ends; only byte 10 ends a line (words may hold other separators); empty lines are left out."""
-    for number, line in enumerate(file, start=first):
+    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=first):
+        if len(line) == MAX_LINE_BYTES:
+            raise UserError(
+                f"line {number} has more than {MAX_LINE_BYTES:,} bytes", right="Is it a file of word vectors?"
+            )
         stripped = line.rstrip(b" \r\n")
         if stripped:
             yield number, stripped

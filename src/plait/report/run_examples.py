@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from plait.config.before import as_written
 from plait.data.fields import RowParser
 from plait.data.folder import manifest_in
 from plait.data.manifest import read_manifest
 from plait.data.media import MediaFolder
-from plait.data.rows import RowError, read_rows
+from plait.data.row import RowError
+from plait.data.rows import read_rows
+from plait.data.suffixes import Rules
+from plait.data.tables import Quoting
 from plait.errors import UserError
 from plait.evaluate import Record, Row
 from plait.evaluate.metrics import LOSS_NAMES
@@ -24,6 +28,7 @@ from plait.evaluate.render import SCORES
 from plait.report.cards import Answer, Card, answer
 from plait.report.found import Found
 from plait.report.media import Media
+from plait.run import format_of
 from plait.seeds import derive_seed
 from plait.types import Modality, Sample
 
@@ -101,10 +106,11 @@ def marks(row: Row) -> list[tuple[str, str]]:
 
 def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]]:
     """The samples of these ids, from the run's manifest; a note where it is not there any more."""
-    data = found.config.get("data", {})
+    data = as_written(found.config, format_of(found.folder)).get("data", {})
     path = Path(data.get("manifest", ""))
+    reading = {key: data[key] for key in ("allow_outside", "quoting", "rules") if key in data}
     try:
-        samples = read_some(path, ids, [Modality(m) for m in data.get("inputs") or ()], bool(data.get("allow_outside")))
+        samples = read_some(path, ids, [Modality(m) for m in data.get("inputs") or ()], **reading)
     except (UserError, OSError, ValueError) as error:
         return {}, [f"The examples are without their inputs, because the data cannot be read: {error}"]
     gone = sorted(ids - set(samples))
@@ -112,17 +118,25 @@ def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]
     return samples, [note] if gone else []
 
 
-def read_some(path: Path, ids: set[str], inputs: Sequence[Modality], allow_outside: bool) -> dict[str, Sample]:
+def read_some(
+    path: Path,
+    ids: set[str],
+    inputs: Sequence[Modality],
+    allow_outside: bool = False,
+    quoting: Quoting = "auto",
+    rules: Rules = 2,
+) -> dict[str, Sample]:
     """The rows of these ids alone: a large manifest is read through, but only these rows' media are looked at."""
     if path.is_dir() and manifest_in(path) is None:
         dataset = read_manifest(
-            path, inputs=inputs, allow_outside=allow_outside, on_error="skip", require_targets=False
+            path, inputs=inputs, allow_outside=allow_outside, on_error="skip", require_targets=False, rules=rules
         )
         return {sample.id: sample for sample in dataset.samples if sample.id in ids}
     path = (manifest_in(path) if path.is_dir() else None) or path
-    parse = RowParser(MediaFolder(path.parent, allow_outside=allow_outside), inputs=inputs, require_targets=False)
+    media = MediaFolder(path.parent, allow_outside=allow_outside)
+    parse = RowParser(media, inputs=inputs, require_targets=False, rules=rules)
     samples: dict[str, Sample] = {}
-    for row in read_rows(path):
+    for row in read_rows(path, quoting=quoting):
         if isinstance(row, RowError):
             continue
         id = row.fields.get("id")

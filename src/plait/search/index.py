@@ -25,7 +25,7 @@ from torch import Tensor
 from plait.data.folder import manifest_in
 from plait.data.manifest import read_manifest
 from plait.errors import UserError
-from plait.files import state_of
+from plait.files import hint_of, open_regular, state_of
 from plait.locks import NAME, PART, is_abandoned, is_running
 from plait.run import Run, remove, replacing, save_tensors, weights_of
 from plait.search.vectors import Entries, check_links, entries
@@ -121,8 +121,7 @@ def open_index(
     dataset = read_manifest(
         manifest,
         inputs=run.modalities,
-        allow_outside=run.config.data.allow_outside,
-        on_error=run.config.data.on_error,
+        **run.config.data.reading,
         require_targets=False,
     )
     samples = dataset.samples
@@ -200,10 +199,11 @@ def manifest_digest(manifest: Path) -> str:
         if file.is_dir():
             files = sorted(p for p in file.rglob("*") if p.is_file() and p.suffix != ".safetensors")
             return blake(*(f"{p.relative_to(file)} {stamp(p)}" for p in files))
-        with file.open("rb") as opened:
+        if not file.exists():
+            right = hint_of(manifest) or "Give a manifest, or a folder of media"
+            raise UserError("no such file", where=str(manifest), right=right)
+        with open_regular(file, where=str(manifest)) as opened:
             return hashlib.file_digest(opened, "blake2b").hexdigest()
-    except FileNotFoundError:
-        raise UserError("no such file", where=str(manifest), right="Give a manifest, or a folder of media") from None
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}", where=str(manifest)) from error
 

@@ -23,7 +23,7 @@ from plait.config import RunConfig
 from plait.config.before import left_to_run
 from plait.config.train import Continued, TrainConfig
 from plait.data.loader import Loader
-from plait.data.manifest import Dataset, LeftOut, read_manifest
+from plait.data.manifest import OTHER_FILE, Dataset, LeftOut, read_manifest
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer
 from plait.digests import digest_of_value
@@ -131,6 +131,7 @@ def begin(
     if config.train.tensorboard:
         check_tensorboard()
     dataset = read_data(config)
+    tell_reading(dataset, progress)
     config = with_train(resolved(config, dataset), continued=None)  # of another run, if it is that run's configuration
     check_cache(config)
     samples = dataset.split("train", needed=True)
@@ -298,9 +299,16 @@ def read_data(config: RunConfig) -> Dataset:
         inputs=data.inputs,
         segments=data.segments,
         split=data.split,
-        allow_outside=data.allow_outside,
-        on_error=data.on_error,
+        max_left_out=data.max_left_out,
+        **data.reading,
     )
+
+
+def tell_reading(dataset: Dataset, progress: Progress) -> None:
+    """What to know of the data before training on them: most rows lost comes first."""
+    lost = [f"most of the data is lost: {dataset.lost}"] if dataset.lost else dataset.notes
+    for line in [*lost, *dataset.warnings]:
+        progress.say(f"data: {line}")
 
 
 def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
@@ -399,4 +407,10 @@ def list_left_out(folder: Path, dataset: Dataset, loaders: Loaders, progress: Pr
                 "".join(json.dumps(asdict(left), ensure_ascii=False) + "\n" for left in found.values()),
                 encoding="utf-8",
             )
-        progress.say(f"{len(found)} rows were left out: {folder / LEFT_OUT} names each and says why")
+        others = sum(left.code == OTHER_FILE for left in found.values())
+        rows = len(found) - others
+        said = [f"{rows} row{' was' if rows == 1 else 's were'} left out"] if rows else []
+        said += [f"{others} file{' belongs' if others == 1 else 's belong'} to no row"] if others else []
+        of = rows + len(dataset.samples) - (rows - len(dataset.gone))
+        most = f"most of the data is lost ({rows} of {of} rows): " if rows > of / 2 else ""
+        progress.say(f"{most}{' and '.join(said)}: {folder / LEFT_OUT} names each and says why")

@@ -52,7 +52,9 @@ def check(
     unreadable, rows_unreadable = checks.unreadable(checked)
     too_long, rows_too_long = checks.too_long(checked)
     findings = [
-        *checks.reading(dataset.left_out, config.examples),
+        *checks.lost(dataset, rows_unreadable, config),
+        *checks.read_as(dataset),
+        *checks.reading(dataset.left_out, config),
         *checks.splits(dataset),
         *unreadable,
         *checks.leaks(leaks, config),

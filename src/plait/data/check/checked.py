@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -24,7 +25,8 @@ from plait.types import Modality, Sample
 class CheckConfig(Config):
     """How a data set is checked; `image`, `audio` and the limits as in the run.
 
-    `shared` names the groupings (or `image`, `audio`: files) that may stand in several splits.
+    `shared` names the groupings (or `image`, `audio`: files) that may stand in several splits. `on_error`, `max_left_out`: what
+    training does with rows that cannot be used: those that it passes over are warnings, but for too many of them.
     """
 
     image: ImageConfig = ImageConfig()
@@ -33,10 +35,17 @@ class CheckConfig(Config):
     max_target_tokens: int = Field(default=256, ge=1)
     batch_size: int = Field(default=64, ge=1)
     shared: tuple[str, ...] = ()
+    on_error: Literal["stop", "skip"] = "stop"
+    max_left_out: float = Field(default=0.5, ge=0, le=1)
     silence: float = Field(default=1e-3, ge=0, description="A recording whose peak (of 1) is not above this is silent.")
     unseen: float = Field(default=0.05, ge=0, le=1, description="More unseen words than this share are a warning.")
     examples: int = Field(default=3, ge=0, description="Cases shown of each finding.")
     threads: int = Field(default=2, ge=1, le=64)
+
+    @property
+    def lost(self) -> Literal["error", "warning"]:
+        """How bad a row is that cannot be used."""
+        return "warning" if self.on_error == "skip" else "error"
 
 
 @dataclass(frozen=True)

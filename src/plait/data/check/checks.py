@@ -43,6 +43,8 @@ READING = {
     "media-empty": "files of 0 bytes",
     "video": "rows with video, which is not read yet",
     "twice": "files of one stem and kind",
+    "tags": "tags that are none",
+    "unread-media": "texts beside media of a kind that is not read",
     "other-file": "files of the folder that belong to no row",
 }
 
@@ -71,14 +73,32 @@ def subsets(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
     return {name: by_split(of_name) for name, of_name in sorted(found.items(), key=lambda item: -len(item[1]))}
 
 
-def reading(left_out: Sequence[LeftOut], examples: int) -> Iterator[Finding]:
+def lost(dataset: Dataset, unreadable: Sequence[LeftOut], config: CheckConfig) -> Iterator[Finding]:
+    """That more rows cannot be used than training does without; said before all else."""
+    of = len(dataset.samples) + len(dataset.gone)
+    gone = len(dataset.gone) + len({one.id for one in unreadable})
+    if of and gone / of > config.max_left_out:
+        reasons = Counter(one.code for one in [*dataset.gone, *unreadable])
+        kinds = ", ".join(f"{number} {code}" for code, number in reasons.most_common())
+        yield Finding("error", "most-lost", f"{gone} of {of} rows cannot be used ({kinds}): training refuses", gone, ())
+
+
+def read_as(dataset: Dataset) -> Iterator[Finding]:
+    """How the manifest was read, where it can be read in two ways."""
+    for line in dataset.reading:
+        yield Finding("note", "reading", line, 1, ())
+
+
+def reading(left_out: Sequence[LeftOut], config: CheckConfig) -> Iterator[Finding]:
     """What the reader could not use, by kind."""
     by_code: dict[str, list[Example]] = {}
     for one in left_out:
         by_code.setdefault(one.code, []).append(Example(one.where, one.id, one.reason))
     for code, cases in by_code.items():
-        severity = "note" if code in NOTED else "error"
-        yield from finding(severity, code, READING.get(code, "rows that cannot be used"), cases, examples=examples)
+        severity = "note" if code in NOTED else config.lost
+        text = READING.get(code, "rows that cannot be used")
+        text += " (left out: data.on_error)" if severity == "warning" else ""
+        yield from finding(severity, code, text, cases, examples=config.examples)
 
 
 def splits(dataset: Dataset) -> Iterator[Finding]:
@@ -103,8 +123,9 @@ def unreadable(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:
                 code = f"{modality.value}-{facts.kind}"
                 leave_out.append(LeftOut(sample.where, sample.id, detail, code))
         for kind, cases in by_kind.items():
-            text = f"{name} {BROKEN[kind]}"
-            findings += finding("error", f"{modality.value}-{kind}", text, cases, examples=checked.config.examples)
+            config = checked.config
+            text = f"{name} {BROKEN[kind]}" + (" (left out: data.on_error)" if config.lost == "warning" else "")
+            findings += finding(config.lost, f"{modality.value}-{kind}", text, cases, examples=config.examples)
     return findings, leave_out
 
 
@@ -115,7 +136,11 @@ def leaks(leaks: Sequence[Leak], config: CheckConfig) -> Iterator[Finding]:
         of_kind = [leak for leak in leaks if leak.kind == kind]
         severity = "error" if of_kind[0] in errors else "warning" if kind == "row" else "note"
         code = "row-in-two-splits" if kind == "row" else f"{kind.replace(' ', '-')}-in-two-splits"
-        text = "rows of equal text in two splits" if kind == "row" else f"the same {kind} in two splits (leakage)"
+        text = "rows of equal text in two splits"
+        if kind != "row":
+            name = kind.removeprefix("group ").removesuffix(" file")
+            meant = f"; data.split.shared: [{name}] if it is meant" if severity == "error" else ""
+            text = f"the same {kind} in two splits (leakage{meant})"
         cases = [
             Example(leak.rows[leak.kept][0].where, leak.rows[leak.kept][0].id, f"{leak.value!r}: {leak.counts}")
             for leak in of_kind
@@ -166,13 +191,13 @@ def too_long(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:
                 Example(sample.where, sample.id, f"{length} {unit}, the first {config.max_text_tokens} are read")
             )
     # Words only hint at how many tokens there will be, so without a tokenizer no row is condemned.
-    severity = "warning" if checked.tokenizer is None else "error"
+    severity = "warning" if checked.tokenizer is None else config.lost
     findings = finding(
         severity, "target-long", "targets that are too long to be trained on", cases, examples=config.examples
     )
     findings += finding("warning", "text-long", "texts that are cut", cut, examples=config.examples)
     left_out = [LeftOut(case.where, case.id, case.detail, "target-long") for case in cases]
-    return findings, left_out if severity == "error" else []
+    return findings, left_out if checked.tokenizer is not None else []
 
 
 def texts(checked: Checked, new_words: Sequence[Unseen]) -> Iterator[Finding]:

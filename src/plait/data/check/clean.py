@@ -18,7 +18,8 @@ from typing import Any
 from plait.data.check.report import CheckReport
 from plait.data.fields import ONE_SEGMENT
 from plait.data.manifest import Dataset, LeftOut
-from plait.data.rows import Row, read_rows
+from plait.data.row import Row
+from plait.data.rows import read_rows
 from plait.errors import UserError
 from plait.types import Reference, Sample
 
@@ -58,6 +59,8 @@ def sample_row(sample: Sample, folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"id": sample.id, "split": sample.split}
     if sample.groups:
         row["group"] = dict(sample.groups)
+    if sample.tags:
+        row["tags"] = dict(sample.tags)
     if sample.text:
         row["text"] = sample.text
     if sample.image:
@@ -108,10 +111,10 @@ def _refuse_empty_splits(before: Iterable[Sample], after: Iterable[Sample], path
 
 def _notes(dataset: Dataset) -> dict[str, Mapping[str, Any]]:
     """The fields that begin with '_', by the row's place: the user's own, so they stay."""
-    if dataset.path.is_dir():
+    if os.path.isdir(dataset.path):  # noqa: PTH112
         return {}
     found: dict[str, Mapping[str, Any]] = {}
-    for row in read_rows(dataset.path):
+    for row in read_rows(dataset.path, quoting=dataset.quoting, notes=True):
         if isinstance(row, Row) and (notes := {k: v for k, v in row.fields.items() if k.startswith("_")}):
             found[row.where] = notes
     return found

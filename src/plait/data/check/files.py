@@ -22,6 +22,7 @@ from PIL import Image
 from plait.data.audio import SAMPLE_RATE, AudioConfig, load_audio
 from plait.data.image import ImageConfig, load_image
 from plait.errors import UserError
+from plait.files import open_regular
 from plait.types import Modality, Sample
 
 SUFFIXES_OF = {
@@ -187,5 +188,5 @@ def content_keys(reals: Collection[str]) -> Mapping[str, str]:
 
 def _digests(files: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str]]:
     for size, real in files:
-        with contextlib.suppress(OSError), Path(real).open("rb") as file:
+        with contextlib.suppress(OSError, UserError), open_regular(real) as file:
             yield real, f"{size}:{hashlib.file_digest(file, 'blake2b').hexdigest()}"

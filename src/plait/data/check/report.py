@@ -2,7 +2,8 @@
 
 In: the parts, from the other modules of this folder.
 Out: `CheckReport` with `.ok`, `.to_dict()`, `.lines()` and `.render(console)`.
-Invariant: `.ok` is False exactly if a finding is an error; `.leave_out` names every sample that an error stands for.
+Invariant: `.ok` is False exactly if a finding is an error; `.leave_out` names every sample that training could
+not use or should not.
 """
 
 from __future__ import annotations
