@@ -19,7 +19,7 @@ FORMAT = 2
 new default has to leave old runs as they are."""
 
 BEFORE: Mapping[int, Mapping[str, Any]] = {
-    1: {},
+    1: {"data.image.profile": "ignore"},
 }
 """Format → dotted key → what runs up to this format mean where they do not state the key (where the part that holds it has it)."""
 
