@@ -15,7 +15,7 @@ APP1, APP2, START_OF_SCAN, FILL, STUFFED = 0xE1, 0xE2, 0xDA, 0xFF, 0x00
 _BARE = frozenset([0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)])
 """Markers without a length behind them."""
 
-_UNKNOWN = frozenset(range(0x01, 0xC0))
+_WITH_LENGTH = frozenset(range(0xC0, 0xFF)) - _BARE - {START_OF_SCAN}
 
 
 class JpegHead(NamedTuple):
@@ -32,28 +32,28 @@ def read_head(data: bytes) -> JpegHead:
     xmp: bytes | None = None
     profile: list[bytes] = []
     place, end = 2, len(data)
-    while place + 1 < end:
+    while place + 3 < end:
         if data[place] != 0xFF:
             place = data.find(b"\xff", place)
             if place < 0:
                 break
             continue
         marker = data[place + 1]
-        if marker == FILL:
-            place += 1
-        elif marker == STUFFED or marker in _BARE:
-            place += 2
-        elif marker == START_OF_SCAN or marker in _UNKNOWN:
-            break
-        else:
+        if marker in _WITH_LENGTH:
             start = place + 4
-            place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
+            place += 2 + max(2, data[place + 2] << 8 | data[place + 3])
             if marker == APP1 and data.startswith(EXIF, start):
                 exif.append(data[start + 6 : place])
             elif marker == APP1 and data.startswith(XMP, start):
                 xmp = data[start + len(XMP) : place]
             elif marker == APP2 and data.startswith(PROFILE, start):
                 profile.append(data[start + 12 : place])
+        elif marker == FILL:
+            place += 1
+        elif marker == STUFFED or marker in _BARE:
+            place += 2
+        else:  # the first scan, or no JPEG at all
+            break
     return JpegHead(b"".join(exif) if exif else None, xmp, _joined(profile))
 
 
