@@ -23,6 +23,24 @@ SLACK = 64
 """Bytes at the end that nobody asks about."""
 
 MAX_CHUNKS = 10_000
+_KNOWN = (
+    b"LIST",
+    b"id3 ",
+    b"ID3 ",
+    b"bext",
+    b"cue ",
+    b"smpl",
+    b"fact",
+    b"JUNK",
+    b"PAD ",
+    b"iXML",
+    b"_PMX",
+    b"DISP",
+    b"FLLR",
+    b"PEAK",
+)
+"""Chunks of notes, which some programs end too early: no sound is lost."""
+
 _LARGEST = 2**62
 
 
@@ -132,7 +150,7 @@ def _end_of_chunks(file: Source, place: int, size: int, layout: _Layout | None) 
             return None
         length = layout.length(head)
         if length < 0 or place + layout.header + length > size:
-            return None
+            return size if head[:4] in _KNOWN else None
         place = layout.end(place, length)
     return None
 
@@ -148,7 +166,7 @@ def _sound(file: Source, start: int, size: int) -> _Sound | None:
         return None if place is None else _stated(file, place, size, _FORM, open_ended=_at(file, place, 4) == b"BODY")
     if magic == b"caff":
         place = _find(file, start + 8, size, _CAF, (b"data",))
-        return None if place is None else _stated(file, place, size, _CAF)
+        return None if place is None else _stated(file, place, size, _CAF, written=True)
     if magic == b"riff":
         place = _find(file, start + 40, size, _W64, (b"data",))
         return None if place is None else _stated(file, place, size, _W64, open_ended=True)
@@ -172,13 +190,17 @@ def _find(file: Source, place: int, size: int, layout: _Layout, names: tuple[byt
     return None
 
 
-def _stated(file: Source, place: int, size: int, layout: _Layout, *, open_ended: bool = False) -> _Sound:
-    """By the chunk of sound that begins at `place`."""
+def _stated(
+    file: Source, place: int, size: int, layout: _Layout, *, open_ended: bool = False, written: bool = False
+) -> _Sound:
+    """By the chunk of sound that begins at `place`; `written`: libsndfile takes no other length than the true one."""
     start = place + layout.header
     length = layout.length(_at(file, place, layout.header))
     largest = 2 ** (8 * layout.width - 1) - 2**12
     unwritten = not 0 <= length < largest or _is_unwritten_zero(file, start, length, size, layout)
-    return _Sound(start, None if unwritten else length, layout, open_ended=open_ended)
+    there = (size - start).to_bytes(layout.width, layout.order)
+    patches = {place + layout.name: there} if unwritten and written else {}
+    return _Sound(start, None if unwritten else length, layout, patches, open_ended)
 
 
 def _is_unwritten_zero(file: Source, start: int, length: int, size: int, layout: _Layout) -> bool:

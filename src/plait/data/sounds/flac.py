@@ -11,25 +11,45 @@ from __future__ import annotations
 from plait.data.sounds.piece import Piece, Source
 
 MAGIC = b"fLaC"
-TAIL = 2**17
+TAILS = (2**13, 2**17)
+"""Bytes at the end in which the last frame's header is looked for."""
+
+READ_AHEAD = 2**14
+"""More bytes than libFLAC reads before it needs them."""
+
 _SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{code: 256 << code - 8 for code in range(8, 16)}}
 """Samples of a frame by the code in its header; 6 and 7 stand for a number behind it."""
 
 
 def pieces_of(file: Source, size: int, start: int, *, quick: bool = False) -> list[Piece]:
-    """The stream, and any FLAC files that follow it (`quick`: these are not looked for)."""
-    starts = [start, *([] if quick else _joined(file, start))]
-    return [
-        _piece(file, begin, end, whole=len(starts) == 1) for begin, end in zip(starts, [*starts[1:], size], strict=True)
-    ]
+    """The stream; of a file whose total cannot be believed also those behind it, unless `quick`. See `following`."""
+    file.seek(max(0, size - 128))
+    end = size - 128 if file.read(3) == b"TAG" else size  # ID3v1
+    piece = _piece(file, start, end)
+    joined = [] if quick or piece.is_whole else _joined(file, start + 8)
+    if not joined:
+        return [piece]
+    starts = [start, *joined]
+    return [_piece(file, begin, stop, whole=False) for begin, stop in zip(starts, [*joined, end], strict=True)]
 
 
-def _piece(file: Source, start: int, end: int, *, whole: bool) -> Piece:
+def following(file: Source, size: int, start: int, place: int) -> list[Piece]:
+    """The streams joined to the one from `start`, which was decoded to its end: the decoder stopped at `place` or a little before."""
+    starts = _joined(file, max(start + 8, place - READ_AHEAD))
+    ends = [*starts[1:], size][: len(starts)]
+    return [_piece(file, begin, end, whole=False) for begin, end in zip(starts, ends, strict=True)]
+
+
+def _piece(file: Source, start: int, end: int, *, whole: bool = True) -> Piece:
+    """`whole`: nothing else is in the file, so that it can be decoded as it is."""
     file.seek(start)
     head = file.read(42) or b""
     total = int.from_bytes(head[21:26], "big") & 2**36 - 1
-    file.seek(max(start, end - TAIL))
-    counted = _counted(file.read(min(TAIL, end - start)) or b"", int.from_bytes(head[8:10], "big"))
+    least_block, counted = int.from_bytes(head[8:10], "big"), None
+    for tail in TAILS:
+        if counted is None:
+            file.seek(max(start, end - tail))
+            counted = _counted(file.read(min(tail, end - start)) or b"", least_block)
     if total and (counted is None or counted <= total):
         return Piece() if whole else Piece(start, end)
     # the total stands in the last 36 bits of these five bytes
@@ -37,33 +57,31 @@ def _piece(file: Source, start: int, end: int, *, whole: bool) -> Piece:
     return Piece(start, end, {start + 21: patch} if patch else {}, samples=counted, promised=False)
 
 
-def _joined(file: Source, start: int) -> list[int]:
-    """Where the signature stands again, with the header that every stream begins with."""
+def _joined(file: Source, place: int) -> list[int]:
+    """Where a signature stands from there on, with the header that every stream begins with."""
     found: list[int] = []
-    wanted = (MAGIC + b"\0\0\0\x22", MAGIC + b"\x80\0\0\x22")
-    place, kept = start + 8, b""
+    kept = b""
     file.seek(place)
     while data := file.read(2**20):
-        block = kept + data
+        block = kept + data if kept else data
         base = place - len(kept)
-        for signature in wanted:
-            at = block.find(signature)
-            while at >= 0:
+        at = block.find(MAGIC)
+        while at >= 0:
+            if block[at + 4 : at + 8] in (b"\0\0\0\x22", b"\x80\0\0\x22"):
                 found.append(base + at)
-                at = block.find(signature, at + 1)
+            at = block.find(MAGIC, at + 1)
         place += len(data)
         kept = block[-7:]
-    return sorted(set(found))
+    return found
 
 
 def _counted(tail: bytes, least_block: int) -> int | None:
     """The samples up to the end of the last frame whose header is whole; None if there is none."""
     place = len(tail)
-    while (place := tail.rfind(b"\xff", 0, place)) >= 0:
-        if tail[place + 1 : place + 2] in (b"\xf8", b"\xf9"):
-            counted = _end_of_frame(tail[place : place + 16], least_block)
-            if counted is not None:
-                return counted
+    while (place := max(tail.rfind(b"\xff\xf8", 0, place + 1), tail.rfind(b"\xff\xf9", 0, place + 1))) >= 0:
+        counted = _end_of_frame(tail[place : place + 16], least_block)
+        if counted is not None:
+            return counted
     return None
 
 
@@ -101,7 +119,15 @@ def _crc8(data: bytes) -> int:
     """Polynomial x⁸ + x² + x + 1, from 0."""
     found = 0
     for byte in data:
-        found ^= byte
-        for _ in range(8):
-            found = (found << 1 ^ 0x07) & 0xFF if found & 0x80 else found << 1
+        found = _CRC8[found ^ byte]
     return found
+
+
+def _crc8_table() -> bytes:
+    table = bytearray(range(256))
+    for _ in range(8):
+        table = bytearray((byte << 1 ^ 0x07) & 0xFF if byte & 0x80 else byte << 1 for byte in table)
+    return bytes(table)
+
+
+_CRC8 = _crc8_table()

@@ -88,26 +88,10 @@ class _Stream:
     place: int | None = None
 
 
-def pieces_of(file: Source, size: int, start: int, *, quick: bool = False) -> list[Piece]:
-    """The streams of a file whose first frame stands at `start`, or behind tags there; [] where no frame can be told.
-
-    `quick`: a Xing frame is believed if the number of bytes that it states is right, too.
-    """
-    if quick and _states_its_bytes(file, size, start):
-        return [Piece()]
+def pieces_of(file: Source, size: int, start: int) -> list[Piece]:
+    """The streams of a file whose first frame stands at `start`, or behind tags there; [] where no frame can be told."""
     streams = _Walk(file, size).streams(start)
     return [_piece(stream, alone=len(streams) == 1) for stream in streams]
-
-
-def _states_its_bytes(file: Source, size: int, start: int) -> bool:
-    """Whether the first frame is a Xing frame that states frames and bytes, and the file has about so many bytes from there on."""
-    file.seek(start)
-    head = file.read(64) or b""
-    tag = max(head.find(b"Xing"), head.find(b"Info"))
-    if not 4 < tag <= 36 or len(head) < tag + 16 or head[tag + 7] & 3 != 3:
-        return False
-    stated = int.from_bytes(head[tag + 12 : tag + 16], "big")
-    return abs(size - start - stated) <= max(stated // 100, 512)
 
 
 def _piece(stream: _Stream, *, alone: bool) -> Piece:

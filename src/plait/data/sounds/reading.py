@@ -28,11 +28,13 @@ Channel = Literal["mean", "left", "right"]
 RATES = (1_000, 1_000_000)
 """Sample rates outside of these are a broken header, not a recording."""
 
-BLOCK = 16_384
+BLOCK = 2**16
+"""Values of all channels read at once: what stays in the processor's cache."""
+
 OPPOSITE = -0.9
 """Two channels whose correlation is below this cancel when they are averaged."""
 
-_UNKNOWN = 2**62
+_UNKNOWN = 2**56
 _MPEG_FRAME = 1152
 _READ = "Wav, flac, ogg or mp3; with pip install 'plait[phone]' m4a, aac, mp4, 3gp, webm."
 
@@ -155,6 +157,8 @@ def read(path: Path | str, wanted: Wanted) -> Recording:
             with _open(file, piece, size) as sound:
                 format = sound.format
                 _read_piece(sound, piece, gathered)
+                if format == "FLAC" and piece.is_whole:
+                    pieces += flac.following(file, size, start, os.lseek(file.fileno(), 0, os.SEEK_CUR))
     return gathered.recording(format)
 
 
@@ -245,7 +249,7 @@ def _pieces(file: Source, head: bytes, start: int, size: int, *, quick: bool = F
     if head.startswith(flac.MAGIC):
         return flac.pieces_of(file, size, start, quick=quick)
     if start > 0 or (len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0):
-        return mpeg.pieces_of(file, size, start, quick=quick) or [Piece()]
+        return mpeg.pieces_of(file, size, start) or [Piece()]
     if head.startswith(ogg.MAGIC):
         return ogg.pieces_of(file, size)
     return chunks.pieces_of(file, size) if chunks.is_chunked(head) else [Piece()]
@@ -283,7 +287,7 @@ def _read_piece(sound: _Sound, piece: Piece, gathered: _Gathered) -> None:
     stated = _samples(sound, piece)
     if stated is not None:
         gathered.refuse_long(gathered.seconds + stated / sound.samplerate)
-    for block in _blocks(sound):
+    for block in _blocks(sound, stated):
         gathered.take(block)
     # an mp3 states its length in whole frames
     slack = _MPEG_FRAME if sound.format == "MP3" else 0
@@ -292,9 +296,12 @@ def _read_piece(sound: _Sound, piece: Piece, gathered: _Gathered) -> None:
         raise Damaged(f"the file is cut off: {there:.2f} s of {all_of_it:.2f} s are there")
 
 
-def _blocks(sound: _Sound) -> Iterator[np.ndarray]:
-    """Block by block, so that a file of many channels needs no more memory than one."""
-    while len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
+def _blocks(sound: _Sound, most: int | None = None) -> Iterator[np.ndarray]:
+    """Block by block, so that a file of many channels needs no more memory than one; nothing is asked for behind the end, where
+    a decoder would stumble over tags."""
+    left, at_once = _UNKNOWN if most is None else most, max(1, BLOCK // sound.channels)
+    while left and len(block := sound.read(min(at_once, left), dtype="float32", always_2d=True)):
+        left -= len(block)
         yield block
 
 
