@@ -22,12 +22,14 @@ NAMES = {"mov": "MP4", "matroska": "MATROSKA", "aac": "AAC", "amr": "AMR", "amrn
 """How a format is called, by the first of FFmpeg's names for it."""
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+MAX_BOXES = 100_000
 _EBML = b"\x1a\x45\xdf\xa3"
 _GUESSED = ("aac", "amr")
 """Formats that state no length, so that FFmpeg guesses it from the size."""
 
-MISSING_SECONDS = 0.25
-"""A file that has this much less than it states is cut off; encoders' delays are shorter."""
+_DELAY_SECONDS = {"mov": 0.3}
+_DELAY_OTHERWISE = 0.1
+"""A file that has this much less than it states is cut off. An MP4's statement includes the delay of its encoder."""
 
 
 def is_phone(head: bytes) -> bool:
@@ -44,6 +46,7 @@ def opened(file: Source) -> Iterator[tuple[Any, Any]]:
     except ImportError:
         raise UserError("reading this kind of sound (m4a, aac, mp4, 3gp, webm, …) needs PyAV", right=INSTALL) from None
     try:
+        _refuse_joined(file)
         file.seek(0)
         with av.open(file, metadata_errors="ignore") as container:
             if not container.streams.audio:
@@ -51,6 +54,25 @@ def opened(file: Source) -> Iterator[tuple[Any, Any]]:
             yield container, container.streams.audio[0]
     except (av.FFmpegError, OSError, ValueError, RuntimeError, EOFError) as error:
         raise Damaged(f"it cannot be decoded: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _refuse_joined(file: Source) -> None:
+    """FFmpeg would read the first of two MP4 files and pass over the other."""
+    place, num_files = 0, 0
+    for _ in range(MAX_BOXES):
+        file.seek(place)
+        head = file.read(16) or b""
+        if len(head) < 8 or not head[4:8].isalnum():
+            return
+        num_files += head[4:8] == b"ftyp"
+        if num_files > 1:
+            raise Damaged(f"another file was joined to it at byte {place:,}; only the first would be heard")
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        if size < 8:
+            return
+        place += size
 
 
 def name_of(container: Any) -> str:
@@ -71,6 +93,11 @@ def seconds_of(container: Any, stream: Any) -> float | None:
     if container.duration is not None and len(container.streams) == 1:
         return container.duration / 1e6
     return None
+
+
+def delay_of(container: Any) -> float:
+    """Seconds by which there may be less sound than is stated, in a file that is whole."""
+    return _DELAY_SECONDS.get(str(container.format.name).partition(",")[0], _DELAY_OTHERWISE)
 
 
 def counted_seconds(container: Any, stream: Any) -> float:

@@ -308,14 +308,14 @@ def _blocks(sound: _Sound, most: int | None = None) -> Iterator[np.ndarray]:
 def _read_phone(file: Source, gathered: _Gathered) -> str:
     """All that FFmpeg gives; the name of the format."""
     with phone.opened(file) as (container, stream):
-        stated = phone.seconds_of(container, stream)
+        stated, delay = phone.seconds_of(container, stream), phone.delay_of(container)
         if stated is not None:
-            gathered.refuse_long(stated - phone.MISSING_SECONDS)
+            gathered.refuse_long(stated - delay)
         for block, rate in phone.blocks(container, stream):
             if rate != gathered.rate:
                 gathered.begin(rate)
             gathered.take(block)
         there = gathered.seconds + (gathered.num_read / gathered.rate if gathered.rate else 0.0)
-        if stated is not None and there < stated - phone.MISSING_SECONDS:
+        if stated is not None and there < stated - delay:
             raise Damaged(f"the file is cut off: {there:.2f} s of {stated:.2f} s are there")
         return phone.name_of(container)
