@@ -35,7 +35,8 @@ FRAMES_A_SECOND = 100
 class Lengths:
     """Per sample: frames of sound, tokens of text input, pictures, positions of every reference; 0 = it has none.
 
-    `frames_known`: the frames come from headers, checked against the files; otherwise sizes in bytes stand for them, good for sorting only.
+    `frames_known`: the frames come from headers, checked against the files; otherwise sizes in bytes stand for them, good for
+    sorting only.
     """
 
     audio: np.ndarray

@@ -1,7 +1,7 @@
 """The bytes of any picture file become upright RGB pixels.
 
 In: the bytes; how small a JPEG may be decoded; whether colour profiles are honoured.
-Out: `decode` → uint8 `(rows, columns, 3)`; `size_of` → what a file is by its header; `whole` → the same as a Pillow image.
+Out: `decode` → uint8 `(rows, columns, 3)`; `size_of` → what a file is by its header; `seen` → a Pillow image to be shown.
 Invariant: a picture is decoded only after `allowed` was called with its rows and columns; a decoder's own words reach no one.
 """
 
@@ -67,9 +67,9 @@ def decode(data: bytes, *, allowed: Allowed, profiles: bool, least: int | None =
         return _decode_other(data, allowed, profiles=profiles)
 
 
-def whole(data: bytes, *, allowed: Allowed) -> Image.Image:
-    """The upright picture in its full size, its colours in sRGB."""
-    return Image.fromarray(decode(data, allowed=allowed, profiles=True).numpy())
+def seen(data: bytes, *, allowed: Allowed, least: int) -> Image.Image:
+    """The upright picture, its colours in sRGB, to be shown; a JPEG smaller, with at least so many pixels on each side."""
+    return Image.fromarray(decode(data, allowed=allowed, profiles=True, least=least).numpy())
 
 
 def _decode_jpeg(data: bytes, least: int | None, *, profiles: bool, grey: bool) -> Tensor:

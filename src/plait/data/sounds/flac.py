@@ -34,7 +34,7 @@ def pieces_of(file: Source, size: int, start: int, *, quick: bool = False) -> li
 
 
 def following(file: Source, size: int, start: int, place: int) -> list[Piece]:
-    """The streams joined to the one from `start`, which was decoded to its end: the decoder stopped at `place` or a little before."""
+    """The streams joined to the one from `start`, which was decoded to its end; the decoder stopped near `place`."""
     starts = _joined(file, max(start + 8, place - READ_AHEAD))
     ends = [*starts[1:], size][: len(starts)]
     return [_piece(file, begin, end, whole=False) for begin, end in zip(starts, ends, strict=True)]

@@ -8,6 +8,7 @@ the header says; what a decoder would print is not.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,9 +41,10 @@ _READ = "Wav, flac, ogg or mp3; with pip install 'plait[phone]' m4a, aac, mp4, 3
 
 
 class Recording(NamedTuple):
-    """A wave of one channel; the name of the file's format; its channels, and whether left and right cancel each other."""
+    """A wave of one channel, and its rate; the name of the file's format; its channels, and whether left and right cancel."""
 
     wave: np.ndarray
+    rate: int
     format: str
     channels: int
     opposite: bool
@@ -50,7 +52,7 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """How a file is to be read. `watch`: compare the channels, too (a tenth of the time)."""
+    """How a file is to be read. `rate` 0: as it is. `watch`: compare the channels, too (a tenth of the time)."""
 
     rate: int
     max_seconds: float
@@ -100,13 +102,23 @@ class _Gathered:
             self.products += left @ left, right @ right, left @ right
         self.refuse_long(self.seconds + self.num_read / self.rate)
 
+    def take_beginning(self, blocks: Iterator[tuple[np.ndarray, int]], seconds: float) -> None:
+        """Blocks of the first rate, until there are so many seconds."""
+        for block, rate in blocks:
+            if not self.rate:
+                self.begin(rate)
+            if rate != self.rate:
+                break
+            self.take(block)
+            if self.num_read >= seconds * rate:
+                break
+
     def finish(self) -> None:
         """Bring what has the present rate to the one that is wanted."""
         if self.blocks:
             wave = np.concatenate(self.blocks)
-            self.waves.append(
-                wave if self.rate == self.wanted.rate else soxr.resample(wave, self.rate, self.wanted.rate)
-            )
+            as_it_is = self.wanted.rate in (self.rate, 0)
+            self.waves.append(wave if as_it_is else soxr.resample(wave, self.rate, self.wanted.rate))
             self.seconds += self.num_read / self.rate
             self.blocks = []
 
@@ -124,9 +136,9 @@ class _Gathered:
         self.finish()
         wave = self.waves[0] if len(self.waves) == 1 else np.concatenate([np.zeros(0, np.float32), *self.waves])
         if not len(wave):
-            right = f"At least one sample at {self.wanted.rate // 1000} kHz."
+            right = f"At least one sample at {(self.wanted.rate or self.rate) // 1000} kHz."
             raise UserError("a sound of 0 seconds", where=self.where, right=right)
-        return Recording(wave, format, self.channels, self.opposite)
+        return Recording(wave, self.wanted.rate or self.rate, format, self.channels, self.opposite)
 
     @property
     def opposite(self) -> bool:
@@ -187,23 +199,22 @@ def seconds_of(path: Path | str) -> float | None:
         return None
 
 
-def channels_of(path: Path | str, *, seconds: float) -> Recording | None:
-    """The beginning of a recording, its channels compared; None for a broken file or one that `plait[phone]` reads."""
+def beginning_of(path: Path | str, *, seconds: float) -> Recording | None:
+    """The first seconds of a recording at its own rate, its channels compared; None for a broken file."""
     where = str(path)
-    gathered = _Gathered(Wanted(16_000, float("inf"), watch=True), where)
+    gathered = _Gathered(Wanted(0, float("inf"), watch=True), where)
     try:
         with _telling(where), open_regular(path) as file:
             head, start, size = _look(file, where)
             if phone.is_phone(head):
-                return None
+                with phone.opened(file) as (container, stream):
+                    gathered.take_beginning(phone.blocks(container, stream), seconds)
+                    return gathered.recording(phone.name_of(container))
             piece = _pieces(file, head, start, size, quick=True)[0]
             with _open(file, piece, size) as sound:
-                gathered.begin(sound.samplerate)
-                for block in _blocks(sound):
-                    gathered.take(block)
-                    if sound.channels < 2 or gathered.num_read >= seconds * sound.samplerate:
-                        break
-                return gathered.recording(sound.format) if gathered.blocks else None
+                blocks = _blocks(sound, min(_samples(sound, piece) or _UNKNOWN, math.ceil(seconds * sound.samplerate)))
+                gathered.take_beginning(((block, sound.samplerate) for block in blocks), seconds)
+                return gathered.recording(sound.format)
     except UserError:
         return None
 
