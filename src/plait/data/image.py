@@ -81,12 +81,11 @@ def load_image(path: Path | str, config: ImageConfig) -> UInt8[Tensor, "3 size s
         raise UserError(error.what, where=error.where or where, right=error.right) from None
     except MemoryError:
         raise
-    except Image.DecompressionBombError as error:
-        raise UserError(f"a picture too large: {error}", where=where) from None
     except Image.UnidentifiedImageError:
         raise UserError("not a picture", where=where, right=f"One of {', '.join(formats())}, HEIC.") from None
     except Exception as error:  # decoders raise anything at broken bytes
-        raise UserError(f"cannot decode the picture: {error}", where=where, right="Is it cut off or damaged?") from None
+        said = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"cannot decode the picture: {said}", where=where, right="Is it cut off or damaged?") from None
     return _resize(pixels, config)
 
 

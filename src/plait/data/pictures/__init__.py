@@ -2,5 +2,5 @@
 
 In: the bytes of a file, known by their content (`decode.py` is the door).
 Out: a `Decoded` picture; or an exception of the decoder, which `plait.data.image` turns into a message.
-Invariant: nothing global of Pillow's is read or changed: its limit of pixels, its register of formats, its warnings are the user's.
+Invariant: Pillow stays the user's: its limit of pixels, its register of formats and its warnings are for other code what they were.
 """

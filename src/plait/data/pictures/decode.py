@@ -11,7 +11,9 @@ import functools
 import importlib
 import io
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -37,6 +39,8 @@ JPEG = b"\xff\xd8\xff"
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _CONTAINER = (b"mif1", b"msf1", b"mif2")
 INSTALL = "pip install 'plait[phone]'"
+
+_here, _patching = threading.local(), threading.Lock()
 
 Allowed = Callable[[int, int], None]
 
@@ -86,6 +90,16 @@ def _decode_other(data: bytes, allowed: Allowed, *, profiles: bool) -> Tensor:
         return _decode_heif(data, allowed, profiles=profiles)
     data, profile = png.prepared(data)
     data, inverted, most = tiff.counting_up(data)
+    try:
+        return _decode_by_pillow(data, inverted, most, profile, allowed, profiles=profiles)
+    except Image.DecompressionBombError:  # the limit that counts is asked by `allowed`, before anything is decoded
+        with _without_bomb_check():
+            return _decode_by_pillow(data, inverted, most, profile, allowed, profiles=profiles)
+
+
+def _decode_by_pillow(
+    data: bytes, inverted: bool, most: int | None, profile: bytes | None, allowed: Allowed, *, profiles: bool
+) -> Tensor:
     with open_picture(io.BytesIO(data)) as picture:
         allowed(picture.height, picture.width)
         profile = (profile or picture.info.get("icc_profile")) if profiles else None
@@ -137,6 +151,27 @@ def open_picture(file: io.BufferedIOBase | BinaryIO) -> Image.Image:
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue
     raise Image.UnidentifiedImageError("not a picture")
+
+
+@contextmanager
+def _without_bomb_check() -> Iterator[None]:
+    """Pillow's own limit of pixels does not count in this thread; in others, and afterwards, it does."""
+    with _patching:
+        usual = getattr(Image, "_decompression_bomb_check", None)
+        if usual is not None and not hasattr(usual, "plait"):
+
+            @functools.wraps(usual)
+            def check(*words: Any, **options: Any) -> None:
+                if not getattr(_here, "unlimited", False):
+                    usual(*words, **options)
+
+            check.plait = True  # pyright: ignore[reportFunctionMemberAccess]
+            Image._decompression_bomb_check = check
+    _here.unlimited = True
+    try:
+        yield
+    finally:
+        _here.unlimited = False
 
 
 def size_of(path: Path) -> Header | None:

@@ -8,6 +8,7 @@ Invariant: the pixels, the orientation (EXIF or XMP) and the colour profile stay
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -99,15 +100,21 @@ def has_16_bit_colours(data: bytes) -> bool:
 
 
 def scale_transparent(picture: Image.Image, data: bytes) -> None:
-    """The transparent grey of 2 or 4 bits in Pillow's 8; bits above the depth mean nothing (PNG specification, 11.3.2.1)."""
-    colour = picture.info.get("transparency")
-    if not data.startswith(SIGNATURE) or data[24:25] not in (b"\2", b"\4", b"\x08"):
+    """The transparent grey of up to 4 bits in Pillow's 8; bits above the depth mean nothing (PNG specification, 11.3.2.1)."""
+    if (
+        not data.startswith(SIGNATURE)
+        or "transparency" not in picture.info
+        or data[24] > 8
+        or data[25] not in (GREY, RGB)
+    ):
         return
     most = 2 ** data[24] - 1
-    if data[25] == GREY and isinstance(colour, int):
-        picture.info["transparency"] = (colour & most) * 255 // most
-    elif data[25] == RGB and isinstance(colour, tuple):
-        picture.info["transparency"] = tuple(value & most for value in colour)
+    for start, end in _chunks(data):
+        if data[start + 4 : start + 8] == b"tRNS":
+            values = struct.unpack_from(f">{(end - start - 12) // 2}H", data, start + 8)
+            scaled = tuple((value & most) * 255 // most for value in values)
+            picture.info["transparency"] = scaled[0] if data[25] == GREY else scaled[:3]
+            return
 
 
 def transparent_pixels(picture: Image.Image, data: bytes) -> np.ndarray:
