@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -47,7 +48,8 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """From the profile to sRGB; None where it cannot be used or would change nothing."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space != _SPACES.get(mode):
+        core: Any = source.profile
+        if core.xcolor_space != _SPACES.get(mode):
             return None
         transform = ImageCms.buildTransform(source, _srgb(), mode, "RGB")
         return None if mode in ("RGB", "L") and _changes_nothing(transform, mode) else transform

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import simplejpeg
@@ -77,7 +77,7 @@ def seen(data: bytes, *, allowed: Allowed, least: int) -> Image.Image:
 
 
 def _decode_jpeg(data: bytes, least: int | None, *, profiles: bool, grey: bool) -> Tensor:
-    smallest = {} if least is None else {"min_height": least, "min_width": least, "min_factor": 2}
+    smallest: dict[str, Any] = {} if least is None else {"min_height": least, "min_width": least, "min_factor": 2}
     pixels = simplejpeg.decode_jpeg(data, "RGB", **smallest)
     head = read_head(data)
     if profiles and head.profile is not None:
@@ -147,7 +147,7 @@ def open_picture(file: io.BufferedIOBase | BinaryIO) -> Image.Image:
         try:
             if accept is None or accept(prefix) is True:
                 file.seek(0)
-                return factory(file, "")
+                return factory(cast("Any", file), "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue
     raise Image.UnidentifiedImageError("not a picture")
@@ -165,7 +165,7 @@ def _without_bomb_check() -> Iterator[None]:
                 if not getattr(_here, "unlimited", False):
                     usual(*words, **options)
 
-            check.plait = True  # pyright: ignore[reportFunctionMemberAccess]
+            cast("Any", check).plait = True
             Image._decompression_bomb_check = check
     _here.unlimited = True
     try:

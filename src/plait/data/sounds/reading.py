@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import soundfile
@@ -271,7 +271,7 @@ def _open(file: Source, piece: Piece, size: int) -> _Sound:
     if piece.is_whole or _estimate_suffices(file, piece):
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         return _Sound(file.fileno(), closefd=False)
-    return _Sound(Window(file, piece, size))
+    return _Sound(cast("Any", Window(file, piece, size)))
 
 
 def _estimate_suffices(file: Source, piece: Piece) -> bool:
