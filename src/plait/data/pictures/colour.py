@@ -3,7 +3,7 @@
 In: pixels of 8 bits and the bytes of the profile that they are meant in.
 Out: the RGB pixels as LittleCMS converts them (perceptual intent); the same pixels where the profile means sRGB.
 Invariant: a profile that is damaged, or made for another kind of pixels than it comes with, changes nothing; a transform is made
-once for each profile.
+once for each profile. A PNG's `gAMA` and `cHRM` are no profile, and are passed over, as by Pillow.
 """
 
 from __future__ import annotations
