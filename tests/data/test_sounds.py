@@ -19,7 +19,7 @@ import soundfile
 
 from plait.data.audio import SAMPLE_RATE, AudioConfig, load_audio
 from plait.data.lengths import frames_of
-from plait.data.sounds import mpeg, ogg
+from plait.data.sounds import mpeg, ogg, reading
 from plait.data.sounds.piece import Piece
 from plait.data.sounds.reading import OPPOSITE, Wanted, beginning_of, read, seconds_of
 from plait.errors import UserError
@@ -82,9 +82,13 @@ def without_first_frame(data: bytes) -> bytes:
 ID3 = b"ID3\x04\0\0\0\0\0\x23TSSE\0\0\0\x0f\0\0\0Lavf58.29.100".ljust(45, b"\0")
 
 
-def test_an_mp3_is_decoded_as_if_at_once(tmp_path: Path, vbr: bytes) -> None:
+@pytest.mark.parametrize("block", [1000, 16_384, reading.BLOCK])
+def test_an_mp3_is_decoded_as_if_at_once(
+    tmp_path: Path, vbr: bytes, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Previously, the wrapper sought after every block of 16,384 samples: the decoder lost what the next frames need, gave
     samples up to .5 away, and said so 2,000 times on the terminal."""
+    monkeypatch.setattr(reading, "BLOCK", block)
     same(load(tmp_path, vbr), at_once(vbr))
 
 
