@@ -88,7 +88,12 @@ def read_bytes(path: Path | str, *, max_bytes: int, where: str | None = None) ->
     where = str(path) if where is None else where
     with open_regular(path, where=where) as file:
         try:
-            data = file.read(max_bytes + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(
+                min(size, max_bytes) + 1
+            )  # what is asked for is set aside at once, so no more than there is
+            if size < len(data) <= max_bytes:  # it has grown, or its size says nothing
+                data += file.read(max_bytes + 1 - len(data))
         except OSError as error:
             raise UserError(f"cannot be read: {error.strerror}", where=where) from None
     if len(data) > max_bytes:

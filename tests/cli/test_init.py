@@ -6,7 +6,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from cli_helpers import Shell
 
 from plait.cli.first import Texts, first_yaml, look, tokenizer_for
@@ -53,6 +55,21 @@ def test_the_written_settings_follow_from_the_data(tmp_path: Path):
     assert config.data.audio.max_seconds == 1
     assert config.train.patience == 5
     assert config.train.modality_dropout == 0.1
+
+
+def test_a_channel_is_proposed_where_two_would_cancel(tmp_path: Path):
+    """Previously such recordings were trained on as silence, and nothing said so."""
+    manifest = make_manifest(tmp_path / "data")
+    out = tmp_path / "run.yaml"
+    assert "channel" not in first_yaml(look(manifest), out)
+    sounds = sorted((tmp_path / "data").rglob("*.wav"))
+    for path in sounds[:3]:
+        wave, rate = soundfile.read(path)
+        soundfile.write(path, np.stack([wave, -wave], axis=1), rate)
+    text = first_yaml(look(manifest), out)
+    out.write_text(text, encoding="utf-8")
+    assert read_config(out).data.audio.channel == "left"
+    assert "left and right cancel each other in 3 of 3 stereo recordings" in text
 
 
 def test_text_alone_is_next_word_prediction(tmp_path: Path):

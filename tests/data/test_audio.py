@@ -144,7 +144,7 @@ def test_no_sound_at_all(tmp_path: Path, num_samples: int) -> None:
 def test_files_that_are_missing_empty_or_no_sound(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     assert "No such file" in refusal(path)
-    assert "directory" in refusal(tmp_path)
+    assert "is a folder" in refusal(tmp_path)
     path.write_bytes(b"")
     assert "the file is empty" in refusal(path)
     for content in (

@@ -174,6 +174,30 @@ def test_black_and_silent_files_are_warnings_and_stay(tmp_path: Path, rows: list
     assert write_clean(report, dataset, tmp_path / "clean.jsonl").num_rows == 12
 
 
+def test_opposite_channels_are_named(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    """Previously said to be silent, which they are only once their channels are averaged."""
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 1600)
+    for number, right in (("3", -wave), ("5", -0.98 * wave)):
+        soundfile.write(tmp_path / f"{number}.wav", np.stack([wave, right], axis=1), 16_000)
+    report = check(manifest(tmp_path, rows))
+    (found,) = report.findings
+    assert (found.severity, found.code, found.count) == ("warning", "audio-opposite", 2)
+    assert "data.audio.channel: left" in found.text
+    assert "3.wav" in found.examples[0].detail
+    assert check(manifest(tmp_path, rows), CheckConfig(audio=AudioConfig(channel="left"))).findings == ()
+
+
+def test_headers_are_not_believed(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    """Previously a WAV of unwritten length had 0 seconds."""
+    data = bytearray((tmp_path / "3.wav").read_bytes())
+    data[4:8] = data[40:44] = bytes(4)
+    (tmp_path / "3.wav").write_bytes(data)
+    report = check(manifest(tmp_path, rows))
+    assert report.findings == ()
+    (seconds,) = (one for one in report.histograms if one.name == "audio")
+    assert seconds.low == seconds.high == 0.1
+
+
 def test_wrong_suffixes_are_notes(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     sound(tmp_path / "x.mp3")
     (tmp_path / "x.mp3").replace(tmp_path / "0.wav")

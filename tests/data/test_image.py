@@ -248,7 +248,7 @@ def test_the_limit_of_pixels_holds_for_every_decoder(tmp_path: Path) -> None:
 def test_files_that_are_missing_empty_or_no_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     assert "No such file" in refusal(path)
-    assert "directory" in refusal(tmp_path)
+    assert "is a folder" in refusal(tmp_path)
     path.write_bytes(b"")
     assert "the file is empty" in refusal(path)
     for content in (

@@ -2,8 +2,8 @@
 
 In: a manifest or a folder of media.
 Out: `look` → `Found`; `first_yaml` → the text of a YAML file, a comment behind every line.
-Invariant: only headers of media are read, so a large data set is looked at in seconds; what is written reads back as a
-configuration, and states nothing that was not found in the data or is not Plait's default.
+Invariant: only headers of media are read, and the beginnings of a few recordings, so a large data set is looked at in seconds;
+what is written reads back as a configuration, and states nothing that was not found in the data or is not Plait's default.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import soundfile
 import yaml
-from PIL import Image
 
 from plait.data.config import DataConfig
 from plait.data.manifest import Dataset, read_manifest
+from plait.data.pictures.decode import size_of
+from plait.data.sounds.reading import beginning_of, seconds_of
 from plait.data.suffixes import PHONE, PHONE_IMAGES, PHONE_SOUNDS
 from plait.data.words import CJK
 from plait.types import Modality, Sample
@@ -38,6 +38,9 @@ SMALL = 5_000
 
 ENOUGH = 20
 """Groups of the test split under which intervals cover less often than they say (plait.evaluate.statistics)."""
+
+MOST_HEARD, HEARD_SECONDS = 50, 5.0
+"""Recordings of which the beginning is listened to, and how much of it."""
 
 LONGEST = 60.0
 """Seconds up to which the longest recording sets the limit."""
@@ -61,13 +64,17 @@ class Texts(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """What was found: the samples, pictures' (columns, rows), recordings' seconds, and the texts in numbers."""
+    """What was found: the samples, pictures' (columns, rows), recordings' seconds, and the texts in numbers.
+
+    `opposite`: of so many stereo recordings (the second number), those whose channels cancel when they are averaged.
+    """
 
     dataset: Dataset
     sizes: Sequence[tuple[int, int]]
     seconds: Sequence[float]
     texts: Texts
     allow_outside: bool
+    opposite: tuple[int, int] = (0, 0)
 
     @property
     def train(self) -> list[Sample]:
@@ -163,9 +170,9 @@ def look(path: Path, *, allow_outside: bool = False) -> Found:
     train = dataset.split("train", needed=True)
     pictures = [picture for sample in dataset.samples for picture in sample.image]
     sounds = [sample.audio for sample in dataset.samples if sample.audio]
-    sizes = [size for file in evenly(pictures) if (size := picture_size(file))]
-    seconds = [length for file in evenly(sounds) if (length := sound_seconds(file))]
-    return Found(dataset, sizes, seconds, read_texts(train), allow_outside)
+    sizes = [(found.columns, found.rows) for file in evenly(pictures) if (found := size_of(file))]
+    seconds = [length for file in evenly(sounds) if (length := seconds_of(file))]
+    return Found(dataset, sizes, seconds, read_texts(train), allow_outside, opposite_channels(sounds))
 
 
 def evenly(files: Sequence[Path]) -> Sequence[Path]:
@@ -173,22 +180,11 @@ def evenly(files: Sequence[Path]) -> Sequence[Path]:
     return files[:: max(1, math.ceil(len(files) / MOST_FILES))]
 
 
-def picture_size(path: Path) -> tuple[int, int] | None:
-    """Columns and rows by the header; None for a broken file, which `plait data check` names."""
-    try:
-        with Image.open(path) as picture:
-            return picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
-def sound_seconds(path: Path) -> float | None:
-    """The length by the header; None for a broken file."""
-    try:
-        with path.open("rb") as file:
-            return soundfile.info(file).duration
-    except (OSError, soundfile.SoundFileError):
-        return None
+def opposite_channels(sounds: Sequence[Path]) -> tuple[int, int]:
+    """Of the recordings whose beginnings are listened to: those of opposite channels (left = −right), and those of two."""
+    listened = sounds[:: max(1, math.ceil(len(sounds) / MOST_HEARD))]
+    found = [one for path in listened if (one := beginning_of(path, seconds=HEARD_SECONDS)) and one.channels == 2]
+    return sum(one.opposite for one in found), len(found)
 
 
 def read_texts(samples: Sequence[Sample]) -> Texts:
@@ -271,9 +267,12 @@ def data_lines(found: Found, out: Path) -> list[tuple[str, str]]:
         )
     if Modality.AUDIO in data.modalities:
         limit, why = max_seconds(found.seconds)
-        lines.append(
-            (f"  audio: {{max_seconds: {limit}}}", f"{why}; augment: {{time_masks: 2, mel_masks: 2}} helps small data")
-        )
+        cancel, stereo = found.opposite
+        one, because = "", "augment: {time_masks: 2, mel_masks: 2} helps small data"
+        if cancel:
+            one = ", channel: left"
+            because = f"left and right cancel each other in {cancel} of {stereo} stereo recordings listened to"
+        lines.append((f"  audio: {{max_seconds: {limit}{one}}}", f"{why}; {because}"))
     longest = found.texts.longest_target * (8 if tokenizer["kind"] == "character" else 2)
     if longest > 256:
         lines.append(

@@ -20,6 +20,7 @@ new default has to leave old runs as they are."""
 
 BEFORE: Mapping[int, Mapping[str, Any]] = {
     1: {
+        "data.image.profile": "ignore",
         "data.max_left_out": 1.0,
         "data.quoting": "csv",
         "data.rules": 1,

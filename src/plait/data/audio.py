@@ -1,6 +1,6 @@
 """A sound file becomes a wave, and waves become log-mel spectrograms, the features that Whisper reads.
 
-In: a file (wav, flac, ogg, mp3: known by its content), or waves `(samples,)` at 16 kHz.
+In: a file (wav, flac, ogg, mp3, with `plait[phone]` m4a and others: known by its content), or waves `(samples,)` at 16 kHz.
 Out: `load_audio` → float wave `(samples,)`, 16 kHz, one channel; `log_mels` → one `(F, M)` per wave; `mixed`, `add_noise`,
 `augment_wave`, `spec_augment`.
 Invariant: the features of a wave do not depend, to the last bit, on the waves beside it: each one is padded,
@@ -15,30 +15,23 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from io import FileIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from plait.choices import Config
-from plait.errors import UserError
+from plait.data.sounds.reading import Channel, Wanted, read
 
 SAMPLE_RATE = 16_000
 WINDOW = 400
 HOP = 160
-RATES = (1_000, 1_000_000)
-"""Sample rates outside of these are a broken header, not a recording."""
-
 _BLOCK = 512
 """Frames per transform: measured best of 64 … 100,000 (7,000 × real time on one thread; all at once 3,800)."""
-_MPEG_FRAME = 1152
 _MEL_STEP = math.log(6.4) / 27  # 27 steps from 1 kHz to 6.4 kHz
 
 
@@ -71,102 +64,16 @@ class AudioConfig(Config):
 
     num_mels: Literal[80, 128] = Field(default=80, description="Mel bands; Whisper's are 80, of its large-v3 128.")
     max_seconds: float = Field(default=30.0, gt=0, description="A longer recording is refused.")
+    channel: Channel = Field(
+        default="mean", description="What is heard of several channels: their mean, or one of the first two."
+    )
     augment: AudioAugmentConfig = AudioAugmentConfig()
 
 
 def load_audio(path: Path | str, config: AudioConfig) -> Float[Tensor, " samples"]:
-    """The recording at 16 kHz, its channels averaged. Whatever is wrong with the file is said with its name."""
-    where = str(path)
-    try:
-        # by descriptor, so that the name's extension has no say; unbuffered, so that the library reads from its start
-        with Path(path).open("rb", buffering=0) as file:
-            _refuse_cut(file, where)
-            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-                wave, rate = _read(sound, config, where), sound.samplerate
-    except OSError as error:
-        raise UserError(f"cannot read the sound: {error.strerror or error}", where=where) from None
-    except soundfile.SoundFileError as error:
-        reason = "the file is empty" if Path(path).stat().st_size == 0 else str(error).split(": ")[-1]
-        raise UserError(f"cannot read the sound: {reason}", where=where, right="Wav, flac, ogg or mp3.") from None
-    if rate != SAMPLE_RATE:
-        wave = soxr.resample(wave, rate, SAMPLE_RATE)
-    if not len(wave):
-        raise UserError("a sound of 0 seconds", where=where, right="At least one sample at 16 kHz.")
-    return torch.from_numpy(wave)
-
-
-def _read(sound: soundfile.SoundFile, config: AudioConfig, where: str) -> np.ndarray:
-    """All samples, channels averaged block by block, so that a file of many channels needs no more memory than one."""
-    rate = sound.samplerate
-    if not RATES[0] <= rate <= RATES[1]:
-        raise UserError(f"a sample rate of {rate} Hz", where=where, right=f"Between {RATES[0]} and {RATES[1]} Hz.")
-    most = int(config.max_seconds * rate)
-    _refuse_long(sound.frames, rate, config, where)
-    blocks: list[np.ndarray] = []
-    num_read = 0
-    while num_read <= most:
-        block = sound.read(16_384, dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        if not np.isfinite(block).all():
-            row = num_read + int(np.argmin(np.isfinite(block).all(1)))
-            raise UserError(f"a sample that is not a finite number at {row / rate:.3f} s", where=where)
-        blocks.append(block[:, 0] if sound.channels == 1 else block.mean(1))
-        num_read += len(block)
-    _refuse_long(num_read, rate, config, where)
-    # an mp3 states its length in whole frames
-    slack = _MPEG_FRAME if sound.format == "MP3" else 0
-    if num_read + slack < sound.frames:
-        raise UserError(
-            f"the file is cut off: {num_read / rate:.2f} s of {sound.frames / rate:.2f} s are there", where=where
-        )
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-
-
-def _refuse_long(num_samples: int, rate: int, config: AudioConfig, where: str) -> None:
-    if num_samples > config.max_seconds * rate:
-        raise UserError(
-            f"a sound of {num_samples / rate:.1f} seconds",
-            where=where,
-            right=f"At most audio.max_seconds = {config.max_seconds:g}; cut it, or raise the limit.",
-        )
-
-
-def _refuse_cut(file: FileIO, where: str) -> None:
-    """Wav and ogg files that end before their header says so: the library would read what is left without a word."""
-    size = file.seek(0, 2)
-    file.seek(0)
-    head = file.read(12)
-    missing = 0
-    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-        missing = _missing_of_wav(file, size)
-    elif head[:4] == b"OggS":
-        missing = _missing_of_ogg(file, size)
-    file.seek(0)
-    if missing > 0:
-        raise UserError(f"the file is cut off: {missing} bytes are missing at its end", where=where)
-
-
-def _missing_of_wav(file: FileIO, size: int) -> int:
-    while len(header := file.read(8)) == 8:
-        length = int.from_bytes(header[4:], "little")
-        if header[:4] == b"data":
-            # a recorder that writes to a pipe does not know the length and writes the largest
-            return 0 if length >= 0x7FFF_F000 else file.tell() + length - size
-        file.seek(length + length % 2, 1)
-    return 0
-
-
-def _missing_of_ogg(file: FileIO, size: int) -> int:
-    start = max(0, size - 2**17)  # a page has at most 65,307 bytes
-    file.seek(start)
-    tail = file.read()
-    page = tail.rfind(b"OggS")
-    if page < 0 or len(tail) < page + 27 or len(tail) < page + 27 + tail[page + 26]:
-        return 1
-    num_segments = tail[page + 26]
-    length = 27 + num_segments + sum(tail[page + 27 : page + 27 + num_segments])
-    return page + length - len(tail)
+    """The recording at 16 kHz, one channel. Whatever is wrong with the file is said with its name."""
+    wanted = Wanted(SAMPLE_RATE, config.max_seconds, config.channel)
+    return torch.from_numpy(read(path, wanted).wave)
 
 
 def num_frames(samples: int) -> int:

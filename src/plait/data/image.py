@@ -1,9 +1,9 @@
 """A picture file becomes square RGB pixels, ready to be normalised.
 
-In: a file (JPEG, PNG, GIF, WebP, BMP, TIFF and others: known by its content).
+In: a file (JPEG, PNG, GIF, WebP, BMP, TIFF, with `plait[phone]` HEIC, and others: known by its content).
 Out: `load_image` → uint8 pixels `(3, size, size)`; `augment_image`; `normalise_images` → float `(R, 3, Y, X)`.
-Invariant: a picture is seen as a person sees it: turned upright, transparent parts on white, the first frame of a
-moving one, 16-bit scans scaled and not cut to 8 bits; and none is decoded before its header has shown that it is small.
+Invariant: a picture is seen as a person sees it: turned upright, in its own colours, transparent parts on white, the first
+frame of a moving one, 16-bit scans scaled and not cut to 8 bits; none is decoded before its header has shown that it is small.
 
 JPEGs are decoded at the smallest of libjpeg's own scales that still leaves twice the wanted size, then resized with
 anti-aliasing (a 12-megapixel photograph: 17 ms in place of 37, mean difference 0.2 of 255).
@@ -11,15 +11,10 @@ anti-aliasing (a 12-megapixel photograph: 17 ms in place of 37, mean difference 
 
 from __future__ import annotations
 
-import functools
-import io
 import math
-import struct
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import simplejpeg
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -28,13 +23,13 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.choices import Config
+from plait.data.pictures.decode import FORMATS, decode, formats
 from plait.errors import UserError
+from plait.files import read_bytes
 
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "TGA", "ICO", "AVIF", "JPEG2000", "PCX", "QOI")
-"""What Pillow may decode, where it was built for it: no format that runs another program (EPS) or holds a document."""
+__all__ = ["FORMATS", "ImageAugmentConfig", "ImageConfig", "augment_image", "load_image", "normalise_images"]
 
 MAX_BYTES = 2**29
-ORIENTATION = 274  # the EXIF tag
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
@@ -58,116 +53,40 @@ class ImageConfig(Config):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     max_pixels: int = Field(default=64_000_000, ge=1, description="A larger picture is refused, by its header.")
+    profile: Literal["srgb", "ignore"] = Field(
+        default="srgb",
+        description="Colours converted to sRGB from the file's colour profile (ICC), or read as if they were sRGB.",
+    )
     augment: ImageAugmentConfig = ImageAugmentConfig()
 
 
 def load_image(path: Path | str, config: ImageConfig) -> UInt8[Tensor, "3 size size"]:
     """The picture in RGB, upright, resized. Whatever is wrong with the file is said with its name."""
     where = str(path)
-    try:
-        num_bytes = Path(path).stat().st_size
-        if num_bytes > MAX_BYTES:
-            raise UserError(f"a picture of {num_bytes} bytes", where=where, right=f"At most {MAX_BYTES}.")
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read the picture: {error.strerror}", where=where) from None
+    data = read_bytes(path, max_bytes=MAX_BYTES)
     if not data:
         raise UserError("cannot read the picture: the file is empty", where=where)
+
+    def allowed(rows: int, columns: int) -> None:
+        if rows * columns > config.max_pixels:
+            raise UserError(
+                f"a picture of {columns} × {rows} pixels",
+                where=where,
+                right=f"At most image.max_pixels = {config.max_pixels}; make it smaller, or raise the limit.",
+            )
+
     try:
-        pixels = _decode(data, config, where)
-    except (UserError, MemoryError):
+        pixels = decode(data, allowed=allowed, profiles=config.profile == "srgb", least=2 * config.size)
+    except UserError as error:
+        raise UserError(error.what, where=error.where or where, right=error.right) from None
+    except MemoryError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(f"a picture too large: {error}", where=where) from None
     except Image.UnidentifiedImageError:
-        raise UserError("not a picture", where=where, right=f"One of {', '.join(_formats())}.") from None
+        raise UserError("not a picture", where=where, right=f"One of {', '.join(formats())}, HEIC.") from None
     except Exception as error:  # decoders raise anything at broken bytes
-        raise UserError(f"cannot decode the picture: {error}", where=where, right="Is it cut off or damaged?") from None
+        said = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"cannot decode the picture: {said}", where=where, right="Is it cut off or damaged?") from None
     return _resize(pixels, config)
-
-
-def _decode(data: bytes, config: ImageConfig, where: str) -> Tensor:
-    """The upright picture `(rows, columns, 3)`."""
-    if data.startswith(b"\xff\xd8\xff"):
-        rows, columns, colours, _ = simplejpeg.decode_jpeg_header(data)
-        _refuse_large(int(rows), int(columns), config, where)
-        if colours in ("YCbCr", "RGB", "Gray"):
-            least = 2 * config.size
-            pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=2)
-            return _upright(torch.from_numpy(pixels), _jpeg_orientation(data))
-    with Image.open(io.BytesIO(data), formats=_formats()) as picture:
-        _refuse_large(picture.height, picture.width, config, where)
-        picture.load()
-        pixels = torch.from_numpy(_to_rgb(picture))
-        return _upright(pixels, _orientation(picture))  # asked after loading: some formats turn the picture themselves
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _refuse_large(rows: int, columns: int, config: ImageConfig, where: str) -> None:
-    if rows * columns > config.max_pixels:
-        raise UserError(
-            f"a picture of {columns} × {rows} pixels",
-            where=where,
-            right=f"At most image.max_pixels = {config.max_pixels}; make it smaller, or raise the limit.",
-        )
-
-
-def _to_rgb(picture: Image.Image) -> np.ndarray:
-    """The picture's RGB values, whatever mode it is stored in; what is transparent shows white."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return _to_8_bits(np.array(picture), picture.mode)
-    if picture.has_transparency_data or picture.mode in ("La", "RGBa"):
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return np.array(picture.convert("RGB"))
-
-
-def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
-    """Grey values of 16 bits, or floats from 0 to 1, as RGB of 8 bits."""
-    most = 1.0 if mode == "F" else 65535.0
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= most):
-        raise ValueError(f"values from {values.min():g} to {values.max():g}, not from 0 to {most:g}")
-    grey = np.rint(values.astype(np.float64) * (255 / most)).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def _jpeg_orientation(data: bytes) -> int:
-    """The EXIF orientation of a JPEG, 1 where it states none or its EXIF data are damaged."""
-    start = data.find(b"Exif\0\0", 0, 2**16) + 6
-    order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2])
-    if start < 6 or order is None:
-        return 1
-    try:
-        (place,) = struct.unpack_from(f"{order}I", data, start + 4)
-        (num_entries,) = struct.unpack_from(f"{order}H", data, start + place)
-        for entry in range(num_entries):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, start + place + 2 + 12 * entry)
-            if tag == ORIENTATION:
-                return value
-    except struct.error:
-        pass
-    return 1
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return int(picture.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged EXIF data is no reason to lose a picture
-        return 1
-
-
-def _upright(pixels: Tensor, orientation: int) -> Tensor:
-    """Undo the EXIF orientation of a `(rows, columns, 3)` picture."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(0, 1)
-    flips = {2: [1], 3: [0, 1], 4: [0], 6: [1], 7: [0, 1], 8: [0]}.get(orientation, [])
-    return pixels.flip(flips).contiguous() if flips else pixels.contiguous()
 
 
 def _resize(pixels: Tensor, config: ImageConfig) -> Tensor:

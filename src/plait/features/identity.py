@@ -26,8 +26,18 @@ from plait.types import Modality
 FORMAT = 1
 """Grows when blocks or keys come to mean something else."""
 
-LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "soundfile", "soxr")
-PREPARED_BY = {Modality.IMAGE: ("plait.data.image",), Modality.AUDIO: ("plait.data.audio",), Modality.TEXT: ()}
+LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "soundfile", "soxr", "pillow-heif", "av")
+PREPARED_BY = {
+    Modality.IMAGE: (
+        "plait.data.image",
+        *(f"plait.data.pictures.{name}" for name in ("colour", "decode", "exif", "jpeg", "pixels", "png", "tiff")),
+    ),
+    Modality.AUDIO: (
+        "plait.data.audio",
+        *(f"plait.data.sounds.{name}" for name in ("chunks", "flac", "mpeg", "ogg", "phone", "piece", "reading")),
+    ),
+    Modality.TEXT: (),
+}
 
 
 def encoder_id(encoder: Encoder, config: RunConfig, modality: Modality) -> str:

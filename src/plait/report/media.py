@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from PIL import Image, ImageOps
 
-from plait.data.image import FORMATS
+from plait.data.image import MAX_BYTES
+from plait.data.pictures.decode import seen
+from plait.data.sounds.reading import beginning_of, seconds_of
+from plait.errors import UserError
+from plait.files import read_bytes
 from plait.report.words import several, size
 
 LIMIT = 3_000_000
@@ -94,40 +97,37 @@ class Media:
         return Shown(shown.name, uri, note=shown.note, width=shown.width, height=shown.height)
 
     def _cannot(self, path: Path, what: str, error: Exception) -> Shown:
-        why = (
-            "the file is not there any more" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error})"
-        )
+        said = error.what if isinstance(error, UserError) else error
+        why = f"it cannot be read ({said})" if path.exists() else "the file is not there any more"
         self.failed.append(f"the {what} {path}: {why}")
         return Shown(path.name, reason=why)
 
 
 def small_picture(path: Path, most: int = MAX_SIDE) -> tuple[bytes, str, tuple[int, int]]:
     """Its bytes, their type and its size: a small one exactly, a larger one as JPEG, without anything else that the file holds."""
-    Image.init()
-    with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as opened:
-        if opened.width * opened.height > MAX_PIXELS:
-            raise ValueError(f"{opened.width} × {opened.height} pixels")
-        opened.draft("RGB", (2 * most, 2 * most))
-        picture = ImageOps.exif_transpose(opened)
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    picture.info.clear()
+    picture = seen(read_bytes(path, max_bytes=MAX_BYTES), allowed=_allowed, least=2 * most)
     exact = max(picture.size) <= SMALL
     picture.thumbnail((most, most))
     file = io.BytesIO()
-    if exact or picture.mode == "RGBA":
+    if exact:
         picture.save(file, format="PNG", optimize=True)
         return file.getvalue(), "image/png", picture.size
     picture.save(file, format="JPEG", quality=82, optimize=True)
     return file.getvalue(), "image/jpeg", picture.size
 
 
+def _allowed(rows: int, columns: int) -> None:
+    if rows * columns > MAX_PIXELS:
+        raise ValueError(f"{columns} × {rows} pixels")
+
+
 def small_sound(path: Path) -> tuple[bytes, str, float]:
     """Its bytes, their type and the seconds of the file: MP3, which every browser plays, or WAV where that cannot be written."""
-    with soundfile.SoundFile(path) as sound:
-        rate, full = sound.samplerate, sound.frames / sound.samplerate
-        wave = sound.read(min(sound.frames, int(MAX_SECONDS * rate)), dtype="float32", always_2d=True).mean(axis=1)
-    if not len(wave):
-        raise ValueError("no sound in it")
+    full = seconds_of(path)
+    found = beginning_of(path, seconds=MAX_SECONDS)
+    if found is None or full is None or not len(found.wave):
+        raise ValueError("damaged, or no sound in it")
+    wave, rate = found.wave[: int(MAX_SECONDS * found.rate)], found.rate
     if rate not in (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000):  # what MP3 knows
         import soxr
 

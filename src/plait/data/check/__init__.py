@@ -60,6 +60,7 @@ def check(
         *checks.leaks(leaks, config),
         *too_long,
         *checks.empty_looking(checked),
+        *checks.cancelled(checked),
         *checks.texts(checked, new_words),
         *checks.suffixes(checked),
     ]

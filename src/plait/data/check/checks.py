@@ -166,9 +166,27 @@ def empty_looking(checked: Checked) -> Iterator[Finding]:
     silent = [
         Example(sample.where, sample.id, f"{path.name} (peak {facts.peak:.2g})")
         for sample, path, facts in checked.files(Modality.AUDIO)
-        if isinstance(facts, SoundFacts) and facts.peak <= config.silence
+        if isinstance(facts, SoundFacts) and facts.peak <= config.silence and not _is_cancelled(facts, config)
     ]
     yield from finding("warning", "audio-silent", "recordings that are silent", silent, examples=config.examples)
+
+
+def cancelled(checked: Checked) -> Iterator[Finding]:
+    """Recordings of opposite channels (left = −right), of which averaging leaves little or nothing."""
+    cases = [
+        Example(sample.where, sample.id, f"{path.name} (what is left of it has a peak of {facts.peak:.2g})")
+        for sample, path, facts in checked.files(Modality.AUDIO)
+        if isinstance(facts, SoundFacts) and _is_cancelled(facts, checked.config)
+    ]
+    text = (
+        "recordings whose left and right channels are opposite and cancel when they are averaged"
+        " (set data.audio.channel: left, or right)"
+    )
+    yield from finding("warning", "audio-opposite", text, cases, examples=checked.config.examples)
+
+
+def _is_cancelled(facts: SoundFacts, config: CheckConfig) -> bool:
+    return facts.opposite and config.audio.channel == "mean"
 
 
 def too_long(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import soundfile
-from PIL import Image
+import numpy as np
 
-from plait.data.audio import SAMPLE_RATE, AudioConfig, load_audio
+from plait.data.audio import SAMPLE_RATE, AudioConfig
 from plait.data.image import ImageConfig, load_image
+from plait.data.pictures.decode import Header, size_of
+from plait.data.sounds.reading import Wanted, read
 from plait.errors import UserError
 from plait.files import open_regular
 from plait.types import Modality, Sample
@@ -33,6 +34,8 @@ SUFFIXES_OF = {
     "BMP": (".bmp", ".dib"),
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
+    "HEIF": (".heic", ".heif", ".hif"),
+    "AVIF": (".avif", ".avifs"),
     "WAV": (".wav", ".wave"),
     "WAVEX": (".wav", ".wave"),
     "RF64": (".wav", ".wave", ".rf64"),
@@ -41,8 +44,12 @@ SUFFIXES_OF = {
     "MP3": (".mp3",),
     "MPEG": (".mp3", ".mp2", ".mpga"),
     "AIFF": (".aif", ".aiff", ".aifc"),
+    "MP4": (".m4a", ".mp4", ".m4b", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".aac"),
+    "MATROSKA": (".webm", ".mka", ".mkv", ".weba"),
+    "AAC": (".aac", ".adts"),
+    "AMR": (".amr", ".awb"),
 }
-"""The suffixes that a file of a format may have, by the names that Pillow and libsndfile give."""
+"""The suffixes that a file of a format may have, by the names that Pillow, libsndfile and `plait.data.sounds.phone` give."""
 
 KINDS = (
     ("cut off", "truncated"),
@@ -69,11 +76,12 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class SoundFacts:
-    """A recording that can be read: `samples` at 16 kHz, `peak` of 1."""
+    """A recording that can be read: `samples` at 16 kHz, `peak` of 1; whether its two channels cancel when they are averaged."""
 
     samples: int
     format: str
     peak: float
+    opposite: bool = False
 
     @property
     def seconds(self) -> float:
@@ -139,24 +147,17 @@ def probe_image(path: Path, config: ImageConfig) -> ImageFacts | Broken:
         pixels = load_image(path, config)
     except UserError as error:
         return broken(error)
-    try:
-        with Image.open(path) as header:
-            width, height, kind = *header.size, header.format or ""
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        width = height = 0
-        kind = ""
-    return ImageFacts(width, height, kind, bool((pixels == pixels[:, :1, :1]).all()))
+    header = size_of(path) or Header("", 0, 0)
+    return ImageFacts(header.columns, header.rows, header.format, bool((pixels == pixels[:, :1, :1]).all()))
 
 
 def probe_sound(path: Path, config: AudioConfig) -> SoundFacts | Broken:
     """What a recording is, read as training reads it."""
     try:
-        wave = load_audio(path, config)
+        found = read(path, Wanted(SAMPLE_RATE, config.max_seconds, config.channel, watch=True))
     except UserError as error:
         return broken(error)
-    with path.open("rb") as file:
-        kind = soundfile.info(file).format
-    return SoundFacts(len(wave), kind, float(wave.abs().max()))
+    return SoundFacts(len(found.wave), found.format, float(np.abs(found.wave).max()), found.opposite)
 
 
 def broken(error: UserError) -> Broken:
