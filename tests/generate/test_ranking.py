@@ -38,7 +38,8 @@ def test_an_answer_keeps_its_spelling():
 
 def test_known_answers_that_differ_are_neither_tied_nor_unknown():
     one = chosen("red", "green", "blue")
-    assert one.tied == {} and one.unknown == {}
+    assert one.tied == {}
+    assert one.unknown == {}
     assert one.segments["answer"] == max(one.scores["answer"], key=lambda answer: one.scores["answer"][answer])
 
 

@@ -33,8 +33,8 @@ BOM = "\ufeff"
 
 Form = Literal["nfc", "nfkc", "none"]
 """What a text goes through first. `nfc`: what looks the same is the same (é in one or two characters); `nfkc`: also what has a
-plainer spelling is spelt plainly (Ａ is A, but 10² is 102); `none`: nothing. A byte order mark is dropped but by `nfkc`, which is what
-Plait did before it had the others."""
+plainer spelling is spelt plainly (Ａ is A, but 10² is 102); `none`: nothing. A byte order mark is dropped but by `nfkc`, which is
+what Plait did before it had the others."""
 
 
 class WordConfig(Config):

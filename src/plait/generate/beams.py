@@ -2,8 +2,8 @@
 
 In: drafts, and the segment to write up to.
 Out: for each the best draft that the search finished.
-Invariant: the score is Σ log p / length^penalty over the tokens that this search said; a finished hypothesis is kept apart, so nothing
-better than the result was ever finished; a sample's search ends when no hypothesis under way can score higher.
+Invariant: the score is Σ log p / length^penalty over the tokens that this search said; a finished hypothesis is kept apart, so
+nothing better than the result was ever finished; a sample's search ends when no hypothesis under way can score higher.
 """
 
 from __future__ import annotations

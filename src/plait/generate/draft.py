@@ -2,7 +2,8 @@
 
 In: a model, its tokenizer, options of generation; what has been said so far, and the next token.
 Out: `Draft`, `Generated`, and `Writer`, which reads sequences and gives the log-probabilities of the next token.
-Invariant: special tokens are never said, the end excepted; a segment ends with `<end>`, at its limit, or with a sentence if so asked.
+Invariant: special tokens are never said, the end excepted; a segment ends with `<end>`, at its limit, or with a sentence if so
+asked.
 """
 
 from __future__ import annotations

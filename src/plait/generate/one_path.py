@@ -2,8 +2,8 @@
 
 In: drafts, all side by side, and the segment to write up to.
 Out: the drafts written; the tokens of every step as they come.
-Invariant: neither the greedy choice nor a draw depends on the batch; a draw takes no token that the cuts leave out, and at least one
-is always left.
+Invariant: neither the greedy choice nor a draw depends on the batch; a draw takes no token that the cuts leave out, and at least
+one is always left.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 In: drafts, a segment, the answers.
 Out: the segment's text, one of the answers as it was given; all scores; what makes a choice doubtful.
-Invariant: a score is Σ log p of an answer's tokens and its end; answers that are the same tokens have the same score, and ties go to
-the first of the list.
+Invariant: a score is Σ log p of an answer's tokens and its end; answers that are the same tokens have the same score, and ties
+go to the first of the list.
 """
 
 from __future__ import annotations
