@@ -22,8 +22,9 @@ from torch import Tensor
 
 from plait.compare.compared import Settings
 from plait.compare.result import ComparisonResult
-from plait.compare.run import run_comparison, seeds_from
+from plait.compare.run import oldest_format, run_comparison, seeds_from
 from plait.config import GenerateConfig, RunConfig, apply_overrides, make_config, read_config
+from plait.config.before import left_to_run
 from plait.config.reading import read_shared
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.splits import known_split
@@ -87,7 +88,8 @@ def compare(
     `plait.compare.compared.Settings`. In a script call it under `if __name__ == "__main__":`, since it starts processes.
     """
     if isinstance(config, RunConfig):
-        tree = apply_overrides(config.model_dump(mode="json"), overrides)
+        meant = left_to_run(config, oldest_format(Path(folder)))
+        tree = apply_overrides(meant.model_dump(mode="json"), overrides)
     else:
         tree = read_shared(Path(config), overrides, trust_code=bool(options.get("trust_code")))
     wanted = Settings(Path(folder), seeds_from(seeds, 0), **options)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from plait.build import build_model
 from plait.choices import Config, code_of, trusted
 from plait.config import RunConfig, apply_overrides, config_yaml, make_config
-from plait.config.before import BEFORE, FORMAT, as_written
+from plait.config.before import BEFORE, FORMAT, as_written, left_to_run
 from plait.config.reading import read_located
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig
@@ -212,10 +212,10 @@ def read_run_config(folder: Path, overrides: Sequence[str] = (), *, trust_code: 
 
     Code of its own (`kind: my_module:MyConfig`) is imported only as far as it is trusted: a run may come from anywhere.
     """
-    path = folder / CONFIG
-    tree = apply_overrides(as_written(read_located(path), format_of(folder)), overrides)
+    path, format = folder / CONFIG, format_of(folder)
+    tree = apply_overrides(as_written(read_located(path), format), overrides)
     with reading_run(folder, trusted(trust_code), code_noted_by(folder)):
-        return make_config(tree, where=str(path))
+        return left_to_run(make_config(tree, where=str(path)), format)
 
 
 def noted_code(config: RunConfig) -> dict[str, Any]:

@@ -52,6 +52,14 @@ class Output(Protocol):
     def log_probability(self) -> Mapping[str, float]: ...
 
 
+@runtime_checkable
+class Limits(Protocol):
+    """An output that says which of its segments were ended at the limit of tokens."""
+
+    @property
+    def limited(self) -> Sequence[str]: ...
+
+
 @dataclass
 class Scored:
     """One score of one segment: statistics per sample (n, S), NaN rows where `unscored` says why not."""
@@ -97,7 +105,19 @@ def evaluate_outputs(
     )
     rows = _rows(samples, outputs, losses, seconds, unread, scored)
     summary = _summarise(samples, scored, config, seed, run or {})
-    return Record(rows, replace(summary, notes=(*summary.notes, *unread_notes(samples, unread), *notes)))
+    limited = {segment: sum(row.segments[segment].limited for row in rows) for segment in scored}
+    limited = {segment: number for segment, number in limited.items() if number}
+    told = (*summary.notes, *limit_notes(limited, outputs), *unread_notes(samples, unread), *notes)
+    return Record(rows, replace(summary, notes=told, limited=limited))
+
+
+def limit_notes(limited: Mapping[str, int], outputs: Sequence[Output | None]) -> list[str]:
+    """How many outputs of each segment were cut."""
+    number = sum(output is not None for output in outputs)
+    return [
+        f"{segment}: {count} of {number} answers reached generate.max_tokens and were cut there"
+        for segment, count in limited.items()
+    ]
 
 
 def unread_notes(samples: Sequence[Sample], unread: Sequence[str | None]) -> list[str]:
@@ -236,6 +256,7 @@ def _rows(
             num_tokens=float(loss[1]) if loss is not None and finite else None,
             log_probability=None if output is None else _finite(output.log_probability.get(segment)),
             unscored=reasons,
+            limited=isinstance(output, Limits) and segment in output.limited,
         )
 
     return tuple(

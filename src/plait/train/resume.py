@@ -34,7 +34,7 @@ MAY_CHANGE = (
 
 CHOSEN_BY_RUN = {
     "auto": ("train.dtype", "train.attention", "train.matmul", "train.device"),
-    None: ("train.threads", "data.inputs", "data.segments"),
+    None: ("train.threads", "data.inputs", "data.segments", "generate.max_tokens"),
 }
 """Values that leave a choice to the run, and the keys where they do: beside what the run chose they are no change."""
 
