@@ -44,7 +44,7 @@ from plait.explain import (
 )
 from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
-from plait.generate import Generated, next_tokens, stream
+from plait.generate import Generated, choice_notes, next_tokens, stream
 from plait.links import TARGET
 from plait.report import comparison_report, run_report
 from plait.run import Run
@@ -430,6 +430,8 @@ class TrainedModel:
                 raise UserError(f"no segment {segment!r}", right=f"This model says {', '.join(self.run.segments)}")
             if not answers:
                 raise UserError(f"no answers to choose from for {segment!r}")
+        for note in choice_notes(self.run.tokenizer, choices or {}):
+            self.say(note)
         return choices
 
 

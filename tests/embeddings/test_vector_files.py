@@ -168,3 +168,20 @@ def test_missing_file() -> None:
     for read in (read_glove, read_word2vec):
         with pytest.raises(UserError, match=r"nowhere.txt: no such file of word vectors"):
             read("nowhere.txt", ["a"])
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path, ending: str) -> None:
+    """Previously GloVe's first word behind one had no vector, and a word2vec file was refused for its header."""
+    bom = b"\xef\xbb\xbf"
+    glove, text, binary = (tmp_path / f"{name}{ending}" for name in ("g.txt", "w.txt", "w.bin"))
+    row = np.array([1, 2, 3], dtype="<f4").tobytes()
+    write = gzip.compress if ending else bytes
+    glove.write_bytes(write(bom + b"the 1 2 3\ncat 4 5 6\n"))
+    text.write_bytes(write(bom + b"2 3\nthe 1 2 3\ncat 4 5 6\n"))
+    binary.write_bytes(write(bom + b"1 3\nthe " + row))
+    assert sorted(read_glove(str(glove), ["the", "cat"])) == ["cat", "the"]
+    assert sorted(read_word2vec(str(text), ["the", "cat"])) == ["cat", "the"]
+    assert read_word2vec(str(binary), ["the"])["the"].tolist() == [1, 2, 3]
+    glove.write_bytes(write(b"the 1 2 3\n" + bom + b"cat 4 5 6\n"))
+    assert sorted(read_glove(str(glove), ["the", "cat"])) == ["the"]  # only the head of a file has one

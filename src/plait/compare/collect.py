@@ -47,6 +47,7 @@ from plait.environment import environment
 from plait.errors import UserError
 from plait.evaluate import LOSS_NAMES
 from plait.evaluate.record import Record
+from plait.files import split_lines
 from plait.run import replacing, write_json
 from plait.train.metrics import METRICS
 
@@ -246,7 +247,7 @@ def curve_of(folder: Path) -> tuple[Point, ...]:
     path = folder / METRICS
     if not path.exists():
         return ()
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if '"tune"' in line]
+    lines = [json.loads(line) for line in split_lines(path.read_text(encoding="utf-8")) if '"tune"' in line]
     return tuple(Point(line["step"], line["tune"]["bits"]) for line in lines if "tune" in line)
 
 

@@ -244,7 +244,7 @@ def read_parquet(path: Path) -> Iterator[Row | RowError]:
                     number += 1
                     yield Row(f"{path}:row {number}", number, fields)
     except (pa.ArrowException, OSError) as error:
-        message = str(error).splitlines()[0]
+        message = str(error).partition("\n")[0]
         raise UserError(
             f"not readable as Parquet: {message}",
             where=str(path),

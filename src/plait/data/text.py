@@ -100,7 +100,7 @@ def normalise(text: str, form: Form = "nfc") -> str:
         if form != "nfkc":
             text = text.replace(BOM, "")
         if form != "none":
-            text = unicodedata.normalize(form.upper(), text)
+            text = unicodedata.normalize("NFC" if form == "nfc" else "NFKC", text)
     return " ".join(text.split())
 
 
@@ -117,7 +117,8 @@ class Tokenizer:
         self, backend: tokenizers.Tokenizer, *, segments: Sequence[str], chinese: bool, form: Form = "nfc"
     ) -> None:
         self.segments = tuple(segments)
-        self._chinese, self._form = chinese, form
+        self._chinese = chinese
+        self._form: Form = form
         self._backend = backend
         backend.no_padding()
         backend.no_truncation()

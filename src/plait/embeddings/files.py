@@ -9,6 +9,7 @@ by file and line. A word may hold spaces: lines are read from the right.
 from __future__ import annotations
 
 import gzip
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from io import BufferedIOBase
@@ -71,7 +72,10 @@ def _open(path: str) -> BufferedIOBase:
     file = Path(path).expanduser()
     if not file.is_file():
         raise UserError("no such file of word vectors", where=path, right="Leave `path` out to train on the corpus.")
-    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
+    opened: BufferedIOBase = gzip.open(file) if file.suffix == ".gz" else file.open("rb")
+    if opened.read(len(BOM_UTF8)) != BOM_UTF8:  # a byte order mark is no part of the first word or of the header
+        opened.seek(0)
+    return opened
 
 
 def _by_bytes(wanted: Iterable[str]) -> dict[bytes, str]:

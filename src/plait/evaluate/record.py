@@ -6,8 +6,9 @@ Invariant: each file is written under another name, synced and renamed, so a cra
 be scored is null with a reason in words, never 0 and never NaN.
 
 Columns: `id`, `split`, `inputs`, `tags`, `groups`, `seconds`; for each segment `SEGMENT.references`, `.output`, `.bits`,
-`.num_tokens`, `.log_probability`, `.limited`, `.unscored` (metric → reason) and one column per metric, `SEGMENT.METRIC`; of a run with links
-`rank.SIDE.SIDE`, the rank of the right entry when the one side searches for the other.
+`.num_tokens`, `.log_probability`, `.limited`, `.unscored` (metric → reason) and one column per metric, `SEGMENT.METRIC`; of a run
+with links `rank.SIDE.SIDE`, the rank of the right entry when the one side searches for the other. No name of a segment can make two
+columns one: ours have no point or begin with `rank.`, theirs end in one of the words above.
 """
 
 from __future__ import annotations

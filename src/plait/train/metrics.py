@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import UserError
+from plait.files import split_lines
 from plait.run import unwritable
 
 METRICS = "metrics.jsonl"
@@ -61,7 +62,7 @@ def flat(line: Line, prefix: str = "") -> Iterator[tuple[str, float]]:
     for name, value in line.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and name != "step":
+        elif isinstance(value, int | float) and name != "step" and not (name == "format" and isinstance(value, int)):
             yield prefix + name, float(value)
 
 
@@ -83,4 +84,19 @@ def check_tensorboard() -> None:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """All lines of a run."""
-    return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in split_lines((folder / METRICS).read_text(encoding="utf-8"))]
+
+
+def tune_figures(bits: float, by_segment: Mapping[str, float]) -> dict[str, Any]:
+    """The held-out loss as a line holds it: `bits` and, beside it, each segment's; under `segments` where a name would collide."""
+    if {"bits", "segments", "format"} & set(by_segment):
+        return {"format": 2, "bits": bits, "segments": dict(by_segment)}
+    return {"bits": bits, **by_segment}
+
+
+def tune_segments(tune: Mapping[str, Any]) -> dict[str, float]:
+    """Segment → held-out bits per token, of either form of `tune_figures`."""
+    nested = tune.get("segments")
+    if isinstance(nested, Mapping):
+        return dict(nested)
+    return {name: bits for name, bits in tune.items() if name != "bits"}
