@@ -106,7 +106,7 @@ def test_what_says_something_else_is_not_the_same(one: str, other: str) -> None:
 
 
 def test_plain_forms_are_nfkc_but_for_the_tags_that_mean_something() -> None:
-    """Over all that Unicode decomposes, against `unicodedata`: where no <super>, <sub> or <fraction> is met on the way it is NFKC."""
+    """Against `unicodedata`, over all that Unicode decomposes: NFKC where no <super>, <sub> or <fraction> is met on the way."""
 
     def means_something(character: str) -> bool:
         tag, _, rest = unicodedata.decomposition(character).partition(" ")

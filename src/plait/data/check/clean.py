@@ -58,6 +58,8 @@ def sample_row(sample: Sample, folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"id": sample.id, "split": sample.split}
     if sample.groups:
         row["group"] = dict(sample.groups)
+    if sample.tags:
+        row["tags"] = dict(sample.tags)
     if sample.text:
         row["text"] = sample.text
     if sample.image:
