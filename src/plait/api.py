@@ -173,6 +173,8 @@ class TrainedModel:
         `left_out` is told of each sample that cannot be read (with `data.on_error: skip`); without it such a sample is refused.
         """
         known = self.known_choices(choices)
+        if self.run.tokenizer.unknown_id in self.run.tokenizer.encode(begun):
+            self.say(f"the model does not know all words of {begun!r}: those are missing from what it writes")
         answerer = RunAnswerer(self.run, self.options(**options), choices=known, begun=begun, cached=False)
         remaining, told = iter(samples), 0
         while part := list(islice(remaining, batch_size)):

@@ -12,6 +12,7 @@ import gzip
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BufferedIOBase
 from itertools import islice
 from pathlib import Path
@@ -68,14 +69,16 @@ def read_glove(path: str, wanted: Iterable[str]) -> Vectors:
     return found
 
 
-def _open(path: str) -> BufferedIOBase:
+@contextmanager
+def _open(path: str) -> Iterator[BufferedIOBase]:
+    """The file, behind a byte order mark if there is one: that is no part of the first word or of the header."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise UserError("no such file of word vectors", where=path, right="Leave `path` out to train on the corpus.")
-    opened: BufferedIOBase = gzip.open(file) if file.suffix == ".gz" else file.open("rb")
-    if opened.read(len(BOM_UTF8)) != BOM_UTF8:  # a byte order mark is no part of the first word or of the header
-        opened.seek(0)
-    return opened
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+        if opened.read(len(BOM_UTF8)) != BOM_UTF8:
+            opened.seek(0)
+        yield opened
 
 
 def _by_bytes(wanted: Iterable[str]) -> dict[bytes, str]:

@@ -93,7 +93,10 @@ def begun_segment(segments: Sequence[str], given: Mapping[str, object], choices:
 
 @torch.inference_mode()
 def stream(model: Model, tokenizer: Tokenizer, batch: Batch, config: GenerateConfig) -> Iterator[tuple[str, str]]:
-    """(segment, its text so far) after every token, for a batch of one sample."""
+    """(segment, its text so far) after every token, for a batch of one sample; beam search is told when it is done."""
+    if config.method == "beam":
+        yield from generate(model, tokenizer, batch, config)[0].segments.items()
+        return
     writer = Writer(model, tokenizer, config)
     condition = model.condition(model.encode(batch.inputs, len(batch)))
     draft = Draft(tokenizer.segments)

@@ -373,5 +373,6 @@ def list_left_out(folder: Path, dataset: Dataset, loaders: Loaders, progress: Pr
             part.write_text(
                 "".join(json.dumps(asdict(left), ensure_ascii=False) + "\n" for left in found.values()),
                 encoding="utf-8",
+                newline="\n",
             )
         progress.say(f"{len(found)} rows were left out: {folder / LEFT_OUT} names each and says why")
