@@ -170,24 +170,24 @@ def test_a_finished_text_survives_rivals_that_look_better_on_the_way(monkeypatch
     assert sum(best.log_probabilities["answer"]) / 2 == pytest.approx(math.log(0.4 * 0.52) / 2)
 
 
-def test_only_what_the_search_wrote_counts_in_its_score():
+@pytest.mark.parametrize("seed", range(6))
+def test_only_what_the_search_wrote_counts_in_its_score(seed: int):
     """Previously the tokens of an answer chosen before counted as length, so later text was scored as if it were longer."""
     tokenizer = tokenizer_of("heard", "answer")
-    model, batch = model_of(tokenizer, 3), batch_of()
-    for penalty in (0.7, 1.0, 2.0):
-        config = GenerateConfig(method="beam", beams=60, max_tokens=LONGEST, length_penalty=penalty)
-        for answer in ("a", "abcabcabc"):
-            (said,) = generate(model, tokenizer, batch, config, choices={"heard": [answer]})
-            heard = (*tokenizer.encode(answer), tokenizer.end_id)
+    model, batch, longest = model_of(tokenizer, seed), batch_of(), 2
+    heard = "abcabcabcabc"
+    ids = (*tokenizer.encode(heard), tokenizer.end_id)
+    for penalty in (1.0, 2.0):
+        config = GenerateConfig(method="beam", beams=60, max_tokens=longest, length_penalty=penalty)
+        (said,) = generate(model, tokenizer, batch, config, choices={"heard": [heard]})
 
-            def tail(ids: tuple[int, ...], heard: tuple[int, ...] = heard, penalty: float = penalty) -> float:
-                total, number = log_p(model, tokenizer, batch, (heard, ids), first=1)
-                return total / number**penalty
+        def score(answer: tuple[int, ...], penalty: float = penalty) -> float:
+            total, number = log_p(model, tokenizer, batch, (ids, answer), first=1)
+            return total / number**penalty
 
-            expected = max(tail(ids) for ids in all_texts(tokenizer))
-            ids = said.token_ids["answer"]
-            got = tail((*ids, tokenizer.end_id) if len(ids) < LONGEST else ids)
-            assert got == pytest.approx(expected, abs=1e-4)
+        got = said.token_ids["answer"]
+        expected = max(map(score, all_texts(tokenizer, longest)))
+        assert score(got if len(got) == longest else (*got, tokenizer.end_id)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_bound_is_reached_when_nothing_more_costs_anything():

@@ -577,3 +577,10 @@ def test_a_yaml_that_leaves_the_limit_to_the_run_is_no_change(tmp_path):
     run = fit(config, tmp_path / "run", resume=True, progress=said).run
     assert run.config.generate.max_tokens == 101
     assert not [line for line in said.said if "changed" in line]
+
+
+def test_targets_that_are_too_long_to_be_trained_on_set_no_limit(tmp_path):
+    config = tiny_config(
+        long_rows(tmp_path, 90), {"max_target_tokens": 60, "on_error": "skip"}, steps=1, evaluate_every=None
+    )
+    assert fit(config, tmp_path / "run").run.config.generate.max_tokens == 64
