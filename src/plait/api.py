@@ -24,8 +24,9 @@ from torch import Tensor
 from plait.compare.accept import accept_runs
 from plait.compare.compared import Settings
 from plait.compare.result import ComparisonResult
-from plait.compare.run import run_comparison, seeds_from
+from plait.compare.run import oldest_format, run_comparison, seeds_from
 from plait.config import GenerateConfig, RunConfig, apply_overrides, make_config, read_config
+from plait.config.before import left_to_run
 from plait.config.reading import read_shared
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.splits import known_split
@@ -46,7 +47,7 @@ from plait.explain import (
 from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
 from plait.files import hint_of
-from plait.generate import Generated, next_tokens, stream
+from plait.generate import Generated, choice_notes, next_tokens, stream
 from plait.links import TARGET
 from plait.report import comparison_report, run_report
 from plait.run import Run
@@ -96,7 +97,8 @@ def compare(
     In a script call it under `if __name__ == "__main__":`, since it starts processes.
     """
     if isinstance(config, RunConfig):
-        tree = apply_overrides(config.model_dump(mode="json"), overrides)
+        meant = left_to_run(config, oldest_format(Path(folder)))
+        tree = apply_overrides(meant.model_dump(mode="json"), overrides)
     else:
         tree = read_shared(Path(config), overrides, trust_code=bool(options.get("trust_code")))
     wanted = Settings(Path(folder), seeds_from(seeds, 0), **options)
@@ -196,6 +198,8 @@ class TrainedModel:
         `left_out` is told of each sample that cannot be read (with `data.on_error: skip`); without it such a sample is refused.
         """
         known = self.known_choices(choices)
+        if self.run.tokenizer.unknown_id in self.run.tokenizer.encode(begun):
+            self.say(f"the model does not know all words of {begun!r}: those are missing from what it writes")
         answerer = RunAnswerer(self.run, self.options(**options), choices=known, begun=begun, cached=False)
         remaining, told = iter(samples), 0
         while part := list(islice(remaining, batch_size)):
@@ -450,6 +454,8 @@ class TrainedModel:
                 raise UserError(f"no segment {segment!r}", right=f"This model says {', '.join(self.run.segments)}")
             if not answers:
                 raise UserError(f"no answers to choose from for {segment!r}")
+        for note in choice_notes(self.run.tokenizer, choices or {}):
+            self.say(note)
         return choices
 
 

@@ -101,3 +101,9 @@ def read_bytes(path: Path | str, *, max_bytes: int, where: str | None = None) ->
             f"has more than {max_bytes:,} bytes", where=where, right="It is too large for what it is read as."
         )
     return data
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a file of ours: `\\n` alone ends one, because U+2028, U+0085 and their like may stand in a JSON string."""
+    lines = text.split("\n")
+    return lines[:-1] if lines[-1] == "" else lines

@@ -25,7 +25,7 @@ from torch import Tensor
 from plait.build import build_model
 from plait.choices import Config, code_of, trusted
 from plait.config import RunConfig, apply_overrides, config_yaml, make_config
-from plait.config.before import BEFORE, FORMAT, as_written
+from plait.config.before import BEFORE, FORMAT, as_written, left_to_run
 from plait.config.reading import read_located, read_tree
 from plait.data.text import Tokenizer
 from plait.digests import (
@@ -283,9 +283,10 @@ def checked_config(
 ) -> tuple[RunConfig, tuple[str, ...]]:
     """The configuration of a run, and what has to be said of it; refused where it is not the one that was written."""
     path, notes = folder / CONFIG, check_config(folder, accept=accept)
-    tree = apply_overrides(as_written(read_located(path), format_of(folder)), overrides)
+    format = format_of(folder)
+    tree = apply_overrides(as_written(read_located(path), format), overrides)
     with reading_run(folder, trusted(trust_code), code_noted_by(folder)):
-        return make_config(tree, where=str(path)), notes
+        return left_to_run(make_config(tree, where=str(path)), format), notes
 
 
 def check_config(folder: Path, *, accept: bool) -> tuple[str, ...]:

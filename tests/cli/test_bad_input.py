@@ -161,7 +161,7 @@ def test_a_run_of_another_format(run: Path, shell: Shell):
     made = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     (run / "environment.json").write_text(json.dumps({**made, "format": 99, "plait": "9.1"}), encoding="utf-8")
     for words in (["evaluate", run], ["generate", run], ["train", "--resume", run]):
-        is_refused(shell(*words), "run format 99 (plait 9.1)", "this plait reads format 1")
+        is_refused(shell(*words), "run format 99 (plait 9.1)", "this plait reads formats up to 2")
 
 
 def test_a_changed_configuration_is_told_key_by_key(run: Path, tmp_path: Path, shell: Shell):

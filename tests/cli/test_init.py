@@ -34,7 +34,7 @@ def test_a_folder_of_media_is_trained_evaluated_and_asked(tmp_path: Path, shell:
     assert "target" in evaluated.json["metrics"]
     answer = shell("generate", run, "--image", folder / "00.png", "--audio", folder / "00.wav", "--json")
     assert answer.code == 0, answer.err
-    assert "target" in answer.json
+    assert "target" in answer.json["segments"]
 
 
 def test_every_line_of_the_yaml_says_what_else_could_stand_there(tmp_path: Path):

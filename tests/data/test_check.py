@@ -395,14 +395,16 @@ def test_the_clean_manifest_keeps_all_that_a_row_says(tmp_path: Path, rows: list
         "image": ["0.png", "./1.png"],
         "target": [{"heard": "a", "answer": "b"}, {"heard": "a", "answer": "c"}],
         "_source": {"page": 3},
+        "tags": {"inputs": "loud", "place": "indoors"},  # previously the clean manifest had no tags any more
     }
     rows[1] = {"id": 1, "split": "train", "audio": "1.wav", "target": {"heard": "", "answer": "b"}, "_seen": True}
     rows[2] = {"id": 2, "split": "train", "target": {"heard": "", "answer": ""}}
     dataset = read_manifest(manifest(tmp_path, rows[:3]), on_error="skip")
     cleaned = write_clean(check(dataset), dataset, tmp_path / "clean.jsonl")
     again = read_manifest(cleaned.path)
-    plain = [(s.id, s.split, s.text, s.image, s.audio, s.references, s.groups) for s in dataset.samples]
-    assert [(s.id, s.split, s.text, s.image, s.audio, s.references, s.groups) for s in again.samples] == plain
+    plain = [(s.id, s.split, s.text, s.image, s.audio, s.references, s.groups, s.tags) for s in dataset.samples]
+    assert plain == [(s.id, s.split, s.text, s.image, s.audio, s.references, s.groups, s.tags) for s in again.samples]
+    assert dataset.samples[0].tags == {"inputs": "loud", "place": "indoors"}
     lines = [json.loads(line) for line in cleaned.path.read_text(encoding="utf-8").splitlines()]
     assert lines[0]["_source"] == {"page": 3}
     assert lines[1]["_seen"] is True

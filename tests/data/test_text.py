@@ -139,14 +139,62 @@ def test_join_words_never_fails_on_what_a_model_might_say() -> None:
 
 
 def test_normalise() -> None:
-    assert normalise(" Ａ\t²\n\n é\u00a0") == "A 2 é"
+    """Previously there was NFKC only, and 10² was learnt, said and scored as 102."""
+    text = " Ａ\t10²\n\n e\u0301\u00a0½ \ufeffﬁ"
+    assert normalise(text) == "Ａ 10² é ½ ﬁ"
+    assert normalise(text, "nfkc") == "A 102 é 1⁄2 \ufefffi"
+    assert normalise(text, "none") == "Ａ 10² e\u0301 ½ ﬁ"
     assert normalise("") == ""
 
 
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 def test_normalise_twice_is_once(text: str) -> None:
-    assert normalise(normalise(text)) == normalise(text)
-    assert unicodedata.is_normalized("NFKC", normalise(text))
+    for form in ("nfc", "nfkc", "none"):
+        once = normalise(text, form)
+        assert normalise(once, form) == once
+        assert form == "none" or unicodedata.is_normalized(form.upper(), once)
+
+
+@pytest.mark.parametrize("config", [BPEConfig(size=300), CharacterConfig(), WordConfig(lowercase=False)])
+@pytest.mark.parametrize(
+    "text", ["10² m", "CO₂", "½ cup", "20℃", "wait… no", "你好，世界！ＡＢＣ（ａ）", "ﬁne ＴＭ™", "x⁻¹"]
+)
+def test_what_is_written_comes_back_as_it_was(config: BPEConfig | CharacterConfig | WordConfig, text: str) -> None:
+    tokenizer = Tokenizer.train(config, [text], ("answer",))
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("config", [BPEConfig(size=300), CharacterConfig(), WordConfig(lowercase=False)])
+def test_nfkc_is_what_it_was_before(config: BPEConfig | CharacterConfig | WordConfig) -> None:
+    """A run that was made before the key goes on with the same ids: golden values by `unicodedata`."""
+    config = config.model_copy(update={"normalisation": "nfkc"})
+    texts = ["10² ﬁne", "Ａ ｶﾞ", "x\ufeffy"]
+    tokenizer = Tokenizer.train(config, texts, ("answer",))
+    plain = Tokenizer.train(config, [unicodedata.normalize("NFKC", text) for text in texts], ("answer",))
+    assert tokenizer.vocabulary == plain.vocabulary
+    for text in texts:
+        assert tokenizer.encode(text) == tokenizer.encode(unicodedata.normalize("NFKC", text))
+        assert pickle.loads(pickle.dumps(tokenizer)).encode(text) == tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("form", ["nfc", "none"])
+def test_a_byte_order_mark_is_no_part_of_a_text(form: str) -> None:
+    config = CharacterConfig.model_validate({"normalisation": form})
+    tokenizer = Tokenizer.train(config, ["\ufeffyes", "no"], ("answer",))
+    assert "\ufeff" not in tokenizer.vocabulary
+    assert tokenizer.encode("\ufeffyes") == tokenizer.encode("yes")
+    kept = "a\u200db\u200cc\ufe0fd\u200be"
+    assert normalise(kept, form) == kept  # pyright: ignore[reportArgumentType]
+
+
+def test_nothing_is_folded_for_a_tokenizer_from_a_file(tmp_path: Path) -> None:
+    """Previously NFKC went before what the file itself does, so `²` was never asked of a vocabulary that has it."""
+    path = tmp_path / "tokenizer.json"
+    Tokenizer.train(CharacterConfig(normalisation="none"), ["10² Ａe\u0301"], ("old",)).save(path)
+    tokenizer = Tokenizer.load(path, TokenizerFileConfig(path=str(path)), ("answer",))
+    assert tokenizer.decode(tokenizer.encode("10² Ａe\u0301")) == "10² Ａe\u0301"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert Tokenizer.load(path, TokenizerFileConfig(path=str(path)), ("answer",)).encode("1²") == tokenizer.encode("1²")
 
 
 # special tokens

@@ -192,3 +192,20 @@ def test_only_ordinary_files_are_read_and_no_line_without_end(tmp_path: Path) ->
                 (tmp_path / name).write_bytes(gzip.compress(b"1000 2\n" + b"the 0.1 0.2\n" * 1000)[:-20])
             with pytest.raises(UserError, match=what):
                 read(path, ["the"])
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path, ending: str) -> None:
+    """Previously GloVe's first word behind one had no vector, and a word2vec file was refused for its header."""
+    bom = b"\xef\xbb\xbf"
+    glove, text, binary = (tmp_path / f"{name}{ending}" for name in ("g.txt", "w.txt", "w.bin"))
+    row = np.array([1, 2, 3], dtype="<f4").tobytes()
+    write = gzip.compress if ending else bytes
+    glove.write_bytes(write(bom + b"the 1 2 3\ncat 4 5 6\n"))
+    text.write_bytes(write(bom + b"2 3\nthe 1 2 3\ncat 4 5 6\n"))
+    binary.write_bytes(write(bom + b"1 3\nthe " + row))
+    assert sorted(read_glove(str(glove), ["the", "cat"])) == ["cat", "the"]
+    assert sorted(read_word2vec(str(text), ["the", "cat"])) == ["cat", "the"]
+    assert read_word2vec(str(binary), ["the"])["the"].tolist() == [1, 2, 3]
+    glove.write_bytes(write(b"the 1 2 3\n" + bom + b"cat 4 5 6\n"))
+    assert sorted(read_glove(str(glove), ["the", "cat"])) == ["the"]  # only the head of a file has one

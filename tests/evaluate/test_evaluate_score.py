@@ -1,14 +1,17 @@
 """The pure core: figures equal what the definitions give by hand, nothing is dropped silently, nothing is NaN."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import jiwer
 import numpy as np
 import pytest
 
 from plait.errors import UserError
-from plait.evaluate import EvaluateConfig, Record, SegmentLoss, evaluate_outputs
+from plait.evaluate import EvaluateConfig, Record, SegmentLoss, evaluate_outputs, read_record, render
+from plait.evaluate.record import write_record
 from plait.types import Sample
 
 
@@ -196,3 +199,29 @@ def test_next_words_need_no_output() -> None:
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(UserError, match="no sample in split 'test'"):
         evaluate_outputs([], [], config=EvaluateConfig())
+
+
+@dataclass(frozen=True)
+class Limited:
+    """An output that says which segments were cut."""
+
+    segments: Mapping[str, str]
+    log_probability: Mapping[str, float]
+    limited: tuple[str, ...]
+
+
+def test_outputs_that_reached_the_limit_are_counted(tmp_path: Path):
+    """Previously nothing in a record told a cut answer from a whole one."""
+    samples = [Sample(f"s{i}", "test", text="a", references=({"answer": "red", "why": "so"},)) for i in range(4)]
+    outputs = [Limited({"answer": "red", "why": "so"}, {}, ("why",) if i < 3 else ()) for i in range(4)]
+    record = evaluate_outputs(samples, outputs, config=EvaluateConfig(num_resamples=100))
+    assert record.summary.limited == {"why": 3}
+    assert [row.segments["why"].limited for row in record.rows] == [True, True, True, False]
+    assert not any(row.segments["answer"].limited for row in record.rows)
+    assert "why: 3 of 4 answers reached generate.max_tokens and were cut there" in record.summary.notes
+    assert "were cut there" in render(record.summary)
+    write_record(record, tmp_path / "r.parquet")
+    assert read_record(tmp_path / "r.parquet") == record
+    without = evaluate_outputs(samples, outputs[3:] * 4, config=EvaluateConfig(num_resamples=100))
+    assert "limited" not in without.summary.to_json()
+    assert without.summary.notes == ()

@@ -20,10 +20,10 @@ import torch
 from safetensors.torch import load_file
 from train_helpers import tiny_config, write_manifest
 
-from plait.config import config_yaml, read_config
+from plait.config import GenerateConfig, config_yaml, read_config
 from plait.errors import UserError
 from plait.layers import Attention
-from plait.run import Run, read_metadata
+from plait.run import Run, read_metadata, read_run_config
 from plait.train import checkpoint as checkpoint_module
 from plait.train import loop as loop_module
 from plait.train.checkpoint import checkpoints, newest, read_state
@@ -715,3 +715,58 @@ def test_the_main_thread_is_not_needed(config, tmp_path):
     thread.start()
     thread.join()
     assert found == [2]
+
+
+def long_rows(folder: Path, longest: int) -> Path:
+    """Targets of one-letter words, one of them long; and a text input that is longer than is read."""
+    rows = [
+        {"id": f"row{n}", "split": "train", "text": "a b " * (n + 1), "target": {"answer": "a b", "why": "b"}}
+        for n in range(8)
+    ]
+    rows[3]["target"] = {"answer": " ".join("ab"[n % 2] for n in range(longest)), "why": "b"}
+    rows[4]["target"] = [{"answer": "a", "why": "b"}, {"answer": "a " * 20, "why": "b"}]
+    path = folder / "long.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("longest", "limit"), [(50, 64), (51, 65), (80, 101), (99, 125)])
+def test_the_limit_of_generation_follows_the_longest_target(tmp_path, longest, limit):
+    """Previously it was 64 whatever the targets, so 59 of 553 could never be written. A quarter more, and the end."""
+    config = tiny_config(long_rows(tmp_path, longest), steps=1, evaluate_every=None)
+    assert config.generate.max_tokens is None
+    said = At(0, None)
+    run = fit(config, tmp_path / "run", progress=said).run
+    assert run.config.generate.max_tokens == limit
+    assert read_run_config(tmp_path / "run").generate.max_tokens == limit
+    told = [line for line in said.said if "max_tokens" in line]
+    assert told == ([] if limit == 64 else [f"generate.max_tokens: {limit}; the longest target has {longest} tokens"])
+
+
+def test_targets_beyond_a_stated_limit_and_cut_inputs_are_said(tmp_path):
+    """Previously nothing said that a target can never be written, or that a text is read in part only."""
+    config = tiny_config(long_rows(tmp_path, 30), {"text": {"max_tokens": 12}}, steps=1, evaluate_every=None)
+    config = config.model_copy(update={"generate": GenerateConfig(max_tokens=10)})
+    said = At(0, None)
+    run = fit(config, tmp_path / "run", progress=said).run
+    assert run.config.generate.max_tokens == 10
+    (targets,) = [line for line in said.said if "generate.max_tokens" in line]
+    assert targets.startswith("2 of 9 targets have more than 10 tokens")
+    (inputs,) = [line for line in said.said if "data.text.max_tokens" in line]
+    assert inputs.startswith("2 of 8 text inputs have more than 12 tokens")
+
+
+def test_a_yaml_that_leaves_the_limit_to_the_run_is_no_change(tmp_path):
+    config = tiny_config(long_rows(tmp_path, 80), steps=1, evaluate_every=None)
+    fit(config, tmp_path / "run")
+    said = At(0, None)
+    run = fit(config, tmp_path / "run", resume=True, progress=said).run
+    assert run.config.generate.max_tokens == 101
+    assert not [line for line in said.said if "changed" in line]
+
+
+def test_targets_that_are_too_long_to_be_trained_on_set_no_limit(tmp_path):
+    config = tiny_config(
+        long_rows(tmp_path, 90), {"max_target_tokens": 60, "on_error": "skip"}, steps=1, evaluate_every=None
+    )
+    assert fit(config, tmp_path / "run").run.config.generate.max_tokens == 64

@@ -12,7 +12,7 @@ import pytest
 from plait.errors import UserError
 from plait.train import progress as progress_module
 from plait.train.lock import locked
-from plait.train.metrics import MetricsLog, flat, read_metrics
+from plait.train.metrics import MetricsLog, flat, read_metrics, tune_figures, tune_segments
 from plait.train.progress import Bar, Lines, Quiet, clock, progress_for
 from plait.train.resume import leaves, may_change, put
 from plait.train.signals import listening
@@ -175,3 +175,24 @@ def test_keys():
     assert may_change("evaluate.metrics.answer")
     assert not may_change("train.batch_size")
     assert not may_change("train.steps_per_epoch")
+
+
+def test_a_segment_called_bits_does_not_hide_the_loss_of_all():
+    """Previously its loss was written over the one of all segments, and the curve and the best step were its own."""
+    assert tune_figures(2.0, {"answer": 3.0}) == {"bits": 2.0, "answer": 3.0}
+    for name in ("bits", "segments", "format"):
+        tune = tune_figures(2.0, {name: 3.0, "answer": 1.0})
+        assert tune["bits"] == 2.0
+        assert tune_segments(tune) == {name: 3.0, "answer": 1.0}
+        shown = {"tune/bits": 2.0, f"tune/segments/{name}": 3.0, "tune/segments/answer": 1.0}
+        assert dict(flat({"step": 4, "tune": tune})) == shown
+    assert tune_segments({"bits": 2.0, "segments": 3.0, "answer": 1.0}) == {"segments": 3.0, "answer": 1.0}  # as before
+
+
+def test_only_a_line_feed_ends_a_line_of_the_metrics(tmp_path):
+    """Previously a figure whose name holds U+2028 made the file unreadable."""
+    log = MetricsLog(tmp_path, num_bytes=0, step=0, tensorboard=False)
+    log.write({"step": 1, "evaluation": {"a\u2028b\u0085c": 1.0}})
+    log.write({"step": 2, "bits": 1.0})
+    log.close()
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plait.cli.answers import FORMAT, answered, append, as_row, confidence, cut_to
 from plait.cli.common import (
     AcceptChanges,
     Device,
@@ -117,7 +119,9 @@ def generate(
     else:
         (generated,) = model.answer([sample], choices=given or None, begun=begin, **options)
         output.say(in_words(generated))
-        output.result({**as_row(generated), "inputs": list(sample.present)})
+        for note in doubts(generated, model.options(**options).most_tokens):
+            say_aside(f"plait: {note}")
+        output.result(as_row(generated, sample.present))
 
 
 STRANGE = "this model was trained without modality dropout of {} (train.modality_dropout): without an input it is lost"
@@ -148,8 +152,22 @@ def named_choices(texts: list[str], segments: tuple[str, ...]) -> dict[str, list
     for text in texts:
         name, equals, answers = text.partition("=")
         segment, answers = (name, answers) if equals else (segments[-1], text)
-        found[segment] = [answer.strip() for answer in answers.split(",") if answer.strip()]
+        given = [answer.strip() for answer in answers.split(",")]
+        if any(given) and not all(given):
+            say_aside(f"plait: --choices {text}: an empty answer is left out")
+        found.setdefault(segment, []).extend(answer for answer in given if answer)
     return found
+
+
+def doubts(generated: Generated, limit: int) -> list[str]:
+    """What to know of an answer: that several were as likely, or that it was cut."""
+    found = [
+        f"{segment}: {', '.join(map(repr, answers))} are equally likely: the first of the list is answered"
+        for segment, answers in generated.tied.items()
+    ]
+    return found + [
+        f"{segment}: cut at the limit of {limit} tokens; --max-tokens raises it" for segment in generated.limited
+    ]
 
 
 def in_words(generated: Generated) -> str:
@@ -159,26 +177,6 @@ def in_words(generated: Generated) -> str:
     width = max(map(len, generated.segments))
     confidences = confidence(generated)
     return "\n".join(f"{s:<{width}}  {text}   ({confidences[s]:.0%})" for s, text in generated.segments.items())
-
-
-def confidence(generated: Generated) -> dict[str, float]:
-    """The geometric mean of the tokens' probabilities, by segment."""
-    from math import exp
-
-    return {segment: exp(value) for segment, value in generated.log_probability.items()}
-
-
-def as_row(generated: Generated) -> dict[str, Any]:
-    """A row of an answers file."""
-    row: dict[str, Any] = {
-        "id": generated.id,
-        **generated.segments,
-        "log_probability": {s: round(v, 6) for s, v in generated.log_probability.items()},
-        "confidence": {s: round(v, 6) for s, v in confidence(generated).items()},
-    }
-    if generated.scores:
-        row["scores"] = {s: dict(v) for s, v in generated.scores.items()}
-    return row
 
 
 def show_next(found: list[tuple[str, float]], begin: str, output: Output) -> None:
@@ -199,7 +197,7 @@ def show_stream(pieces: Iterator[tuple[str, str]], output: Output) -> None:
             print(start + text[len(before or "") :], end="", flush=True)
         said[segment] = text
     output.say()
-    output.result(said)
+    output.result({"format": FORMAT, "segments": said})
 
 
 def answer_manifest(
@@ -219,20 +217,29 @@ def answer_manifest(
         raise UserError(f"{out} is the manifest itself", where="--out", right="Name another file for the answers")
     dataset = model.unlabelled(manifest)
     samples, gone = dataset.samples, [left for left in dataset.left_out if left.code != OTHER_FILE]
-    done = answered(out)
-    waiting = [sample if inputs is None else sample.only(inputs) for sample in samples if sample.id not in done]
+    done = answered(out, model.run.segments)
+    waiting = [sample if inputs is None else sample.only(inputs) for sample in samples if sample.id not in done.ids]
+    cut_to(out, done.num_bytes)
     present = {sample.id: list(sample.present) for sample in waiting}
     output.say(
-        f"{len(samples)} rows in {manifest}" + (f", {len(samples) - len(waiting)} answered before" if done else "")
+        f"{len(samples)} rows in {manifest}" + (f", {len(samples) - len(waiting)} answered before" if done.ids else "")
     )
     with counter("answering") as count:
         number = 0
+        limited, tied = Counter[str](), Counter[str]()
         answers = model.answer(waiting, choices=choices or None, left_out=gone.append, **options)
         for number, generated in enumerate(answers, 1):
-            row = {**as_row(generated), "inputs": present[generated.id]}
+            row = as_row(generated, present[generated.id], format=done.format)
+            limited.update(generated.limited)
+            tied.update(generated.tied)
             append(out, json.dumps(row, ensure_ascii=False) + "\n")
             count(number, len(waiting))
     output.say(f"{number} answers written to {out}")
+    for segment, count in limited.items():
+        limit = model.options(**options).most_tokens
+        say_aside(f"plait: {segment}: {count} of {number} cut at the limit of {limit} tokens; --max-tokens raises it")
+    for segment, count in tied.items():
+        say_aside(f"plait: {segment}: in {count} of {number} several answers are equally likely: the first is answered")
     for left in gone:
         print(f"plait: left out: {left.where or left.id}: {left.reason}", file=sys.stderr)
     return {
@@ -240,37 +247,7 @@ def answer_manifest(
         "rows": len(samples),
         "answered": number,
         "answered_before": len(samples) - len(waiting),
+        "limited": dict(limited),
+        "tied": dict(tied),
         "left_out": [{"id": left.id, "where": left.where, "reason": left.reason} for left in gone],
     }
-
-
-def append(out: Path, line: str) -> None:
-    """One more line; the file is made with the first one, so that a mistake before it leaves none behind."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("a", encoding="utf-8") as file:
-            file.write(line)
-    except OSError as error:
-        right = "The answers written so far are kept: the same command goes on with the rest"
-        raise UserError(f"cannot write: {error.strerror or error}", where=str(out), right=right) from error
-
-
-def answered(out: Path) -> set[str]:
-    """The ids that have an answer; a last line that was cut off in the middle is taken away, to be written again."""
-    if out.is_dir():
-        raise UserError("cannot write answers into a folder", where=str(out), right="Name a file: answers.jsonl")
-    if not out.exists():
-        return set()
-    data = out.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with out.open("r+b") as file:
-            file.truncate(len(whole))
-    found: set[str] = set()
-    for number, line in enumerate(whole.decode().splitlines(), 1):
-        try:
-            found.add(json.loads(line)["id"])
-        except (json.JSONDecodeError, KeyError, TypeError):
-            right = "Name another file for the answers"
-            raise UserError("not an answer that plait wrote", where=f"{out}:{number}", right=right) from None
-    return found

@@ -173,6 +173,8 @@ def answers(done: Sequence[Compared], trust_code: bool = False) -> Term:
             trust = trusted(trust_code, one.config)
             config = read_run_config(folder, trust_code=trust) if (folder / CONFIG).exists() else one.at(seed)
             tree = config.model_dump(mode="json", include={"generate": True, "evaluate": {"inputs"}})
+            if one.at(seed).generate.max_tokens is None:  # each run's own, by one rule: room for its longest target
+                tree["generate"].pop("max_tokens")
             trees.append(dict(leaves(tree)))
     different = sorted({key for tree in trees for key in tree if tree[key] != trees[0].get(key)})
     if different:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from plait.choices import Config
+from plait.choices import KINDS, Config
+from plait.config.reading import AXES
 from plait.config.tree import RunConfig
 
 FORMAT = 2
@@ -24,6 +25,9 @@ BEFORE: Mapping[int, Mapping[str, Any]] = {
         "data.max_left_out": 1.0,
         "data.quoting": "csv",
         "data.rules": 1,
+        "data.tokenizer.normalisation": "nfkc",
+        "evaluate.normalisation": "folded",
+        "generate.max_tokens": 64,
     },
 }
 """Format → dotted key → what runs up to this format mean where they do not state the key (where the part that holds it has it)."""
@@ -38,32 +42,58 @@ def defaults_of(format: int) -> dict[str, Any]:
 
 
 def as_written(tree: Mapping[str, Any], format: int) -> dict[str, Any]:
-    """A run's plain configuration with the defaults of its own format stated."""
+    """A run's plain configuration with the defaults of its own format stated, where the part that is named has the key.
+
+    A part of the user's own (`module:Class`) is not asked, because that would run its code: see `left_to_run`.
+    """
     filled = copy.deepcopy(dict(tree))
     for key, value in defaults_of(format).items():
         *parents, last = key.split(".")
         node: Any = filled
-        for parent in parents:
+        for number, parent in enumerate(parents, 1):
+            axis = AXES.get(".".join(parents[:number]))
+            if axis is not None and isinstance(node, dict) and isinstance(node.get(parent), str):
+                node[parent] = {"kind": node[parent]}
             node = node.setdefault(parent, {}) if isinstance(node, dict) else None
+            if (
+                axis is not None
+                and isinstance(node, dict)
+                and not has_key(axis, node.get("kind"), parents[number:], last)
+            ):
+                node = None
         if isinstance(node, dict):
             node.setdefault(last, value)
     return filled
 
 
+def has_key(axis: str, kind: object, between: Sequence[str], last: str) -> bool:
+    """Whether Plait's own part of this kind has the key."""
+    members = KINDS[axis]
+    member = next(iter(members.values())) if kind is None else members.get(str(kind))
+    return member is not None and (between[0] if between else last) in member.model_fields
+
+
 def left_to_run(config: RunConfig, format: int) -> RunConfig:
-    """A user's own configuration for a run of an older format: what it does not state means what the run means."""
-    changed = {key: value for key, value in defaults_of(format).items() if not is_stated(config, key.split("."))}
-    if not changed:
+    """A configuration for a run of an older format: what it does not state means what the run means."""
+    for key, value in defaults_of(format).items():
+        keys = key.split(".")
+        if not is_stated(config, keys):
+            config = stating(config, keys, value)
+    return config
+
+
+C = TypeVar("C", bound=Config)
+
+
+def stating(config: C, keys: Sequence[str], value: Any) -> C:
+    """The configuration with one dotted key stated; as it is where its parts have no such key."""
+    first, *rest = keys
+    if first not in type(config).model_fields:
         return config
-    tree = config.model_dump(mode="json")
-    for key, value in changed.items():
-        *parents, last = key.split(".")
-        node: Any = tree
-        for parent in parents:
-            node = node.get(parent) if isinstance(node, dict) else None
-        if isinstance(node, dict) and last in node:
-            node[last] = value
-    return RunConfig.model_validate(tree)
+    if rest:
+        inner = getattr(config, first)
+        value = stating(inner, rest, value) if isinstance(inner, Config) else inner
+    return config.model_copy(update={first: value})
 
 
 def is_stated(config: Config, keys: Sequence[str]) -> bool:

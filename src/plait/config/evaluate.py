@@ -29,8 +29,12 @@ METRIC_NAMES = (
 )
 """The metrics that may be named; the last three, of the loss, are always given."""
 
-Normalisation = Literal["folded", "verbatim"]
-"""`folded`: NFKC, case folded, punctuation outside words dropped. `verbatim`: only white space around the text is dropped."""
+Normalisation = Literal["visible", "folded", "verbatim"]
+"""`visible`: what looks the same is the same: full and half width, case, punctuation outside words and invisible characters do
+not count, and 10² is not 102. `folded`: NFKC, by which it is; invisible characters count. `verbatim`: only white space around the
+text is dropped."""
+
+DEFAULT: Normalisation = "visible"
 
 
 class EvaluateConfig(Config):
@@ -50,7 +54,7 @@ class EvaluateConfig(Config):
         default=None, description="tags, or `inputs`, to give figures by; none: all tags"
     )
     normalisation: Normalisation = Field(
-        default="folded", description="what outputs and references go through before they are compared"
+        default=DEFAULT, description="what outputs and references go through before they are compared"
     )
     num_constants: int = Field(
         default=10, gt=0, description="most frequent training references tried as the constant answer"

@@ -162,7 +162,7 @@ class Preprocessor:
             ),
             torch.tensor([1.0 if weights is None else weights[place] for place in kept], dtype=torch.float32),
         )
-        cut = tuple(samples[place].id for place in kept if self._is_cut(samples[place]))
+        cut = tuple(samples[place].id for place in kept if self.is_cut(samples[place]))
         return Prepared(batch, tuple(kept), tuple(left_out), cut)
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -198,7 +198,8 @@ class Preprocessor:
             )
         return target
 
-    def _is_cut(self, sample: Sample) -> bool:
+    def is_cut(self, sample: Sample) -> bool:
+        """Whether the text input is longer than `max_tokens`, so that only its beginning is read."""
         text = sample.text if Modality.TEXT in self.modalities else None
         return text is not None and len(self.encode(text)) > self.config.text.max_tokens
 

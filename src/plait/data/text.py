@@ -29,6 +29,13 @@ from plait.errors import UserError
 from plait.files import read_bytes
 
 PAD, UNKNOWN, END = "<pad>", "<unk>", "<end>"
+BOM = "\ufeff"
+"""The byte order mark: the head of a file, no part of a text."""
+
+Form = Literal["nfc", "nfkc", "none"]
+"""What a text goes through first. `nfc`: what looks the same is the same (é in one or two characters); `nfkc`: also what has a
+plainer spelling is spelt plainly (Ａ is A, but 10² is 102); `none`: nothing. A byte order mark is dropped but by `nfkc`, which is
+what Plait did before it had the others."""
 
 
 MAX_TOKENIZER_BYTES = 2**28
@@ -41,6 +48,9 @@ class WordConfig(Config):
 
     kind: Literal["word"] = "word"
     lowercase: bool = True
+    normalisation: Form = Field(
+        default="nfc", description="nfc, none, or nfkc, which also writes 10² as 102 and ½ as 1⁄2."
+    )
     min_count: int = Field(default=1, ge=1, description="Words seen less often are unknown.")
     max_size: int = Field(
         default=30_000, ge=8, description="Tokens of the vocabulary at most, the special ones included."
@@ -53,6 +63,9 @@ class CharacterConfig(Config):
 
     kind: Literal["character"] = "character"
     lowercase: bool = False
+    normalisation: Form = Field(
+        default="nfc", description="nfc, none, or nfkc, which also writes 10² as 102 and ½ as 1⁄2."
+    )
 
 
 class BPEConfig(Config):
@@ -60,6 +73,9 @@ class BPEConfig(Config):
 
     kind: Literal["bpe"] = "bpe"
     size: int = Field(default=4000, ge=256, description="Tokens of the vocabulary, the special ones included.")
+    normalisation: Form = Field(
+        default="nfc", description="nfc, none, or nfkc, which also writes 10² as 102 and ½ as 1⁄2."
+    )
 
 
 class TokenizerFileConfig(Config):
@@ -67,14 +83,18 @@ class TokenizerFileConfig(Config):
 
     kind: Literal["file"] = "file"
     path: str = Field(description="Path to a tokenizer.json.")
+    normalisation: Form = Field(default="none", description="Before what the file itself does: none, nfc or nfkc.")
 
 
 TokenizerConfig = one_of("tokenizer", WordConfig, CharacterConfig, BPEConfig, TokenizerFileConfig)
 AnyTokenizerConfig = WordConfig | CharacterConfig | BPEConfig | TokenizerFileConfig
 
 
-def normalise(text: str) -> str:
-    """NFKC, every run of white space one space, none at the ends. NUL and half surrogates are the user's mistake."""
+def normalise(text: str, form: Form = "nfc") -> str:
+    """The text in a form (`Form`), every run of white space one space, none at the ends.
+
+    NUL and half surrogates are the user's mistake.
+    """
     if "\0" in text:
         raise UserError(f"text with a NUL character at position {text.index(chr(0))}", right="Remove it.")
     if not text.isascii():
@@ -82,16 +102,28 @@ def normalise(text: str) -> str:
             text.encode()
         except UnicodeEncodeError as error:
             raise UserError(f"text with half a surrogate pair at position {error.start}", right="Remove it.") from None
-        text = unicodedata.normalize("NFKC", text)
+        if form != "nfkc":
+            text = text.replace(BOM, "")
+        if form != "none":
+            text = unicodedata.normalize("NFC" if form == "nfc" else "NFKC", text)
     return " ".join(text.split())
+
+
+def form_of(config: Config) -> Form:
+    """The form of a tokenizer's texts; a part of one's own that knows no such key has the one that there was before it."""
+    known = isinstance(config, WordConfig | CharacterConfig | BPEConfig | TokenizerFileConfig)
+    return config.normalisation if known else "nfkc"
 
 
 class Tokenizer:
     """Text ↔ ids. Make one with `Tokenizer.train` or `Tokenizer.load`."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, *, segments: Sequence[str], chinese: bool) -> None:
+    def __init__(
+        self, backend: tokenizers.Tokenizer, *, segments: Sequence[str], chinese: bool, form: Form = "nfc"
+    ) -> None:
         self.segments = tuple(segments)
         self._chinese = chinese
+        self._form: Form = form
         self._backend = backend
         backend.no_padding()
         backend.no_truncation()
@@ -110,7 +142,7 @@ class Tokenizer:
         special = special_tokens(segments)
         if isinstance(config, TokenizerFileConfig):
             return cls.load(Path(config.path), config, segments)
-        texts = _non_empty(texts)
+        texts = _non_empty(texts, form_of(config))
         if isinstance(config, BPEConfig):
             backend = _train_bpe(config, texts, special)
         elif isinstance(config, WordConfig):
@@ -118,14 +150,14 @@ class Tokenizer:
         else:
             backend = _train_characters(config, texts, special)
         backend.add_special_tokens(special)
-        return cls(backend, segments=segments, chinese=_is_chinese(config))
+        return cls(backend, segments=segments, chinese=_is_chinese(config), form=form_of(config))
 
     @classmethod
     def load(cls, path: Path | str, config: AnyTokenizerConfig, segments: Sequence[str]) -> Tokenizer:
         """The tokenizer of a `tokenizer.json`; special tokens that it lacks are added behind its own vocabulary."""
         special = special_tokens(segments)
         try:
-            backend = tokenizers.Tokenizer.from_str(read_bytes(path, max_bytes=MAX_TOKENIZER_BYTES).decode())
+            backend = tokenizers.Tokenizer.from_str(read_bytes(path, max_bytes=MAX_TOKENIZER_BYTES).decode("utf-8-sig"))
         except UserError as error:
             raise UserError(f"cannot read the tokenizer: {error.what}", where=str(path), right=error.right) from None
         except Exception as error:  # `tokenizers` raises bare Exceptions
@@ -139,7 +171,7 @@ class Tokenizer:
             raise UserError(
                 f"the tokenizer lacks {', '.join(missing)}", where=str(path), right="Was it made for other segments?"
             )
-        return cls(backend, segments=segments, chinese=_is_chinese(config))
+        return cls(backend, segments=segments, chinese=_is_chinese(config), form=form_of(config))
 
     def save(self, path: Path | str) -> None:
         """Write the tokenizer as a `tokenizer.json`, complete in itself (but for jieba's dictionary)."""
@@ -147,13 +179,13 @@ class Tokenizer:
 
     def normalise(self, text: str) -> str:
         """The text as this tokenizer sees it: `normalise`, then what its file says (lower case, for example)."""
-        text = normalise(text)
+        text = normalise(text, self._form)
         normalizer = self._backend.normalizer
         return text if normalizer is None else normalizer.normalize_str(text)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without special tokens but `<unk>`."""
-        text = normalise(text)
+        text = normalise(text, self._form)
         if self._chinese:
             text = split_chinese(text)
         ids = self._backend.encode(text, add_special_tokens=False).ids
@@ -186,7 +218,7 @@ class Tokenizer:
         return [self.token(i) for i in range(self.size)]
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _from_json, (self._backend.to_str(), self.segments, self._chinese)
+        return _from_json, (self._backend.to_str(), self.segments, self._chinese, self._form)
 
 
 def special_tokens(segments: Sequence[str]) -> list[str]:
@@ -194,7 +226,7 @@ def special_tokens(segments: Sequence[str]) -> list[str]:
     special = [PAD, UNKNOWN, END]
     for name in segments:
         token = f"<{name}>"
-        if not name or normalise(name) != name or any(c in "<> " for c in name) or token in special:
+        if not name or normalise(name, "nfkc") != name or any(c in "<> " for c in name) or token in special:
             raise UserError(
                 f"{name!r} cannot name a segment",
                 right="A name is a word without spaces, '<' or '>', stands once, and is not pad, unk or end.",
@@ -203,8 +235,8 @@ def special_tokens(segments: Sequence[str]) -> list[str]:
     return special
 
 
-def _from_json(text: str, segments: Sequence[str], chinese: bool) -> Tokenizer:
-    return Tokenizer(tokenizers.Tokenizer.from_str(text), segments=segments, chinese=chinese)
+def _from_json(text: str, segments: Sequence[str], chinese: bool, form: Form) -> Tokenizer:
+    return Tokenizer(tokenizers.Tokenizer.from_str(text), segments=segments, chinese=chinese, form=form)
 
 
 def _is_chinese(config: AnyTokenizerConfig) -> bool:
@@ -220,11 +252,11 @@ def _own_unknown(backend: tokenizers.Tokenizer) -> str | None:
     return unknown if unknown and backend.token_to_id(unknown) is not None else None
 
 
-def _non_empty(texts: Iterable[str]) -> Iterator[str]:
+def _non_empty(texts: Iterable[str], form: Form) -> Iterator[str]:
     """The normalised texts without the empty ones; raises at the end if there was none."""
     seen = False
     for text in texts:
-        text = normalise(text)
+        text = normalise(text, form)
         if text:
             seen = True
             yield text

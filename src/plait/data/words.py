@@ -15,9 +15,9 @@ Splitting, the first rule that fits:
 
 Joining: one space between two tokens, but none
 
-- before `, . ? ! ; : ) ] } %` and their like, and before a glued `'s`
+- before `, . ? ! ; : ) ] } %` and their like, before a glued `'s`, and before what is raised or lowered (`10²`, `CO₂`, `™`)
 - behind `( [ { $ #` and their like, and on either side of `/`
-- beside a Chinese character or kana
+- beside a Chinese character or kana, or a mark of their width
 - inside a pair of straight quotes
 """
 
@@ -39,7 +39,9 @@ NO_SPACE_BEHIND = frozenset("([{$£#@¿¡“‘«‹/〈《「『【〔〖〘〚
 STRAIGHT_QUOTES = frozenset("\"'")
 
 _CJK_RUN = re.compile(f"[{CJK}]+")
-_CJK_EDGE = re.compile(f"[{CJK}\u3001-\u3003\u3008-\u3011\u3014-\u301b]")
+_CJK_EDGE = re.compile(
+    f"[{CJK}\u3001-\u3003\u3008-\u3011\u3014-\u301b\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
+)
 
 
 def word_pattern(*, chinese: bool) -> str:
@@ -96,8 +98,16 @@ def join_words(tokens: Iterable[str]) -> str:
 
 
 def _sticks(token: str) -> bool:
-    """Whether no space stands before the token: `?`, `'s`."""
-    return token in NO_SPACE_BEFORE or (len(token) > 1 and token[0] in "'’" and _is_letter(token[1]))
+    """Whether no space stands before the token: `?`, `…`, `'s`, `²`."""
+    if token in NO_SPACE_BEFORE or (len(token) > 1 and token[0] in "'’" and _is_letter(token[1])):
+        return True
+    if token.isascii():
+        return False
+    raised = unicodedata.decomposition(token[0]).startswith(("<super>", "<sub>"))
+    if raised and not unicodedata.category(token[0]).startswith("L"):
+        return True
+    plain = unicodedata.normalize("NFKC", token[0])
+    return plain != token[0] and plain[0] in NO_SPACE_BEFORE
 
 
 def _is_letter(character: str) -> bool:

@@ -148,7 +148,7 @@ def write_data(
     clips = list(dict.fromkeys(row.clip for row in made if row.clip))
     speech.record(clips, folder, num_processes=num_processes, progress=lambda done, of: progress("speech", done, of))
     lines = (json.dumps(manifest_row(row)) + "\n" for row in made)
-    (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
     summary = card.summarise(made, clip_seconds(clips, folder), heard)
     (folder / "DATA.md").write_text(card.write_card(summary, seed), encoding="utf-8")
     return summary

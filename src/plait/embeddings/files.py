@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -73,7 +74,10 @@ def read_glove(path: str, wanted: Iterable[str]) -> Vectors:
 
 @contextmanager
 def _open(path: str) -> Iterator[BufferedIOBase]:
-    """The file, unpacked where its name says so; what is wrong with it as a file is said with its name."""
+    """The file, unpacked where its name says so, behind a byte order mark if there is one: that is no part of the first word.
+
+    What is wrong with it as a file is said with its name.
+    """
     file = Path(path).expanduser()
     if not file.exists():
         right = hint_of(file) or "Leave `path` out to train on the corpus."
@@ -82,12 +86,19 @@ def _open(path: str) -> Iterator[BufferedIOBase]:
         with open_regular(file, where=path) as opened:
             if file.suffix == ".gz":
                 with gzip.GzipFile(fileobj=opened) as unpacked:
-                    yield unpacked
+                    yield _behind_mark(unpacked)
             else:
-                yield opened
+                yield _behind_mark(opened)
     except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot be read: {why}", where=path, right="Fetch the file again.") from None
+
+
+def _behind_mark(file: BufferedIOBase) -> BufferedIOBase:
+    """The file, to be read from behind its byte order mark."""
+    if file.read(len(BOM_UTF8)) != BOM_UTF8:
+        file.seek(0)
+    return file
 
 
 def _by_bytes(wanted: Iterable[str]) -> dict[bytes, str]:

@@ -9,7 +9,7 @@ are missing and listed in `left_out`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import torch
 
@@ -53,6 +53,11 @@ class RunAnswerer:
     def left_out(self) -> Mapping[str, LeftOut]:
         """By id the samples that could not be read so far, with the reason."""
         return self.preprocessor.left_out
+
+    @property
+    def cut(self) -> Collection[str]:
+        """The ids of the samples whose text input was longer than is read."""
+        return self.preprocessor.cut
 
     def batches(self, samples: Sequence[Sample], batch_size: int) -> Iterator[Batch]:
         """Batches in the order of the samples, of those that can be read; a batch of which none can is no batch."""

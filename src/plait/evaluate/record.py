@@ -6,8 +6,9 @@ Invariant: each file is written under another name, synced and renamed, so a cra
 be scored is null with a reason in words, never 0 and never NaN.
 
 Columns: `id`, `split`, `inputs`, `tags`, `groups`, `seconds`; for each segment `SEGMENT.references`, `.output`, `.bits`,
-`.num_tokens`, `.log_probability`, `.unscored` (metric → reason) and one column per metric, `SEGMENT.METRIC`; of a run with links
-`rank.SIDE.SIDE`, the rank of the right entry when the one side searches for the other.
+`.num_tokens`, `.log_probability`, `.limited`, `.unscored` (metric → reason) and one column per metric, `SEGMENT.METRIC`; of a run
+with links `rank.SIDE.SIDE`, the rank of the right entry when the one side searches for the other. No name of a segment can make two
+columns one: ours have no point or begin with `rank.`, theirs end in one of the words above.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class SegmentRow:
     """One segment of one sample: what was right, what was said, and how good it is.
 
     `scores` holds this sample's own value of each metric (None: see `unscored`). `bits` is −log2 of the target's probability over
-    `num_tokens` tokens. `log_probability` is the mean natural logarithm per generated token.
+    `num_tokens` tokens. `log_probability` is the mean natural logarithm per generated token. `limited`: the output was ended at
+    `generate.max_tokens`.
     """
 
     references: tuple[str, ...]
@@ -46,6 +48,7 @@ class SegmentRow:
     num_tokens: float | None = None
     log_probability: float | None = None
     unscored: Mapping[str, str] = field(default_factory=dict)
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Summary:
     `metrics`: segment → metric → figure. `by`: the same for the samples of one tag (`pattern=spoken`) or of two
     (`pattern=spoken,sentence=unheard`). `definitions`: what each metric counts. `unscored`: segment → reason → number of samples.
     `inputs`: the modalities to which the evaluation was restricted, None for all. `retrieval`: of a run with links, each direction.
+    `limited`: segment → number of outputs that were ended at `generate.max_tokens`, where there are any.
     """
 
     split: str
@@ -103,6 +107,7 @@ class Summary:
     notes: tuple[str, ...] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     retrieval: tuple[Retrieval, ...] = ()
+    limited: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -111,7 +116,10 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, ready for JSON: no NaN in it."""
-        return {"format": FORMAT, **asdict(self)}
+        plain = asdict(self)
+        if not self.limited:  # an older Plait does not know it
+            del plain["limited"]
+        return {"format": FORMAT, **plain}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Summary:
@@ -228,6 +236,7 @@ def _table(record: Record) -> Any:
         columns[f"{segment}.output"] = column([p.output for p in parts], pa.string())
         for name in ("bits", "num_tokens", "log_probability"):
             columns[f"{segment}.{name}"] = column([getattr(p, name) for p in parts], pa.float64())
+        columns[f"{segment}.limited"] = column([p.limited for p in parts], pa.bool_())
         columns[f"{segment}.unscored"] = column([list(p.unscored.items()) for p in parts], words)
         for name in names:
             columns[f"{segment}.{name}"] = column([p.scores.get(name) for p in parts], pa.float64())
@@ -246,6 +255,7 @@ def _read_row(values: Mapping[str, Any], names: Mapping[str, tuple[str, ...]], p
             num_tokens=values[f"{segment}.num_tokens"],
             log_probability=values[f"{segment}.log_probability"],
             unscored=dict(values[f"{segment}.unscored"]),
+            limited=bool(values.get(f"{segment}.limited")),  # records of before lack it
         )
         for segment, metrics in names.items()
     }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from plait.evaluate.metrics import LOSS_SCORES, METRIC_NAMES, build_metrics
 from plait.evaluate.metrics.base import Score
+from plait.evaluate.patterns import parts_of
 from plait.evaluate.record import Figures, Retrieval, Summary
 from plait.evaluate.statistics import ALONE, CROSS, Figure
 
@@ -156,7 +157,7 @@ def _bounds(found: Figure, form: Callable[[float], str]) -> str:
 
 def _short(pattern: str) -> str:
     """`spoken, unheard` for a pair of tags: their names stand in the rows of the single ones."""
-    parts = re.split(r",(?=[^,=]+=)", pattern)
+    parts = parts_of(pattern)
     return pattern if len(parts) == 1 else ", ".join(part.partition("=")[2] for part in parts)
 
 

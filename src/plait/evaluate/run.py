@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -52,6 +52,14 @@ class Answerer(Protocol):
     def token_losses(self, batch: Batch) -> Sequence[Losses]:
         """What the model loses on the target of each sample of the batch."""
         ...
+
+
+@runtime_checkable
+class Cuts(Protocol):
+    """An answerer that says of which samples it read only the beginning of the text input."""
+
+    @property
+    def cut(self) -> Collection[str]: ...
 
 
 @dataclass(frozen=True)
@@ -196,6 +204,11 @@ def evaluate(
     generate = any(metrics.values()) or not any(sample.references for sample in chosen)
     driven = drive(answerer, chosen, batch_size=config.batch_size, generate=generate, progress=progress)
     refuse_all_unread(driven.unread)
+    if isinstance(answerer, Cuts) and (cut := sum(sample.id in answerer.cut for sample in chosen)):
+        notes = (
+            *notes,
+            f"{cut} of {len(chosen)} text inputs are longer than data.text.max_tokens: the rest was not read",
+        )
     record = evaluate_outputs(
         chosen,
         driven.outputs,

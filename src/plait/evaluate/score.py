@@ -13,26 +13,20 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from itertools import combinations
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.config.evaluate import EvaluateConfig
-from plait.errors import UserError, did_you_mean
+from plait.errors import UserError
 from plait.evaluate.baseline import best_constant
 from plait.evaluate.choice import metrics_for
 from plait.evaluate.metrics import LOSS_SCORES, Metric, Score, SegmentLoss, build_metrics, loss_statistics
+from plait.evaluate.patterns import patterns_of
 from plait.evaluate.record import Record, Row, SegmentRow, Summary
 from plait.evaluate.statistics import Bootstrap, Constant, Figure, Groupings, figure
 from plait.types import Reference, Sample
-
-INPUTS = "inputs"
-"""What `by` calls the modalities that a sample has, as if they were a tag."""
-
-MAX_VALUES = 20
-"""A tag with more values than this is no kind of sample but a name."""
 
 _LIBRARIES = ("plait", "torch", "numpy", "jiwer", "sacrebleu", "rapidfuzz", "pyarrow")
 _NO_OUTPUT = "no output was generated for it"
@@ -50,6 +44,14 @@ class Output(Protocol):
 
     @property
     def log_probability(self) -> Mapping[str, float]: ...
+
+
+@runtime_checkable
+class Limits(Protocol):
+    """An output that says which of its segments were ended at the limit of tokens."""
+
+    @property
+    def limited(self) -> Sequence[str]: ...
 
 
 @dataclass
@@ -97,7 +99,19 @@ def evaluate_outputs(
     )
     rows = _rows(samples, outputs, losses, seconds, unread, scored)
     summary = _summarise(samples, scored, config, seed, run or {})
-    return Record(rows, replace(summary, notes=(*summary.notes, *unread_notes(samples, unread), *notes)))
+    limited = {segment: sum(row.segments[segment].limited for row in rows) for segment in scored}
+    limited = {segment: number for segment, number in limited.items() if number}
+    told = (*summary.notes, *limit_notes(limited, outputs), *unread_notes(samples, unread), *notes)
+    return Record(rows, replace(summary, notes=told, limited=limited))
+
+
+def limit_notes(limited: Mapping[str, int], outputs: Sequence[Output | None]) -> list[str]:
+    """How many outputs of each segment were cut."""
+    number = sum(output is not None for output in outputs)
+    return [
+        f"{segment}: {count} of {number} answers reached generate.max_tokens and were cut there"
+        for segment, count in limited.items()
+    ]
 
 
 def unread_notes(samples: Sequence[Sample], unread: Sequence[str | None]) -> list[str]:
@@ -236,6 +250,7 @@ def _rows(
             num_tokens=float(loss[1]) if loss is not None and finite else None,
             log_probability=None if output is None else _finite(output.log_probability.get(segment)),
             unscored=reasons,
+            limited=isinstance(output, Limits) and segment in output.limited,
         )
 
     return tuple(
@@ -329,36 +344,3 @@ def _measured(
         proportion=scored.score.proportion,
         limits=scored.score.limits,
     )
-
-
-def patterns_of(
-    samples: Sequence[Sample], by: Sequence[str] | None, *, pairs: bool = True
-) -> tuple[dict[str, Bool[np.ndarray, " n"]], tuple[str, ...]]:
-    """The samples of each value of each tag, with `pairs` of each pair of values of two tags, by name; and what was left out."""
-    tags = [{**sample.tags, INPUTS: "+".join(sample.present) or "none"} for sample in samples]
-    known = list(dict.fromkeys(name for sample in samples for name in sample.tags))
-    if by is None:
-        inputs_differ = len({tag[INPUTS] for tag in tags}) > 1
-        wanted = known or ([INPUTS] if inputs_differ else [])
-    else:
-        wanted = list(dict.fromkeys(by))
-    masks: dict[str, dict[str, np.ndarray]] = {}
-    notes = []
-    for name in wanted:
-        if name not in known and name != INPUTS:
-            raise UserError(
-                f"no tag {name!r} in the samples", where="evaluate.by", right=did_you_mean(name, [*known, INPUTS])
-            )
-        values = sorted({tag[name] for tag in tags if name in tag})
-        if len(values) > MAX_VALUES:
-            notes.append(f"no figures by {name}: it has {len(values)} values, more than {MAX_VALUES}")
-            continue
-        masks[name] = {
-            f"{name}={value}": np.asarray([tag.get(name) == value for tag in tags], dtype=bool) for value in values
-        }
-    patterns = {pattern: mask for of_tag in masks.values() for pattern, mask in of_tag.items()}
-    for first, second in combinations(masks.values(), 2) if pairs else ():
-        for (a, mask_a), (b, mask_b) in ((x, y) for x in first.items() for y in second.items()):
-            if (mask_a & mask_b).any():
-                patterns[f"{a},{b}"] = mask_a & mask_b
-    return patterns, tuple(notes)

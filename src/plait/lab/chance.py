@@ -16,6 +16,7 @@ from typing import Any
 
 from plait.config import RunConfig, make_config
 from plait.explain import explain
+from plait.files import split_lines
 from plait.seeds import numpy_generator
 from plait.train import fit
 from plait.train.fit import read_data
@@ -58,7 +59,7 @@ def false_alarms(
     manifest: Path, number: int, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> FalseAlarms:
     """So many repetitions on the rows of `manifest`."""
-    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in split_lines(manifest.read_text(encoding="utf-8"))]
     found = []
     for repetition in range(number):
         found.append(one_repetition(rows, manifest, seed, repetition))

@@ -99,7 +99,7 @@ def write_rows(task: Task, folder: Path, *, size: LabSize, seed: int, progress: 
             row = write_row(task, outcome, f"{split}-{place:05d}", split, folder, seed)
             lines.append(json.dumps(row) + "\n")
             progress(len(lines), sum(sizes.values()))
-    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
+    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8", newline="\n")
     for place, modality in enumerate(task.modalities):
         rows = [lesson(json.loads(line), modality, place) for line in lines]
         lesson_path(folder / MANIFEST, modality).write_text(

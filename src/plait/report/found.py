@@ -138,6 +138,6 @@ def _of(found: Found, path: Path, read: Callable[[Path], Read], missing: Missing
     try:
         return read(path)
     except (UserError, ValueError, KeyError, TypeError, OSError) as error:
-        why = str(error).splitlines()[0]
+        why = str(error).partition("\n")[0]
         found.missing.append(Missing(f"{missing.what} (cannot be read: {why})", missing.command))
         return None

@@ -15,6 +15,7 @@ import yaml
 
 from plait.evaluate import Figure, Record, Summary
 from plait.evaluate.metrics import LOSS_NAMES
+from plait.evaluate.patterns import parts_of
 from plait.evaluate.render import SCORES
 from plait.explain import Explanation
 from plait.explain.curves import Curves
@@ -27,6 +28,7 @@ from plait.report.media import Media
 from plait.report.page import NAME, write_page
 from plait.report.run_examples import examples
 from plait.report.svg import INSTALL, can_plot
+from plait.train.metrics import tune_segments
 from plait.train.resume import leaves
 
 USED = {
@@ -63,7 +65,7 @@ def write_run(found: Found, *, out: Path | None = None, media: Media | None = No
         data=data_lines(found.config),
         training=run_plots.training(found.lines),
         learned=learned(found.lines),
-        learned_segments=[n for n in run_plots.held_out(found.lines) if n != "bits"],
+        learned_segments=[name for name in run_plots.held_out(found.lines) if name is not None],
         summaries=[summary_view(name, one.summary) for name, one in found.records.items()],
         explanations=explanations,
         damages=[damage_view(one) for one in found.curves.values()],
@@ -128,7 +130,7 @@ def facts(found: Found) -> list[tuple[str, str, str]]:
             one = metrics[name]
             constant = f"constant answer {words.named_score(name, one.constant.value)}" if one.constant else ""
             rows.append((f"{segment}: {words.metric_title(name)}", words.named_score(name, one.value), constant))
-    held = run_plots.held_out(lines).get("bits")
+    held = run_plots.held_out(lines).get(None)
     if held:
         step, bits = min(held, key=lambda one: one[1])
         rows.append(("held-out loss", f"{bits:.3f}", f"bits per token, step {step:,}"))
@@ -199,7 +201,8 @@ def learned(lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     for line in lines:
         if tune := line.get("tune"):
             star = " ★" if tune.get("bits") == best else ""
-            cells = [words.NONE if tune.get(name) is None else f"{tune[name]:.3f}" for name in names]
+            of: dict[str | None, float | None] = {None: tune.get("bits"), **tune_segments(tune)}
+            cells = [words.NONE if (bits := of.get(name)) is None else f"{bits:.3f}" for name in names]
             rows.append([f"{line['step']:,}{star}", *cells])
     return (
         rows
@@ -215,8 +218,10 @@ def summary_view(name: str, summary: Summary) -> dict[str, Any]:
         "n": summary.n,
         "inputs": "all inputs" if summary.inputs is None else "+".join(summary.inputs) or "no input",
         "rows": list(figure_rows(summary.metrics)),
-        "by": [(p, *row) for p, figures in summary.by.items() if "," not in p for row in first_rows(figures)],
-        "by_two": [(p, *row) for p, figures in summary.by.items() if "," in p for row in first_rows(figures)],
+        "by": [(p, *row) for p, figures in summary.by.items() if len(parts_of(p)) == 1 for row in first_rows(figures)],
+        "by_two": [
+            (p, *row) for p, figures in summary.by.items() if len(parts_of(p)) > 1 for row in first_rows(figures)
+        ],
         "retrieval": [
             (
                 f"{one.query} → {one.gallery}",

@@ -18,6 +18,7 @@ from plait.explain.plot import bars, colour, draw_positions, errors
 from plait.report.comparison_plots import plain_log
 from plait.report.palette import COLOURS
 from plait.report.svg import Plot, Width, clean, plot
+from plait.train.metrics import tune_segments
 
 HELD_OUT = (("candidate", "o"), ("unimodal", "s"), ("textonly", "^"), ("right", "D"), ("constant", "v"))
 """Colour and marker of the held-out losses, all together first, then segment by segment."""
@@ -38,7 +39,7 @@ def training(lines: Sequence[Mapping[str, Any]]) -> Plot | None:
         if train:
             axes.plot(*zip(*train, strict=True), color=COLOURS["axis"], linewidth=1, label="in training")
         for (name, points), (ink, marker) in zip(held.items(), HELD_OUT, strict=False):
-            label = "held out, all" if name == "bits" else f"held out, {clean(name, 18)}"
+            label = "held out, all" if name is None else f"held out, {clean(name, 18)}"
             axes.plot(
                 *zip(*points, strict=True), color=COLOURS[ink], marker=marker, markersize=4, linewidth=1.6, label=label
             )
@@ -49,18 +50,20 @@ def training(lines: Sequence[Mapping[str, Any]]) -> Plot | None:
         axes.grid(axis="y")
         axes.legend()
 
-    ends = [f"{'all segments' if name == 'bits' else clean(name)} {points[-1][1]:.3g}" for name, points in held.items()]
+    ends = [f"{'all segments' if name is None else clean(name)} {points[-1][1]:.3g}" for name, points in held.items()]
     described = (
         f"Held-out bits per token at the end: {', '.join(ends)}." if ends else "Only the loss in training was measured."
     )
     return plot(draw, title="Learning curve: bits per token by training step", description=described, key="training")
 
 
-def held_out(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """`bits` (all segments together) and each segment → (step, bits per token on the tuning split)."""
-    found: dict[str, list[tuple[int, float]]] = {}
+def held_out(lines: Sequence[Mapping[str, Any]]) -> dict[str | None, list[tuple[int, float]]]:
+    """None (all segments together) and each segment → (step, bits per token on the tuning split)."""
+    found: dict[str | None, list[tuple[int, float]]] = {}
     for line in lines:
-        for name, bits in (line.get("tune") or {}).items():
+        tune: Mapping[str, Any] = line.get("tune") or {}
+        of_all = {None: tune["bits"]} if "bits" in tune else {}
+        for name, bits in {**of_all, **tune_segments(tune)}.items():
             if isinstance(bits, int | float) and math.isfinite(bits):
                 found.setdefault(name, []).append((line["step"], float(bits)))
     return found

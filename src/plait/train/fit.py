@@ -21,6 +21,7 @@ from plait.build import build_model
 from plait.choices import trusted
 from plait.config import RunConfig
 from plait.config.before import left_to_run
+from plait.config.generate import ENOUGH_TOKENS, limit_for
 from plait.config.train import Continued, TrainConfig
 from plait.data.loader import Loader
 from plait.data.manifest import OTHER_FILE, Dataset, LeftOut, read_manifest
@@ -149,6 +150,8 @@ def begin(
     model = built.model.to(config.train.device)
     progress.say(f"model: {model.num_parameters:,} parameters, {tokenizer.size} tokens")
     loaders = loaders_for(config, dataset, tokenizer)
+    config = with_room(config, loaders.train, progress)
+    tell_cut(loaders, progress)
     fill_cache(config, model, loaders, progress)
     batch = first_batch(loaders.train)
     with settings(config.train):
@@ -253,6 +256,44 @@ def fill_cache(config: RunConfig, model: Model, loaders: Loaders, progress: Prog
     with settings(config.train):
         FeatureCache(config, model, loaders.train.preprocessor, say=progress.say).fill(
             [*loaders.train.samples, *held_out]
+        )
+
+
+def with_room(config: RunConfig, loader: Loader, progress: Progress) -> RunConfig:
+    """The configuration with a limit of generation that leaves room for every target of training; a limit of the user's stays.
+
+    Targets that are too long to be trained on do not count.
+    """
+    encode, most = loader.preprocessor.encode, config.data.max_target_tokens
+    targets = [
+        [len(encode(reference[name])) for name in loader.preprocessor.segments if name in reference]
+        for sample in loader.samples
+        for reference in sample.references
+    ]
+    longest = [max(lengths) for lengths in targets if lengths and sum(lengths) + len(lengths) <= most]
+    limit = config.generate.max_tokens
+    if limit is None:
+        limit = limit_for(max(longest, default=0))
+        if limit > ENOUGH_TOKENS:
+            progress.say(f"generate.max_tokens: {limit}; the longest target has {max(longest)} tokens")
+        return config.model_copy(update={"generate": config.generate.model_copy(update={"max_tokens": limit})})
+    if over := sum(length > limit for length in longest):
+        progress.say(
+            f"{over} of {len(longest)} targets have more than {limit} tokens (generate.max_tokens): "
+            "the model learns them, but can never write them whole"
+        )
+    return config
+
+
+def tell_cut(loaders: Loaders, progress: Progress) -> None:
+    """Say of how many samples only the beginning of the text input is read."""
+    preprocessor = loaders.train.preprocessor
+    samples = [sample for loader in loaders if loader is not None for sample in loader.samples]
+    if cut := sum(map(preprocessor.is_cut, samples)):
+        limit = preprocessor.config.text.max_tokens
+        progress.say(
+            f"{cut} of {len(samples)} text inputs have more than {limit} tokens (data.text.max_tokens): "
+            f"only the first {limit} are read"
         )
 
 
@@ -406,6 +447,7 @@ def list_left_out(folder: Path, dataset: Dataset, loaders: Loaders, progress: Pr
             part.write_text(
                 "".join(json.dumps(asdict(left), ensure_ascii=False) + "\n" for left in found.values()),
                 encoding="utf-8",
+                newline="\n",
             )
         others = sum(left.code == OTHER_FILE for left in found.values())
         rows = len(found) - others

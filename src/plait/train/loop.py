@@ -24,7 +24,7 @@ from plait.layers import set_attention
 from plait.run import Run, remove_leftovers
 from plait.train.checkpoint import State, checkpoints, load_checkpoint, publish, save_checkpoint
 from plait.train.heldout import HeldOut, held_out
-from plait.train.metrics import MetricsLog
+from plait.train.metrics import MetricsLog, tune_figures
 from plait.train.optimiser import build_optimiser
 from plait.train.probe import matmul_precision
 from plait.train.progress import Progress, Quiet
@@ -283,7 +283,7 @@ def evaluate_now(training: Training) -> bool:
     else:
         state.evaluations_since_best += 1
         state.stopped_early = config.patience is not None and state.evaluations_since_best >= config.patience
-    line: dict[str, object] = {"step": state.step, "tune": {"bits": found.bits, **found.by_segment}, "best": is_best}
+    line: dict[str, object] = {"step": state.step, "tune": tune_figures(found.bits, found.by_segment), "best": is_best}
     if training.evaluate is not None:
         line["evaluation"] = dict(training.evaluate(run))
         run.model.train()

@@ -81,7 +81,7 @@ def flat(line: Line, prefix: str = "") -> Iterator[tuple[str, float]]:
     for name, value in line.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and name != "step":
+        elif isinstance(value, int | float) and name != "step" and not (name == "format" and isinstance(value, int)):
             yield prefix + name, float(value)
 
 
@@ -118,3 +118,18 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             raise UserError(f"is no line of metrics: {error}", where=f"{path}:{number}", right=right) from error
         found.append(line)
     return found
+
+
+def tune_figures(bits: float, by_segment: Mapping[str, float]) -> dict[str, Any]:
+    """The held-out loss as a line holds it: `bits` and, beside it, each segment's; under `segments` where a name would collide."""
+    if {"bits", "segments", "format"} & set(by_segment):
+        return {"format": 2, "bits": bits, "segments": dict(by_segment)}
+    return {"bits": bits, **by_segment}
+
+
+def tune_segments(tune: Mapping[str, Any]) -> dict[str, float]:
+    """Segment → held-out bits per token, of either form of `tune_figures`."""
+    nested = tune.get("segments")
+    if isinstance(nested, Mapping):
+        return dict(nested)
+    return {name: bits for name, bits in tune.items() if name != "bits"}

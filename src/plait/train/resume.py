@@ -39,6 +39,7 @@ CHOSEN_BY_RUN = {
         "train.threads",
         "data.inputs",
         "data.segments",
+        "generate.max_tokens",
         "train.continued",
         *(f"train.continued.{name}" for name in Continued.model_fields),
     ),

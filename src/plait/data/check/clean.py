@@ -128,7 +128,7 @@ def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write beside, sync, rename."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
             file.flush()

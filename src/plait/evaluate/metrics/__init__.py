@@ -22,8 +22,8 @@ _BUILDERS: Mapping[str, Callable[[Normalisation, bool], Metric]] = {
     "accuracy": lambda normalisation, _: Accuracy(normalisation),
     "wer": lambda normalisation, _: WordErrorRate(normalisation),
     "cer": lambda normalisation, _: CharacterErrorRate(normalisation),
-    "bleu": lambda _, unspaced: Bleu("zh" if unspaced else "13a"),
-    "chrf": lambda *_: ChrF(),
+    "bleu": lambda normalisation, unspaced: Bleu("zh" if unspaced else "13a", normalisation),
+    "chrf": lambda normalisation, _: ChrF(normalisation),
     "rouge_l": lambda normalisation, _: RougeL(normalisation),
     "cider_d": lambda normalisation, _: CiderD(normalisation),
 }

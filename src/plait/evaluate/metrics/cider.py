@@ -18,8 +18,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from plait.config.evaluate import DEFAULT, Normalisation
 from plait.evaluate.metrics.base import Metric, divide
-from plait.evaluate.normalise import Normalisation, describe, normaliser, words
+from plait.evaluate.normalise import describe, normaliser, words
 
 ORDERS = 4
 SIGMA = 6.0
@@ -40,7 +41,7 @@ class Vector(NamedTuple):
 class CiderD(Metric):
     """CIDEr-D, 0 to 10: how much of what is special to this sample the output says. Mean over samples."""
 
-    normalisation: Normalisation = "folded"
+    normalisation: Normalisation = DEFAULT
     name: ClassVar[str] = "cider_d"
     higher_is_better: ClassVar[bool] = True
     limits: ClassVar[tuple[float, float]] = (0.0, SCALE)

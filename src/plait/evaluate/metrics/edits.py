@@ -16,13 +16,14 @@ import jiwer
 import numpy as np
 from jaxtyping import Float
 
+from plait.config.evaluate import DEFAULT, Normalisation
 from plait.evaluate.metrics.base import Metric, divide
-from plait.evaluate.normalise import Normalisation, describe, normaliser
+from plait.evaluate.normalise import describe, normaliser
 
 
 @dataclass(frozen=True)
 class _ErrorRate(Metric):
-    normalisation: Normalisation = "folded"
+    normalisation: Normalisation = DEFAULT
     higher_is_better: ClassVar[bool] = False
     percent: ClassVar[bool] = True
 

@@ -13,15 +13,16 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from plait.config.evaluate import DEFAULT, Normalisation
 from plait.evaluate.metrics.base import Metric, divide
-from plait.evaluate.normalise import Normalisation, describe, normaliser
+from plait.evaluate.normalise import describe, normaliser
 
 
 @dataclass(frozen=True)
 class Accuracy(Metric):
     """Exact match after normalisation."""
 
-    normalisation: Normalisation = "folded"
+    normalisation: Normalisation = DEFAULT
     name: ClassVar[str] = "accuracy"
     higher_is_better: ClassVar[bool] = True
     percent: ClassVar[bool] = True

@@ -15,15 +15,16 @@ import numpy as np
 from jaxtyping import Float
 from rapidfuzz.distance import LCSseq
 
+from plait.config.evaluate import DEFAULT, Normalisation
 from plait.evaluate.metrics.base import Metric, divide
-from plait.evaluate.normalise import Normalisation, describe, normaliser, words
+from plait.evaluate.normalise import describe, normaliser, words
 
 
 @dataclass(frozen=True)
 class RougeL(Metric):
     """F = (1 + β²) P R / (R + β² P); P and R are each the best over the references, as in coco-caption. Mean over samples."""
 
-    normalisation: Normalisation = "folded"
+    normalisation: Normalisation = DEFAULT
     beta: float = 1.2
     name: ClassVar[str] = "rouge_l"
     higher_is_better: ClassVar[bool] = True

@@ -17,7 +17,9 @@ from jaxtyping import Float
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from plait.config.evaluate import DEFAULT, Normalisation
 from plait.evaluate.metrics.base import Metric, divide
+from plait.evaluate.normalise import cleaned
 
 ORDERS = 4
 CHARACTER_ORDERS = 6
@@ -32,6 +34,16 @@ def _library_statistics(metric: BLEU | CHRF, outputs: Sequence[str], references:
     return np.asarray(metric._extract_corpus_statistics(list(outputs), streams), dtype=float)
 
 
+def _cleaned(
+    kind: Normalisation, outputs: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    return cleaned(kind, outputs), [cleaned(kind, refs) for refs in references]
+
+
+def _kept(kind: Normalisation) -> str:
+    return "case kept" + ", invisible characters dropped" * (kind == "visible")
+
+
 @dataclass(frozen=True)
 class Bleu(Metric):
     """BLEU-4, exponential smoothing.
@@ -40,6 +52,7 @@ class Bleu(Metric):
     """
 
     tokenize: Literal["13a", "zh"] = "13a"
+    normalisation: Normalisation = DEFAULT
     name: ClassVar[str] = "bleu"
     higher_is_better: ClassVar[bool] = True
     limits: ClassVar[tuple[float, float]] = (0.0, 100.0)
@@ -47,9 +60,11 @@ class Bleu(Metric):
 
     @property
     def definition(self) -> str:
-        return f"sacrebleu BLEU, 0 to 100, case kept, tokenised by {self.tokenize}, exp smoothing, all references"
+        kept = _kept(self.normalisation)
+        return f"sacrebleu BLEU, 0 to 100, {kept}, tokenised by {self.tokenize}, exp smoothing, all references"
 
     def statistics(self, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.ndarray, "n 11"]:
+        outputs, references = _cleaned(self.normalisation, outputs, references)
         bleu = BLEU(tokenize=self.tokenize, force=True)
         counts = _library_statistics(bleu, outputs, references)
         # Where no reference has a 4-gram sacrebleu says 0.0 even for a perfect output: count those that have one.
@@ -84,6 +99,7 @@ def _bleu(totals: Float[np.ndarray, "rows 11"], *, effective_order: bool) -> Flo
 class ChrF(Metric):
     """chrF2: characters up to order 6, no word order, white space ignored. Statistics: per order output, reference, matches."""
 
+    normalisation: Normalisation = DEFAULT
     name: ClassVar[str] = "chrf"
     higher_is_better: ClassVar[bool] = True
     limits: ClassVar[tuple[float, float]] = (0.0, 100.0)
@@ -91,9 +107,11 @@ class ChrF(Metric):
 
     @property
     def definition(self) -> str:
-        return "sacrebleu chrF2, 0 to 100, case kept, character orders 1 to 6, of each sample's best reference"
+        kept = _kept(self.normalisation)
+        return f"sacrebleu chrF2, 0 to 100, {kept}, character orders 1 to 6, of each sample's best reference"
 
     def statistics(self, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.ndarray, "n 19"]:
+        outputs, references = _cleaned(self.normalisation, outputs, references)
         counts = _library_statistics(CHRF(), outputs, references)
         # sacrebleu counts no output characters against an empty reference; what the references have is asked here.
         any_reference = [any(r.strip() for r in refs) for refs in references]

@@ -198,6 +198,12 @@ def test_a_stream_ends_in_what_generate_says(model: Model, batch: Batch):
     assert [len(text) for text in texts] == sorted(len(text) for text in texts)
 
 
+def test_a_stream_of_beam_search_says_what_beam_search_says(model: Model, batch: Batch):
+    """Previously it was greedy without a word."""
+    one, config = rows_of(batch, [0], share=False), GREEDY.model_copy(update={"method": "beam", "beams": 3})
+    assert dict(stream(model, TOKENIZER, one, config)) == generate(model, TOKENIZER, one, config)[0].segments
+
+
 def test_no_special_token_is_ever_said(model: Model, batch: Batch):
     config = GenerateConfig(method="sample", temperature=5.0, max_tokens=20)
     forbidden = {TOKENIZER.pad_id, TOKENIZER.unknown_id, *map(TOKENIZER.segment_id, SEGMENTS)}
