@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +23,7 @@ from plait.cli.common import (
     use_threads,
 )
 from plait.errors import UserError
+from plait.terminal import printable
 
 if TYPE_CHECKING:
     from plait.api import TrainedModel
@@ -98,12 +98,14 @@ def generate(
         "seed": seed,
     }
     model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
+    if model.unfinished:
+        say_aside(f"plait: {model.unfinished}")
     given = named_choices(choices or [], model.run.segments)
     used = named_modalities(inputs)
     model.refuse_unread(used or ())
     lacking = [m for m in model.run.modalities if used is not None and m not in used]
     if strange := model.run.config.never_missing(lacking):
-        print(f"plait: {STRANGE.format(', '.join(strange))}", file=sys.stderr)
+        say_aside(f"plait: {STRANGE.format(', '.join(strange))}")
     if manifest is not None:
         assert out is not None
         output.result(answer_manifest(model, manifest, out, given, options, output, used))
@@ -196,7 +198,7 @@ def show_stream(pieces: Iterator[tuple[str, str]], output: Output) -> None:
         if not output.as_json:
             before = said.get(segment)
             start = "" if before is not None else ("\n" if said else "") + f"{segment}: "
-            print(start + text[len(before or "") :], end="", flush=True)
+            print(printable(start + text[len(before or "") :]), end="", flush=True)
         said[segment] = text
     output.say()
     output.result(said)
@@ -234,7 +236,7 @@ def answer_manifest(
             count(number, len(waiting))
     output.say(f"{number} answers written to {out}")
     for left in gone:
-        print(f"plait: left out: {left.where or left.id}: {left.reason}", file=sys.stderr)
+        say_aside(f"plait: left out: {left.where or left.id}: {left.reason}")
     return {
         "out": str(out),
         "rows": len(samples),
@@ -248,7 +250,7 @@ def append(out: Path, line: str) -> None:
     """One more line; the file is made with the first one, so that a mistake before it leaves none behind."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("a", encoding="utf-8") as file:
+        with out.open("a", encoding="utf-8", newline="\n") as file:
             file.write(line)
     except OSError as error:
         right = "The answers written so far are kept: the same command goes on with the rest"

@@ -62,10 +62,10 @@ def make_task_data(
             making = Path(name) / "data"
             making.mkdir()
             write_rows(task, making, size=size, seed=seed, progress=progress)
-            (making / RECIPE).write_text(recipe_text, encoding="utf-8")
+            (making / RECIPE).write_text(recipe_text, encoding="utf-8", newline="\n")
             making.rename(folder)
     except OSError as error:
-        raise UserError(f"the data could not be written: {error}", where=str(folder)) from error
+        raise UserError(f"the data could not be written: {error.strerror or error}", where=str(folder)) from error
     return folder / MANIFEST
 
 
@@ -99,11 +99,11 @@ def write_rows(task: Task, folder: Path, *, size: LabSize, seed: int, progress: 
             row = write_row(task, outcome, f"{split}-{place:05d}", split, folder, seed)
             lines.append(json.dumps(row) + "\n")
             progress(len(lines), sum(sizes.values()))
-    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
+    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8", newline="\n")
     for place, modality in enumerate(task.modalities):
         rows = [lesson(json.loads(line), modality, place) for line in lines]
         lesson_path(folder / MANIFEST, modality).write_text(
-            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8", newline="\n"
         )
 
 

@@ -406,6 +406,7 @@ def list_left_out(folder: Path, dataset: Dataset, loaders: Loaders, progress: Pr
             part.write_text(
                 "".join(json.dumps(asdict(left), ensure_ascii=False) + "\n" for left in found.values()),
                 encoding="utf-8",
+                newline="\n",
             )
         others = sum(left.code == OTHER_FILE for left in found.values())
         rows = len(found) - others

@@ -11,6 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,12 +129,16 @@ def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write beside, sync, rename."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise UserError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
