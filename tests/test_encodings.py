@@ -52,7 +52,7 @@ def without_encoding(path: Path) -> list[Found]:
     found = []
     for call, name, owner in calls(path):
         given, where = options(call), f"{path.name}:{call.lineno}"
-        if owner in ("os", "webbrowser", "Image") and name == "open":
+        if owner in ("os", "webbrowser", "Image", "av") and name == "open":
             continue
         if name in ("read_text", "write_text"):
             place = 0 if name == "read_text" else 1
@@ -80,7 +80,7 @@ def without_line_ends(path: Path) -> list[Found]:
     for call, name, owner in calls(path):
         given = options(call)
         writes = name == "write_text" or (
-            name in MODES and owner != "os" and set(mode_of(call, name, owner) or "") & set("wax+")
+            name in MODES and owner not in ("os", "av") and set(mode_of(call, name, owner) or "") & set("wax+")
         )
         binary = name in MODES and "b" in (mode_of(call, name, owner) or "")
         if writes and not binary and "newline" not in given:

@@ -31,7 +31,7 @@ SIGNS = """
 α alpha  β beta  γ gamma  δ delta  ε eps  π pi  ρ rho  σ sigma  µ u
 � ?  ° o  ▁ _  ▂ .  ▃ -  ▄ :  ▅ =  ▆ +  ▇ *  █ #
 """
-PLAIN: dict[str, str] = dict(line.split() for line in SIGNS.strip().replace("\n", "  ").split("  "))
+PLAIN = {pair.split()[0]: pair.split()[1] for pair in SIGNS.strip().replace("\n", "  ").split("  ")}
 """What stands for the signs that Plait itself prints, where an encoding lacks them."""
 
 

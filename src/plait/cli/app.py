@@ -84,7 +84,6 @@ def run(arguments: list[str] | None = None) -> int:
 def guarded(arguments: list[str]) -> int:
     """The exit code; whatever else comes out of a command becomes one message."""
     try:
-        find_own_kinds()
         code = app(arguments, prog_name="plait", standalone_mode=False)
         if code == INTERRUPTED:  # typer's word for Ctrl-C
             raise KeyboardInterrupt
