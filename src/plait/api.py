@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -31,8 +31,9 @@ from plait.config.reading import read_shared
 from plait.data.manifest import Dataset, LeftOut, read_manifest
 from plait.data.splits import known_split
 from plait.errors import UserError, did_you_mean
-from plait.evaluate import Record
+from plait.evaluate import Record, record_path, write_record
 from plait.evaluate.answerer import RunAnswerer
+from plait.evaluate.measured import notes_of, other_manifest, weights_of_run
 from plait.evaluate.whole import evaluate_run
 from plait.explain import (
     Explanation,
@@ -54,6 +55,9 @@ from plait.run import Run
 from plait.search import Found, Query, check_links, embed, find, open_index, say_words
 from plait.train import Progress, fit, usable_device
 from plait.types import Modality, Sample
+
+Kept = TypeVar("Kept", Record, Explanation, SampleExplanation, Curves)
+Measured = TypeVar("Measured", Explanation, Curves)
 
 
 def train(
@@ -245,6 +249,7 @@ class TrainedModel:
             self.dataset(manifest),
             config=config,
             options=self.options(**options),
+            manifest=other_manifest(self.run, manifest),
             write=write,
             progress=progress,
             say=self.say,
@@ -271,12 +276,7 @@ class TrainedModel:
             progress=progress,
             say=self.say,
         )
-        found = replace(found, notes=(*found.notes, *dataset.notes))
-        if write:
-            found.write(self.run.folder)
-            if can_plot():
-                plot(found, self.run.folder)
-        return found
+        return self.kept(self.of_these(found, dataset, manifest), write)
 
     def explain_sample(
         self,
@@ -298,11 +298,9 @@ class TrainedModel:
         found = explain_sample(
             self.run, sample, batch_size=batch_size or self.run.config.evaluate.batch_size, progress=progress
         )
-        if write:
-            found.write(self.run.folder)
-            if can_plot():
-                plot_sample(found, self.run.folder)
-        return found
+        note = weights_of_run(self.run).note
+        notes = (*found.notes, note) if note else found.notes
+        return self.kept(replace(found, manifest=other_manifest(self.run, manifest), notes=notes), write)
 
     def rows_with(self, id: str, manifest: Path | str | None) -> list[Sample]:
         """The samples among which one is looked for: the run's own, then rows without a target as well."""
@@ -345,12 +343,41 @@ class TrainedModel:
             batch_size=batch_size or config.evaluate.batch_size,
             progress=progress,
         )
-        found = replace(found, notes=(*found.notes, *dataset.notes))
+        return self.kept(self.of_these(found, dataset, manifest), write)
+
+    def of_these(self, found: Measured, dataset: Dataset, manifest: Path | str | None) -> Measured:
+        """The measurement, which says of which rows and of which weights it is."""
+        weights, other = weights_of_run(self.run), other_manifest(self.run, manifest)
+        notes = (*notes_of(weights, other), *found.notes, *dataset.notes)
+        return replace(found, manifest=other, step=weights.step, notes=notes)
+
+    def kept(self, found: Kept, write: bool) -> Kept:
+        """The same, after it was written if it is to be."""
         if write:
-            found.write(self.run.folder)
-            if can_plot():
-                plot_curves(found, self.run.folder)
+            self.keep(found)
         return found
+
+    def keep(self, found: Record | Explanation | SampleExplanation | Curves) -> None:
+        """Write what `evaluate`, `explain`, `explain_sample` or `curves` found into the run's folder, and a picture of it."""
+        folder = self.run.folder
+        if isinstance(found, Record):
+            of = found.summary
+            write_record(found, record_path(folder, of.split, of.inputs, of.manifest))
+            return
+        found.write(folder)
+        if not can_plot():
+            return
+        if isinstance(found, Explanation):
+            plot(found, folder)
+        elif isinstance(found, SampleExplanation):
+            plot_sample(found, folder)
+        else:
+            plot_curves(found, folder)
+
+    @property
+    def unfinished(self) -> str | None:
+        """A sentence about weights of a training that has not ended; None where it has."""
+        return weights_of_run(self.run).note
 
     def report(self, out: Path | str | None = None) -> Path:
         """`report.html` in the run's folder (or `out`): what evaluations and explanations have found so far, as one page."""

@@ -48,8 +48,8 @@ def commit() -> str | None:
         return None
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, timeout=10, check=True)
+        return done.stdout.decode("utf-8", "replace").strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")

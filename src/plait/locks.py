@@ -66,7 +66,7 @@ def lock(file: IO[Any]) -> bool | None:
 def held_name(path: Path) -> Iterator[bool]:
     """Hold a lock file that is there for this block only; whether it could be had (`OSError` where it cannot be made)."""
     while True:
-        file = path.open("a", encoding="utf-8")
+        file = path.open("a", encoding="utf-8", newline="\n")
         if lock(file) is False:
             file.close()
             yield False

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from plait.errors import UserError
 from plait.locks import NAME, PART, is_abandoned, temporary
 
 SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
 def write_json(path: Path, value: object) -> None:
     """Readable JSON (not atomic by itself: see `replacing`)."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def read_json(path: Path, *, right: str) -> dict[str, Any]:
@@ -58,7 +59,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(part, path)  # noqa: PTH105 - tests fail this very call
         sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        remove(part)
+        with suppress(OSError):
+            remove(part)
         raise unwritable(path, error) from error
     except BaseException:
         remove(part)
@@ -79,6 +81,8 @@ def reason(error: BaseException) -> str:
 def remedy(error: BaseException, folder: Path) -> str:
     """What the user can do about a failed write."""
     numbers = [error.errno] if isinstance(error, OSError) else [n for n in SPACE if f"(os error {n})" in str(error)]
+    if set(numbers) & set(CLOSED):
+        return "Give a place that may be written."
     if not set(numbers) & set(SPACE):
         return "Mend that and give the command again; a training that had begun goes on with --resume."
     try:

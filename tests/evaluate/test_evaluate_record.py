@@ -67,7 +67,7 @@ def test_a_crash_while_writing_leaves_the_previous_record(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(parquet, "write_table", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"cannot write test\.parquet: No space left"):
         write_record(evaluated(by=()), path)
     monkeypatch.undo()
     assert read_record(path) == record

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from plait.evaluate.statistics import Figure
-from plait.explain.result import Interaction, ModalityCredit, SegmentResult
+from plait.explain.render import render
+from plait.explain.result import Explanation, Interaction, ModalityCredit, SegmentResult
 from plait.explain.verdict import smallest_detectable, standard_error, verdicts
 from plait.types import Modality
 
@@ -35,7 +37,9 @@ def segment(text: ModalityCredit, audio: ModalityCredit, pair: Figure | None = N
 
 def test_used_and_not_measurably_used():
     text, audio = verdicts(segment(of(around(0.01, 0.035)), of(around(2.31))), MODALITIES, PRESENT)
-    assert audio.sentence == "audio: 2.31 bits per token of `heard` [2.21, 2.41]"
+    assert audio.sentence == (
+        "audio: 2.31 bits per token of `heard` [2.21, 2.41]; its own input saves 2.31 [2.21, 2.41] against another sample's"
+    )
     assert audio.status == "used"
     assert text.status == "unused"
     assert "not measurably used for `heard`" in text.sentence
@@ -87,3 +91,32 @@ def test_the_standard_error_of_an_interval():
     assert standard_error(around(0.0, 1.96)) == pytest.approx(1)
     assert smallest_detectable(around(0.0, 1.96)) == pytest.approx(2.8)
     assert smallest_detectable(Figure(1.0, None, None, 1)) is None
+
+
+def test_a_credit_that_is_hardly_of_the_own_input_is_presence_and_not_use():
+    """Previously, "audio: 0.032 bits per token" was called used although its own input saved .0005 bits: the sentence quoted the
+    credit, and the gate only asked whether the control was measurably above 0.
+    """
+    credit = around(0.032, 0.002)
+    for own, status in ((0.0005, "present"), (0.04 * 0.032, "present"), (0.06 * 0.032, "used"), (0.03, "used")):
+        audio = of(credit, own=around(own, 0.0001))
+        found = segment(of(around(1.0)), audio)
+        (_, verdict) = verdicts(found, MODALITIES, PRESENT)
+        assert verdict.status == status, own
+        assert ("present, hardly used for `heard`" in verdict.sentence) == (status == "present")
+        said = explained(replace(found, verdicts=(verdict,)))
+        assert said.used["audio"] == (status == "used")
+        assert "own" in render(said)
+        assert "0.032" in render(said)
+
+
+def explained(found: SegmentResult) -> Explanation:
+    return Explanation("test", "credit", 100, 0, 0.95, ("text", "audio"), {}, (found,))
+
+
+def test_redundant_by_presence_alone_is_not_use_either():
+    """What stands in for another input, but would do so in any sample, is hardly used."""
+    typed = of(around(1.0), alone=around(2.0), marginal=around(0.0), own=around(0.01, 0.001))
+    text, _ = verdicts(segment(typed, of(around(1.2)), pair=around(-1.9)), MODALITIES, PRESENT)
+    assert text.status == "present"
+    assert "its own input saves only 0.010 bits per token [0.009, 0.011]" in text.sentence

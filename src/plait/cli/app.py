@@ -1,16 +1,17 @@
 """The commands, and what happens to mistakes.
 
 In: the arguments of the shell.
-Out: exit code 0 = done, 1 = a check failed, 2 = the user's mistake (one message, no traceback), 130 = interrupted (143 = ended
-by SIGTERM). With `--json` a mistake is an object as well: `{"error": MESSAGE, "exit_code": 2}`.
-Invariant: nothing heavy is imported before a command runs; no exception of the user's making shows a traceback.
+Out: exit code 0 = done, 1 = a check failed, 2 = something that the user can mend (one message), 70 = a fault in Plait, 130 =
+interrupted (143 = ended by SIGTERM), 141 = nobody reads the output any more. With `--json` a failure is an object as well:
+`{"error": MESSAGE, "exit_code": 2}`.
+Invariant: nothing heavy is imported before a command runs; no exception shows a traceback, unless PLAIT_DEBUG=1 asks for it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
+import traceback
+from typing import Any
 
 import typer
 
@@ -21,6 +22,7 @@ from plait.cli.data import data_app
 from plait.cli.demo import demo
 from plait.cli.evaluate import evaluate
 from plait.cli.explain import explain
+from plait.cli.failures import INTERRUPTED, READER_GONE, debugging, failure
 from plait.cli.fusions import fusions
 from plait.cli.generate import generate
 from plait.cli.init import init
@@ -29,7 +31,10 @@ from plait.cli.report import report
 from plait.cli.schema import schema
 from plait.cli.search import search
 from plait.cli.train import train
-from plait.errors import UserError
+from plait.terminal import ReaderGone, json_text, printable, screens
+
+Refused: Any = typer.BadParameter.__mro__[2]
+"""What is raised for words that no command takes (ClickException, which typer does not export)."""
 
 app = typer.Typer(
     name="plait",
@@ -64,36 +69,52 @@ def options(version: bool = typer.Option(False, "--version", help="Show the vers
         raise typer.Exit
 
 
-def main() -> None:
-    """Run a command and leave with its exit code.
-
-    The working directory may be a folder that came from anywhere: no module is imported from it, in this process and in those
-    that Python's own libraries start, unless a configuration names it (`plait.trust`).
-    """
-    os.environ["PYTHONSAFEPATH"] = "1"
-    sys.exit(run())
-
-
 def run(arguments: list[str] | None = None) -> int:
     """A command's exit code; messages have been printed."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments, prog_name="plait")
+        with screens():
+            return guarded(arguments)
+    except ReaderGone:
+        return READER_GONE
+    except OSError as error:  # standard error itself cannot be written
+        return failure(error).exit_code
+
+
+def guarded(arguments: list[str]) -> int:
+    """The exit code; whatever else comes out of a command becomes one message."""
+    try:
+        code = app(arguments, prog_name="plait", standalone_mode=False)
+        if code == INTERRUPTED:  # typer's word for Ctrl-C
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else 0
     except SystemExit as leave:
-        code = leave.code if isinstance(leave.code, int) else 0
-        if code == 130:
-            print("plait: interrupted", file=sys.stderr)
-        return code
-    except UserError as mistake:
-        return failed(str(mistake), 2, arguments)
+        return leave.code if isinstance(leave.code, int) else 0
+    except Refused as refused:
+        return refused.exit_code if is_help(refused) else failed(misused(refused), refused.exit_code, arguments)
     except Leave as leave:
         return failed(str(leave), leave.exit_code, arguments)
-    return 0
+    except (Exception, KeyboardInterrupt) as error:
+        if debugging():
+            traceback.print_exc()
+        return failed(*failure(error), arguments)
 
 
 def failed(message: str, exit_code: int, arguments: list[str]) -> int:
     """Say what went wrong, to a person or to a program."""
-    print(f"plait: {message}", file=sys.stderr)
+    print(f"plait: {printable(message)}", file=sys.stderr, flush=True)
     if "--json" in arguments:
-        print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False), flush=True)
+        print(json_text({"error": message, "exit_code": exit_code}, sys.stdout.encoding), flush=True)
     return exit_code
+
+
+def is_help(refused: Exception) -> bool:
+    """Whether it only showed what there is, because nothing was asked."""
+    return type(refused).__name__ == "NoArgsIsHelpError"
+
+
+def misused(refused: Any) -> str:
+    """What is wrong with the words of the command, and where it says what would be right."""
+    context = getattr(refused, "ctx", None)
+    command = context.command_path if context is not None else "plait"
+    return f"{refused.format_message().rstrip('.')}. {command} --help shows what there is"

@@ -6,14 +6,16 @@ Out: with `--json` one JSON object on standard output and every message on stand
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from plait.errors import UserError
+from plait.terminal import json_text, printable
 
 if TYPE_CHECKING:
     from plait.config import RunConfig
@@ -61,17 +63,40 @@ class Output:
 
     def say(self, text: str = "") -> None:
         """Words for a person."""
-        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+        print(printable(text), file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def result(self, values: Mapping[str, Any]) -> None:
         """The result for a program; a person has read it in words already."""
         if self.as_json:
-            print(json.dumps(values, ensure_ascii=False, default=str), flush=True)
+            print(json_text(values, sys.stdout.encoding), flush=True)
+
+
+@contextmanager
+def kept(keep: Callable[[], None]) -> Iterator[None]:
+    """Keep what was found, then show it in the block: a folder that cannot be written costs no figures, a closed pipe no record."""
+    try:
+        keep()
+    except (UserError, OSError) as error:
+        yield
+        raise error from error.__cause__
+    else:
+        yield
+
+
+def write_file(path: Path, text: str) -> None:
+    """A file that the user named, whole or not at all; a pipe or a device is written to as it is, a link stays one."""
+    from plait.run import replacing
+
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return
+    with replacing(path.resolve()) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def say_aside(text: str) -> None:
     """Words beside the result: on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def use_threads(threads: int | None) -> None:
@@ -126,7 +151,7 @@ def leaving() -> Iterator[None]:
 
 def named_modalities(text: str | None) -> tuple[Modality, ...] | None:
     """The modalities in a comma-separated list; `none` is the empty list."""
-    from plait.errors import UserError, did_you_mean
+    from plait.errors import did_you_mean
     from plait.types import Modality
 
     if text is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plait.cli.common import Output, say_aside
+from plait.cli.common import Output, kept, say_aside
 
 
 def show_curves(
@@ -46,8 +46,10 @@ def show_curves(
             batch_size=batch_size,
             seed=seed,
             progress=count,
+            write=False,
         )
-    output.say(render(found))
+    with kept(lambda: model.keep(found)):
+        output.say(render(found))
     if not can_plot():
         output.say(INSTALL)
     output.result({"run": str(run), **found.to_json()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,13 +16,11 @@ from plait.cli.common import (
     Seed,
     Threads,
     TrustCode,
+    kept,
     named_modalities,
     say_aside,
     use_threads,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(
@@ -51,12 +49,13 @@ def evaluate(
     model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     used = named_modalities(inputs)
     with counter("evaluating", to_stderr=True) as count:
-        record = model.evaluate(split, inputs=used, manifest=manifest, progress=count)
-    output.say(render(record.summary))
-    lacking = [m for m in model.run.modalities if used is not None and m not in used]
-    if strange := model.run.config.never_missing(lacking):
-        output.say(
-            f"This model was trained without modality dropout of {', '.join(strange)} (train.modality_dropout): what it loses\n"
-            "without an input shows that it relies on it, not how much the input tells."
-        )
+        record = model.evaluate(split, inputs=used, manifest=manifest, progress=count, write=False)
+    with kept(lambda: model.keep(record)):
+        output.say(render(record.summary))
+        lacking = [m for m in model.run.modalities if used is not None and m not in used]
+        if strange := model.run.config.never_missing(lacking):
+            output.say(
+                f"This model was trained without modality dropout of {', '.join(strange)} (train.modality_dropout): what it loses\n"
+                "without an input shows that it relies on it, not how much the input tells."
+            )
     output.result({"run": str(run), **record.summary.to_json()})

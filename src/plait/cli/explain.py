@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from plait.cli.common import (
     Seed,
     Threads,
     TrustCode,
+    kept,
     say_aside,
     use_threads,
 )
@@ -30,7 +30,9 @@ def explain(
     split: Annotated[str | None, typer.Option("--split", help="train, tune or test; default: the run's own.")] = None,
     fail_if_unused: Annotated[
         list[str] | None,
-        typer.Option("--fail-if-unused", metavar="NAME", help="Exit code 1 if this modality is not measurably used."),
+        typer.Option(
+            "--fail-if-unused", metavar="NAME", help="Exit code 1 if this modality is not measurably, or hardly, used."
+        ),
     ] = None,
     sample: Annotated[
         str | None,
@@ -100,14 +102,16 @@ def explain(
         explain_one(model, sample, split, manifest, batch_size, output)
         return
     with counter("explaining", to_stderr=True) as count:
-        found = model.explain(split, manifest=manifest, batch_size=batch_size, seed=seed, progress=count)
-    output.say(render(found))
+        found = model.explain(split, manifest=manifest, batch_size=batch_size, seed=seed, progress=count, write=False)
+    with kept(lambda: model.keep(found)):
+        output.say(render(found))
     if not can_plot():
         output.say(INSTALL)
     output.result({"run": str(run), **found.to_json()})
     unused = [name for name in needed if not found.used[name]]
     for name in unused:
-        print(f"plait: {name} is not measurably used", file=sys.stderr)
+        hardly = any(v.modality == name and v.status == "present" for s in found.segments for v in s.verdicts)
+        say_aside(f"plait: {name} is {'present, hardly used' if hardly else 'not measurably used'}")
     if unused:
         raise typer.Exit(1)
 
@@ -124,13 +128,15 @@ def explain_one(
     from plait.cli.progress import counter
     from plait.explain import INSTALL, can_plot, render_sample
     from plait.explain.result import FOLDER
-    from plait.explain.sample_result import file_name
 
     with counter("hiding", to_stderr=True) as count:
-        found = model.explain_sample(id, split=split, manifest=manifest, batch_size=batch_size, progress=count)
-    output.say(render_sample(found))
+        found = model.explain_sample(
+            id, split=split, manifest=manifest, batch_size=batch_size, progress=count, write=False
+        )
+    with kept(lambda: model.keep(found)):
+        output.say(render_sample(found))
     ending = "png" if can_plot() else "json"
-    output.say(f"{model.run.folder / FOLDER / file_name(id)}.{ending}")
+    output.say(f"{model.run.folder / FOLDER / found.name}.{ending}")
     if not can_plot():
         output.say(INSTALL)
     output.result({"run": str(model.run.folder), **found.to_json()})

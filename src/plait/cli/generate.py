@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from plait.cli.common import (
     use_threads,
 )
 from plait.errors import UserError
+from plait.terminal import printable
 
 if TYPE_CHECKING:
     from plait.api import TrainedModel
@@ -100,12 +100,14 @@ def generate(
         "seed": seed,
     }
     model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
+    if model.unfinished:
+        say_aside(f"plait: {model.unfinished}")
     given = named_choices(choices or [], model.run.segments)
     used = named_modalities(inputs)
     model.refuse_unread(used or ())
     lacking = [m for m in model.run.modalities if used is not None and m not in used]
     if strange := model.run.config.never_missing(lacking):
-        print(f"plait: {STRANGE.format(', '.join(strange))}", file=sys.stderr)
+        say_aside(f"plait: {STRANGE.format(', '.join(strange))}")
     if manifest is not None:
         assert out is not None
         output.result(answer_manifest(model, manifest, out, given, options, output, used))
@@ -194,7 +196,7 @@ def show_stream(pieces: Iterator[tuple[str, str]], output: Output) -> None:
         if not output.as_json:
             before = said.get(segment)
             start = "" if before is not None else ("\n" if said else "") + f"{segment}: "
-            print(start + text[len(before or "") :], end="", flush=True)
+            print(printable(start + text[len(before or "") :]), end="", flush=True)
         said[segment] = text
     output.say()
     output.result({"format": FORMAT, "segments": said})
@@ -241,7 +243,7 @@ def answer_manifest(
     for segment, count in tied.items():
         say_aside(f"plait: {segment}: in {count} of {number} several answers are equally likely: the first is answered")
     for left in gone:
-        print(f"plait: left out: {left.where or left.id}: {left.reason}", file=sys.stderr)
+        say_aside(f"plait: left out: {left.where or left.id}: {left.reason}")
     return {
         "out": str(out),
         "rows": len(samples),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Seed, Threads, settings
+from plait.cli.common import Device, Json, Output, Seed, Threads, settings, write_file
 from plait.errors import UserError
 from plait.files import hint_of
 
@@ -33,6 +33,10 @@ def init(
     """
     if out.exists() and not force:
         raise UserError("is there already", where=str(out), right="--force writes over it, --out NAME elsewhere")
+    if out.exists() and not out.is_file():
+        raise UserError(
+            "is not an ordinary file", where=str(out), right="Give the configuration a name: --out run.yaml"
+        )
     if not data.exists():
         raise UserError(
             "no such file or folder", where=str(data), right=hint_of(data) or "Give a manifest, or a folder of media"
@@ -44,11 +48,7 @@ def init(
     found = look(data, allow_outside=allow_outside)
     output.say("\n".join(found.lines()))
     extra = settings(seed=seed, device=device, threads=threads)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(first_yaml(found, out, extra), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror}", where=str(out)) from None
+    write_file(out, first_yaml(found, out, extra))
     config = read_config(out)
     run = Path("runs") / out.stem
     next_commands = [

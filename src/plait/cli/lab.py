@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Seed, Threads, leaving, settings
+from plait.cli.common import Device, Json, Output, Seed, Threads, kept, leaving, settings, write_file
 from plait.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,14 +73,13 @@ def lab(
         "false_alarms": alarms and alarms.to_json(),
         "seconds": round(time.monotonic() - began, 1),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if measured:
-        output.say(f"\n{task_table(measured)}\n\nlargest error: {largest:.3f} bits (tolerance {tolerance:g})")
-    if compared:
-        output.say(f"\nXOR where only the fusion mixes\n{fusion_table(compared)}")
-    if alarms:
-        output.say(f"\n{alarm_line(alarms)}")
+    with kept(lambda: write_file(folder / RESULT, json.dumps(result, indent=1) + "\n")):
+        if measured:
+            output.say(f"\n{task_table(measured)}\n\nlargest error: {largest:.3f} bits (tolerance {tolerance:g})")
+        if compared:
+            output.say(f"\nXOR where only the fusion mixes\n{fusion_table(compared)}")
+        if alarms:
+            output.say(f"\n{alarm_line(alarms)}")
     output.result(result)
     unlike = any(row["agrees"] is False for row in result["fusions"])
     if largest > tolerance or unlike or (alarms and alarms.interval[0] > 0.05):

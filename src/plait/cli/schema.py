@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Seed, Threads
+from plait.cli.common import Device, Json, Output, Seed, Threads, write_file
+from plait.terminal import json_text
 
 
 def schema(
@@ -23,9 +25,9 @@ def schema(
 
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     if out is None:
-        print(text, end="")
+        print(json_text(json_schema(), sys.stdout.encoding, indent=2))
         return
-    out.write_text(text, encoding="utf-8")
+    write_file(out, text)
     output = Output(as_json)
     output.say(f"{out}: put  # yaml-language-server: $schema={out}  on the first line of a configuration")
     output.result({"schema": str(out)})

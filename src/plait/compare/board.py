@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from plait.compare.drive import Outcome, Task, Watcher
+from plait.terminal import printable
 from plait.train.progress import clock
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Board(Watcher):
 
     def say(self, text: str) -> None:
         """A line."""
-        print(text, file=self.stream, flush=True)
+        print(printable(text), file=self.stream, flush=True)
 
     def what(self, name: str) -> str:
         """How a task ended, or how far it is."""
@@ -105,11 +106,15 @@ class Board(Watcher):
             if name not in self.ended:
                 bits = self.news[name].get("bits")
                 table.add_row(
-                    Text(name), Text(self.what(name)), f"{bits:.3f}" if bits else "", clock(now - self.began[name])
+                    Text(printable(name)),
+                    Text(printable(self.what(name))),
+                    f"{bits:.3f}" if bits else "",
+                    clock(now - self.began[name]),
                 )
         for name in list(self.ended)[-LATEST:][::-1]:
             seconds, outcome = self.ended[name]
-            table.add_row(Text(name), Text(self.what(name)), "", clock(seconds), style="dim" if outcome.done else "red")
+            style = "dim" if outcome.done else "red"
+            table.add_row(Text(printable(name)), Text(printable(self.what(name))), "", clock(seconds), style=style)
         return table
 
 

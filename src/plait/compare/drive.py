@@ -252,7 +252,7 @@ def _end_with_reader(connection: Connection) -> None:
 def _print_to(log: Path) -> None:
     """Everything that is printed goes to the end of a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    file = log.open("a", encoding="utf-8", buffering=1)
+    file = log.open("a", encoding="utf-8", buffering=1, newline="\n")
     os.dup2(file.fileno(), 1)
     os.dup2(file.fileno(), 2)
     sys.stdout = sys.stderr = file

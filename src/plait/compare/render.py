@@ -94,7 +94,9 @@ def credit_line(arm: ArmResult) -> str:
     """What an arm uses."""
     parts = [f"{c.modality} {c.bits:.2f}" if c.bits is not None else f"{c.modality} ?" for c in arm.credits]
     unused = [c.modality for c in arm.credits if c.used is False]
-    return f"  {arm.name}: {', '.join(parts)}" + (f" (not measurably used: {', '.join(unused)})" if unused else "")
+    return f"  {arm.name}: {', '.join(parts)}" + (
+        f" (hardly or not measurably used: {', '.join(unused)})" if unused else ""
+    )
 
 
 def wrapped(text: str, indent: int = 0) -> str:

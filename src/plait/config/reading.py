@@ -67,7 +67,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError("no such file", where=str(path), right="`plait init FOLDER` writes a first one") from None
     except IsADirectoryError:
-        right = f"Give a configuration; `plait init {path} --out {path.name}.yaml` writes one for the data in it"
+        right = f"Give a configuration; `plait init {path} --out {path.resolve().name or 'run'}.yaml` writes one for the data in it"
         raise UserError("is a folder", where=str(path), right=right) from None
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error

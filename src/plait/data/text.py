@@ -175,7 +175,7 @@ class Tokenizer:
 
     def save(self, path: Path | str) -> None:
         """Write the tokenizer as a `tokenizer.json`, complete in itself (but for jieba's dictionary)."""
-        Path(path).write_text(self._backend.to_str(pretty=True) + "\n", "utf-8")
+        Path(path).write_text(self._backend.to_str(pretty=True) + "\n", "utf-8", newline="\n")
 
     def normalise(self, text: str) -> str:
         """The text as this tokenizer sees it: `normalise`, then what its file says (lower case, for example)."""

@@ -71,11 +71,13 @@ def make_demo_data(
             making = temporary / "demo"
             making.mkdir()
             summary = write_data(making, heard, seed=seed, size=size, num_processes=num_processes, progress=progress)
-            (making / "recipe.json").write_text(json.dumps({**marker, "summary": summary}, indent=1), encoding="utf-8")
+            (making / "recipe.json").write_text(
+                json.dumps({**marker, "summary": summary}, indent=1), encoding="utf-8", newline="\n"
+            )
             put_in_place(making, folder, temporary / "old")
     except OSError as error:
         raise UserError(
-            f"the demo data could not be written: {error}",
+            f"the demo data could not be written: {error.strerror or error}",
             where=str(cache_folder),
             right="They need about 600 MB in a folder that you may write to.",
         ) from error
@@ -150,7 +152,7 @@ def write_data(
     lines = (json.dumps(manifest_row(row)) + "\n" for row in made)
     (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
     summary = card.summarise(made, clip_seconds(clips, folder), heard)
-    (folder / "DATA.md").write_text(card.write_card(summary, seed), encoding="utf-8")
+    (folder / "DATA.md").write_text(card.write_card(summary, seed), encoding="utf-8", newline="\n")
     return summary
 
 

@@ -204,7 +204,9 @@ def run_child(task: dict[str, object]) -> Iterator[str]:
     pipe = subprocess.PIPE
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as last_words,
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=last_words, text=True, env=environment) as process,
+        subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=last_words, encoding="utf-8", errors="replace", env=environment
+        ) as process,
     ):
         assert process.stdin is not None
         assert process.stdout is not None

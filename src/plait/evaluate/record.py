@@ -1,7 +1,7 @@
 """The record of an evaluation: one row per sample and a summary, in one Parquet file with a JSON of the summary beside it.
 
 In: a `Record`; or the path of one.
-Out: `records/<split>[-inputs].parquet` and `.json`; or the `Record`, equal to the one that was written.
+Out: `records/<split>[@manifest][-inputs].parquet` and `.json`; or the `Record`, equal to the one that was written.
 Invariant: each file is written under another name, synced and renamed, so a crash leaves the previous record whole. What could not
 be scored is null with a reason in words, never 0 and never NaN.
 
@@ -14,15 +14,15 @@ columns one: ours have no point or begin with `rank.`, theirs end in one of the 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from plait.errors import UserError
+from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Constant, Figure
+from plait.run import replacing
 from plait.types import Modality
 
 FORMAT = 1
@@ -92,6 +92,7 @@ class Summary:
     (`pattern=spoken,sentence=unheard`). `definitions`: what each metric counts. `unscored`: segment → reason → number of samples.
     `inputs`: the modalities to which the evaluation was restricted, None for all. `retrieval`: of a run with links, each direction.
     `limited`: segment → number of outputs that were ended at `generate.max_tokens`, where there are any.
+    `manifest`: of rows that are not the run's own, where they stand. `step`: the training's step that the weights are of.
     """
 
     split: str
@@ -108,6 +109,8 @@ class Summary:
     run: Mapping[str, Any] = field(default_factory=dict)
     retrieval: tuple[Retrieval, ...] = ()
     limited: Mapping[str, int] = field(default_factory=dict)
+    manifest: str | None = None
+    step: int | None = None
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -152,13 +155,16 @@ class Record:
     summary: Summary
 
 
-def record_path(folder: Path, split: str, inputs: Iterable[Modality] | None = None) -> Path:
-    """`folder/records/<split>[-inputs].parquet`; no input at all is called `no_input`."""
+def record_path(
+    folder: Path, split: str, inputs: Iterable[Modality | str] | None = None, manifest: str | None = None
+) -> Path:
+    """`folder/records/<split>[@manifest][-inputs].parquet`; no input at all is called `no_input`."""
+    name = f"{split}{mark(manifest)}"
     if inputs is None:
-        return folder / "records" / f"{split}.parquet"
+        return folder / "records" / f"{name}.parquet"
     chosen = set(inputs)
     names = "+".join(modality.value for modality in Modality if modality in chosen) or "no_input"
-    return folder / "records" / f"{split}-{names}.parquet"
+    return folder / "records" / f"{name}-{names}.parquet"
 
 
 def write_record(record: Record, path: Path) -> None:
@@ -167,11 +173,10 @@ def write_record(record: Record, path: Path) -> None:
 
     text = json.dumps(_plain(record.summary.to_json()), allow_nan=False, ensure_ascii=False, indent=1)
     table = _table(record).replace_schema_metadata({_METADATA_KEY: text.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as draft:
+    with replacing(path) as draft:
         parquet.write_table(table, draft, compression="zstd")
-    with _replacing(path.with_suffix(".json")) as draft:
-        draft.write_text(text + "\n", encoding="utf-8")
+    with replacing(path.with_suffix(".json")) as draft:
+        draft.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def read_record(path: Path | str) -> Record:
@@ -274,30 +279,3 @@ def _read_row(values: Mapping[str, Any], names: Mapping[str, tuple[str, ...]], p
 def _plain(value: Any) -> Any:
     """Tuples as lists, so that what is written equals what is read back as JSON."""
     return json.loads(json.dumps(value, allow_nan=False))
-
-
-class _replacing:
-    """A draft beside `path` that takes its place only if the block ends well."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Path:
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".part")
-        os.close(handle)
-        self.draft = Path(name)
-        return self.draft
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self.draft.unlink(missing_ok=True)
-            return
-        with self.draft.open("rb") as file:
-            os.fsync(file.fileno())
-        self.draft.chmod(0o644)
-        self.draft.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from plait.evaluate.metrics import LOSS_SCORES, METRIC_NAMES, build_metrics
 from plait.evaluate.metrics.base import Score
@@ -85,7 +86,9 @@ def _heading(summary: Summary, width: int) -> list[str]:
     found = [f for metrics in summary.metrics.values() for f in metrics.values() if f.low is not None and f.grouping]
     names = sorted({name for f in found for name in (f.grouping or "").split(CROSS)} - {ALONE})
     over = f" over {CROSS.join(names)}" if names else ""
-    text = f"{summary.split}: {summary.n:,} samples{inputs}; {percent} bootstrap intervals{over}; constant: the best single answer"
+    of = "" if summary.manifest is None else f" of {Path(summary.manifest).name}"
+    text = f"{summary.split}{of}: {summary.n:,} samples{inputs}; {percent} bootstrap intervals{over}; constant: "
+    text += "the best single answer"
     return [line.removeprefix("  ") for line in wrap(text, width)]
 
 
@@ -214,7 +217,7 @@ def align(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 NUMERIC = {
-    *("value", "interval", "n", "constant ", "alone", "marginal", "index"),
+    *("value", "interval", "n", "constant ", "alone", "marginal", "own", "index"),
     *("R@1", "R@5", "R@10", "median", "by chance"),
 }
 

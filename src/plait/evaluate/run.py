@@ -184,13 +184,15 @@ def evaluate(
     folder: Path | None = None,
     linked: Run | None = None,
     notes: Sequence[str] = (),
+    manifest: str | None = None,
+    step: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Record:
     """Evaluate a model on the samples of `config.split` among `samples`; with `folder` the record is written into it.
 
     Nothing is generated where no metric looks at texts (next words without inputs). `train_targets`: those of the samples of the
     split `train`, unless given. `linked`: the run that was trained with links, whose sides then search for each other.
-    `notes`: what else the summary is to say.
+    `notes`: what else the summary is to say; `manifest`, `step`: as in `Summary`.
     """
     config = config.model_copy(update={"split": known_split(config.split, where="evaluate.split")})
     chosen = split_of(samples, config.split)
@@ -226,8 +228,9 @@ def evaluate(
         bootstrap = Bootstrap(config.num_resamples, config.confidence, seed)
         found = retrieval(linked, chosen, bootstrap=bootstrap, batch_size=config.batch_size, progress=progress)
         record = with_retrieval(record, found)
+    record = replace(record, summary=replace(record.summary, manifest=manifest, step=step))
     if folder is not None:
-        write_record(record, record_path(folder, config.split, config.inputs))
+        write_record(record, record_path(folder, config.split, config.inputs, manifest))
     return record
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from plait.config import EvaluateConfig, GenerateConfig
 from plait.data.manifest import Dataset
 from plait.evaluate.answerer import RunAnswerer
+from plait.evaluate.measured import notes_of, weights_of_run
 from plait.evaluate.record import Record
 from plait.evaluate.run import evaluate
 from plait.run import Run
@@ -22,11 +23,16 @@ def evaluate_run(
     *,
     config: EvaluateConfig | None = None,
     options: GenerateConfig | None = None,
+    manifest: str | None = None,
     write: bool = True,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Record:
-    """Answer the split of `config` (default: the run's own settings) and score it; `say` is told what is cached."""
+    """Answer the split of `config` (default: the run's own settings) and score it; `say` is told what is cached.
+
+    `manifest`: where the dataset stands, if it is not the run's own.
+    """
+    weights = weights_of_run(run)
     return evaluate(
         RunAnswerer(run, options, say=say),
         dataset.samples,
@@ -36,6 +42,8 @@ def evaluate_run(
         run=run.config.model_dump(mode="json"),
         folder=run.folder if write else None,
         linked=run if run.model.links else None,
-        notes=dataset.notes,
+        notes=(*notes_of(weights, manifest), *dataset.notes),
+        manifest=manifest,
+        step=weights.step,
         progress=progress,
     )

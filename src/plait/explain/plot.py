@@ -8,11 +8,13 @@ Invariant: the file is whole or not there; no display is needed.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Figure
 from plait.explain.result import FOLDER, Explanation, SegmentResult
 from plait.run import replacing
@@ -58,11 +60,16 @@ def plot(found: Explanation, run: Path) -> Path:
             axes.set_ylabel("bits per token" if found.kind == "credit" else "reliance (bits per token)")
         if segment.positions:
             draw_positions(canvas.add_subplot(rows, len(panels), len(panels) + place + 1), segment)
-    path = run / FOLDER / f"{found.split}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        canvas.savefig(part, format="png", dpi=150)
+    path = run / FOLDER / f"{found.split}{mark(found.manifest)}.png"
+    save_picture(canvas, path, dpi=150)
     return path
+
+
+def save_picture(canvas: Any, path: Path, *, dpi: int) -> None:
+    """Write what was drawn; a letter that the font lacks is drawn as a box, without a warning for programmers."""
+    with replacing(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        canvas.savefig(part, format="png", dpi=dpi)
 
 
 def draw_positions(axes: Any, segment: SegmentResult) -> None:

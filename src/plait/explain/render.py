@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from plait.evaluate.render import WIDTH, align, gathered, wrap
 from plait.evaluate.statistics import ALONE, CROSS, Figure
 from plait.explain.losses import NO_INPUT
 from plait.explain.result import Explanation
-from plait.explain.verdict import number
+from plait.explain.verdict import HARDLY, number
+
+OWN = (
+    "own: the loss that a modality's own input saves against another sample's, alone and beside the others, on average; a modality "
+    "is called used where both its credit and this lie measurably above 0, and this is not a mere "
+    f"{HARDLY:.0%} of the credit"
+)
 
 
 def render(found: Explanation, *, width: int = WIDTH) -> str:
@@ -55,7 +62,8 @@ def heading(found: Explanation, width: int) -> list[str]:
     figures = [f for s in found.segments for f in s.losses.values()]
     names = sorted({name for f in figures if f.grouping for name in f.grouping.split(CROSS)} - {ALONE})
     over = f" over {CROSS.join(names)}" if names else ""
-    text = f"{found.split}: {found.n:,} samples; bits per token, {100 * found.confidence:g} % bootstrap intervals{over}"
+    of = "" if found.manifest is None else f" of {Path(found.manifest).name}"
+    text = f"{found.split}{of}: {found.n:,} samples; bits per token, {100 * found.confidence:g} % bootstrap intervals{over}"
     return [line.removeprefix("  ") for line in wrap(text, width)]
 
 
@@ -71,16 +79,19 @@ def numbers(found: Figure, what: str, notes: list[str]) -> list[str]:
 
 def credit_rows(found: Explanation, notes: list[str]) -> list[list[str]]:
     """Credits, and the sum that they add up to."""
-    rows = [["segment", "credit of", "value", "interval", "n", "alone", "marginal"]]
+    rows = [["segment", "credit of", "value", "interval", "n", "alone", "marginal", "own"]]
     for segment in found.segments:
         title = segment.title
         for name, credit in segment.credits.items():
             have = f"{credit.where_present.n:,}"
             cells = numbers(credit.credit, f"{title} {name}", notes)[:2]
-            rows.append([title, name, *cells, have, number(credit.alone.value), number(credit.marginal.value)])
+            parts = [number(one.value) for one in (credit.alone, credit.marginal, credit.own)]
+            rows.append([title, name, *cells, have, *parts])
             title = ""
         if segment.together is not None and len(segment.credits) > 1:
-            rows.append([title, "all together", *numbers(segment.together, f"{segment.title} all", notes), "", ""])
+            rows.append([title, "all together", *numbers(segment.together, f"{segment.title} all", notes), "", "", ""])
+    if len(rows) > 1:
+        notes.append(OWN)
     return rows
 
 

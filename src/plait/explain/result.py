@@ -1,7 +1,7 @@
 """The product of an explanation: per segment what was lost under which inputs, what each modality brings, and what follows.
 
 In: figures.
-Out: plain data for JSON, and `RUN/explain/SPLIT.json`.
+Out: plain data for JSON, and `RUN/explain/SPLIT[@manifest].json`.
 Invariant: the file is whole or not there; what has no value is null and a note says why.
 
 All figures are bits per target token, Σ bits / Σ tokens with the end of the segment counted, unless their name says otherwise.
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Figure
 from plait.explain.losses import Context
 from plait.run import replacing
@@ -22,7 +23,7 @@ from plait.run import replacing
 FORMAT = 1
 FOLDER = "explain"
 
-Status = Literal["used", "redundant", "unused", "harmful", "unknown"]
+Status = Literal["used", "redundant", "present", "unused", "harmful", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ class Explanation:
     """How much each modality of a run is used on a split. `kind`: bits of credit, or reliance only.
 
     `temperatures`: context → subset → the temperature that was fitted on the tuning split. `used`: whether a modality is
-    measurably used for any segment. `training`: what the metrics of the training say.
+    measurably used for any segment, and more than hardly. `training`: what the metrics of the training say.
+    `manifest`: of rows that are not the run's own, where they stand. `step`: the training's step that the weights are of.
     """
 
     split: str
@@ -157,6 +159,8 @@ class Explanation:
     segments: tuple[SegmentResult, ...]
     notes: tuple[str, ...] = ()
     training: tuple[TrainingSign, ...] = ()
+    manifest: str | None = None
+    step: int | None = None
 
     @property
     def used(self) -> dict[str, bool]:
@@ -171,11 +175,12 @@ class Explanation:
         return {"format": FORMAT, **asdict(self), "used": self.used}
 
     def write(self, run: Path) -> Path:
-        """`RUN/explain/SPLIT.json`."""
-        path = run / FOLDER / f"{self.split}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """`RUN/explain/SPLIT[@manifest].json`."""
+        path = run / FOLDER / f"{self.split}{mark(self.manifest)}.json"
         with replacing(path) as part:
             part.write_text(
-                json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8"
+                json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n",
+                encoding="utf-8",
+                newline="\n",
             )
         return path

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from plait.explain.plot import default_style
+from plait.explain.plot import default_style, save_picture
 from plait.explain.result import FOLDER
-from plait.explain.sample_result import InputView, SampleExplanation, file_name
-from plait.run import replacing
+from plait.explain.sample_result import InputView, SampleExplanation
 
 LOOKED, NEEDED = "looked at", "needed (bits)"
 MAX_WORDS = 30
@@ -42,10 +41,8 @@ def plot_sample(found: SampleExplanation, run: Path) -> Path:
     for (draw, _, view), part in zip(blocks, parts[:, 0], strict=True):
         draw(part, found, view)
     canvas.suptitle(plain("\n".join(titles(found))), fontsize=10)
-    path = run / FOLDER / f"{file_name(found.id)}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        canvas.savefig(part, format="png", dpi=110)
+    path = run / FOLDER / f"{found.name}.png"
+    save_picture(canvas, path, dpi=110)
     return path
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from plait.evaluate.measured import mark
 from plait.explain.result import FOLDER, FORMAT
 from plait.run import replacing
 
@@ -61,6 +62,7 @@ class SampleExplanation:
     and `word_bits`: the tokens of each segment, its end included, and the bits of each with all inputs. `without`: modality →
     segment → bits lost when all of it is hidden. `attention`: `each` (the tokens of each modality compete), `joint` (those of
     all do), or None and `no_attention` says why; `elsewhere`: segment → the share that went to no input.
+    `manifest`: where a row stands that is not the run's own.
     """
 
     id: str
@@ -77,6 +79,12 @@ class SampleExplanation:
     elsewhere: Mapping[str, float]
     views: tuple[InputView, ...]
     notes: tuple[str, ...] = ()
+    manifest: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its files, without their endings: `sample-ID[@manifest]`."""
+        return file_name(self.id) + mark(self.manifest)
 
     @property
     def bits(self) -> dict[str, float]:
@@ -92,11 +100,12 @@ class SampleExplanation:
 
     def write(self, run: Path) -> Path:
         """`RUN/explain/sample-ID.json`."""
-        path = run / FOLDER / f"{file_name(self.id)}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = run / FOLDER / f"{self.name}.json"
         with replacing(path) as part:
             part.write_text(
-                json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8"
+                json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n",
+                encoding="utf-8",
+                newline="\n",
             )
         return path
 

@@ -2,8 +2,9 @@
 
 In: the figures of one segment.
 Out: one `Verdict` per modality.
-Invariant: "used" is said only where the credit and its control, what another sample's input would cost, both lie above 0; "not
-measurably used" always with the effect that this many samples could have seen.
+Invariant: "used" is said only where the credit and its control, what another sample's input would cost, both lie above 0, and the
+control is not a small part of the credit (then: "present, hardly used"); "not measurably used" always with the effect that this
+many samples could have seen.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import numpy as np
 from jaxtyping import Bool
 
 from plait.evaluate.statistics import Figure
-from plait.explain.result import Interaction, SegmentResult, Verdict
+from plait.explain.result import Interaction, ModalityCredit, SegmentResult, Verdict
 from plait.types import Modality
 
 Z, POWER = 1.96, 0.84
 """Normal quantiles of a two-sided 5 % test and of 80 % power."""
+
+HARDLY = 0.05
+"""The part of its credit below which what a modality's own input saves is hardly use: any sample's input would earn the rest."""
 
 
 def standard_error(found: Figure) -> float | None:
@@ -78,6 +82,12 @@ def of_credit(name: str, segment: SegmentResult) -> Verdict:
     redundant = is_above(own.alone) and not is_above(own.marginal) and len(segment.credits) > 1
     if (redundant or is_above(own.credit)) and not is_above(own.own):
         return without_effect(name, segment, own.own, " of what its own input saves against another sample's")
+    if (redundant or is_above(own.credit)) and is_hardly(own):
+        text = (
+            f"{name}: present, hardly used for {for_segment}: its own input saves only {bits(own.own)} against another "
+            f"sample's, less than {HARDLY:.0%} of its credit of {bits(own.credit)}, which nearly any input would earn"
+        )
+        return Verdict(name, "present", text, smallest_detectable(own.own))
     if redundant:
         other = " and ".join(i.members[i.members[0] == name] for i in partners) or "the other inputs"
         text = f"{name}: redundant with {other} for {for_segment}: alone {bits(own.alone)}, beside the others {bits(own.marginal)}"
@@ -85,11 +95,17 @@ def of_credit(name: str, segment: SegmentResult) -> Verdict:
     if not is_above(own.credit):
         return without_effect(name, segment, own.credit)
     text = f"{name}: {number(own.credit.value)} bits per token of {for_segment} {interval(own.credit)}"
+    text += f"; its own input saves {number(own.own.value)} {interval(own.own)} against another sample's"
     for partner in partners:
         if partner.pair is not None:
             other = partner.members[partner.members[0] == name]
             text += f"; partly redundant with {other} ({number(partner.pair.value)} where both are given)"
     return Verdict(name, "used", text, least)
+
+
+def is_hardly(own: ModalityCredit) -> bool:
+    """Whether the control is only a small part of the credit."""
+    return own.own.value is not None and own.credit.value is not None and own.own.value < HARDLY * own.credit.value
 
 
 def without_effect(name: str, segment: SegmentResult, found: Figure, what: str = "") -> Verdict:

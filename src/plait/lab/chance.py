@@ -73,7 +73,9 @@ def one_repetition(rows: Sequence[dict[str, Any]], manifest: Path, seed: int, re
         path = manifest.parent / f"{Path(name).name}.jsonl"
         try:
             path.write_text(
-                "".join(json.dumps(row) + "\n" for row in shuffled(rows, seed, repetition)), encoding="utf-8"
+                "".join(json.dumps(row) + "\n" for row in shuffled(rows, seed, repetition)),
+                encoding="utf-8",
+                newline="\n",
             )
             run = fit(chance_config(path, repetition), Path(name) / "run").run
             explained = explain(run, read_data(run.config).samples, split="test", seed=repetition, batch_size=200)

@@ -62,10 +62,10 @@ def make_task_data(
             making = Path(name) / "data"
             making.mkdir()
             write_rows(task, making, size=size, seed=seed, progress=progress)
-            (making / RECIPE).write_text(recipe_text, encoding="utf-8")
+            (making / RECIPE).write_text(recipe_text, encoding="utf-8", newline="\n")
             making.rename(folder)
     except OSError as error:
-        raise UserError(f"the data could not be written: {error}", where=str(folder)) from error
+        raise UserError(f"the data could not be written: {error.strerror or error}", where=str(folder)) from error
     return folder / MANIFEST
 
 
@@ -103,7 +103,7 @@ def write_rows(task: Task, folder: Path, *, size: LabSize, seed: int, progress: 
     for place, modality in enumerate(task.modalities):
         rows = [lesson(json.loads(line), modality, place) for line in lines]
         lesson_path(folder / MANIFEST, modality).write_text(
-            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8", newline="\n"
         )
 
 

@@ -25,6 +25,7 @@ from plait.report.palette import ROLE
 from plait.report.svg import INSTALL, can_plot
 
 MAX_EXAMPLES = 12
+HARDLY_USED = "present, hardly used"
 BITS = re.compile(r"-?[\d.]+ bits per token of ")
 """How `plait explain` begins a sentence about a modality that is used."""
 
@@ -227,6 +228,8 @@ def credit_cell(name: str, one: Credit | None) -> tuple[str, str, str, str]:
     bounds = "" if one.low is None or one.high is None else words.signed(f"{one.low:.2f} to {one.high:.2f}")
     used = {True: "used", False: "not measurably used", None: ""}[one.used]
     note = words.quoted(one.note.removeprefix(f"{name}: "))
+    if note.startswith(HARDLY_USED):
+        return name, words.signed(f"{one.bits:.2f}"), bounds, note
     if one.used and BITS.match(note):  # the bits and their interval stand above it
         note = note.partition("; ")[2]
     said = note if used and note.startswith(used) else "; ".join(filter(None, (used, note)))

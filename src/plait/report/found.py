@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from plait.config import read_tree
 from plait.errors import UserError
 from plait.evaluate import Record, read_record
+from plait.evaluate.measured import weights_in
 from plait.explain import Explanation
 from plait.explain.curves import Curves
 from plait.explain.result import FOLDER
@@ -55,7 +56,8 @@ class Found:
     def record(self) -> Record | None:
         """The record that says how good the run is: that of its own split with all inputs, else the first."""
         own = self.config.get("evaluate", {}).get("split", "test")
-        return self.records.get(own) or next(iter(self.records.values()), None)
+        of_run = {name: record for name, record in self.records.items() if record.summary.manifest is None}
+        return of_run.get(own) or next(iter(of_run.values()), None)
 
     @property
     def num_parameters(self) -> int:
@@ -90,15 +92,54 @@ def find(folder: Path) -> Found:
             one = _of(found, path, lambda path: TypeAdapter(Explanation).validate_json(path.read_bytes()), again)
             found.explanations |= {} if one is None else {path.stem: one}
     found.pictures = sorted((folder / FOLDER).glob("sample-*.png"))
-    found.missing += not_made(found)
+    found.missing += [*unfinished(found), *of_other_weights(found), *not_made(found)]
     return found
+
+
+def unfinished(found: Found) -> list[Missing]:
+    """The rest of a training that was interrupted."""
+    steps = found.config.get("train", {}).get("steps")
+    if not isinstance(steps, int) or not (found.folder / MODEL).is_file():
+        return []
+    try:
+        note = weights_in(found.folder, steps).note
+    except UserError:  # damaged weights are named by themselves
+        return []
+    return [Missing(f"how good it becomes: {note}", f"plait train --resume {found.folder}")] if note else []
+
+
+def of_other_weights(found: Found) -> list[Missing]:
+    """What was measured before the training went on: the run has other weights now."""
+    now = _step(found.folder)
+    measured = {
+        "evaluate": [(f"the record {name}", one.summary.step) for name, one in found.records.items()],
+        "explain": [
+            (f"the explanation {name}", one.step) for name, one in [*found.explanations.items(), *found.curves.items()]
+        ],
+    }
+    return [
+        Missing(
+            f"what the present weights (step {now}) do: {what} is of those of step {step}",
+            f"plait {command} {found.folder}",
+        )
+        for command, those in measured.items()
+        for what, step in those
+        if step is not None and now is not None and step != now
+    ]
+
+
+def _step(folder: Path) -> int | None:
+    try:
+        return weights_in(folder, 0).step
+    except UserError:
+        return None
 
 
 def not_made(found: Found) -> list[Missing]:
     """What was never made, with its command."""
     folder = found.folder
     wanted = [
-        (found.records, Missing("how good it is: no evaluation", f"plait evaluate {folder}")),
+        (found.record, Missing("how good it is: no evaluation", f"plait evaluate {folder}")),
         (found.explanations, Missing("which modality is used: no explanation", f"plait explain {folder}")),
         (
             found.curves,

@@ -34,6 +34,7 @@ from plait.train.resume import leaves
 USED = {
     "used": "used",
     "redundant": "redundant",
+    "present": "present, hardly used",
     "unused": "not measurably used",
     "harmful": "harms",
     "unknown": "not known",
@@ -147,7 +148,7 @@ def facts(found: Found) -> list[tuple[str, str, str]]:
 def further(found: Found) -> list[str]:
     """Which modality is used for what, as `plait explain` said it; behind other segments, after what the model itself wrote."""
     sentences: list[str] = []
-    for one in found.explanations.values():
+    for one in (one for one in found.explanations.values() if one.manifest is None):
         own = {segment.segment for segment in one.segments if segment.context == "own"}
         for segment in one.segments:
             if segment.verdicts and (segment.context == "own" or segment.segment not in own):
@@ -214,7 +215,7 @@ def learned(lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 def summary_view(name: str, summary: Summary) -> dict[str, Any]:
     """The figures of one record."""
     return {
-        "name": name,
+        "name": name if summary.manifest is None else f"{summary.split} of {summary.manifest} (not the run's own rows)",
         "n": summary.n,
         "inputs": "all inputs" if summary.inputs is None else "+".join(summary.inputs) or "no input",
         "rows": list(figure_rows(summary.metrics)),
@@ -296,12 +297,12 @@ def explanation_view(found: Explanation) -> dict[str, Any]:
         status = {v.modality: USED[v.status] for v in segment.verdicts}
         if segment.credits:
             rows += [
-                (segment.title, m, bits(c.credit), bits(c.alone), bits(c.marginal), status.get(m, ""))
+                (segment.title, m, bits(c.credit), bits(c.own), bits(c.alone), bits(c.marginal), status.get(m, ""))
                 for m, c in segment.credits.items()
             ]
         else:
             rows += [
-                (segment.title, m, bits(one), words.NONE, words.NONE, status.get(m, ""))
+                (segment.title, m, bits(one), words.NONE, words.NONE, words.NONE, status.get(m, ""))
                 for m, one in segment.reliance.items()
             ]
     losses = [
@@ -319,7 +320,7 @@ def explanation_view(found: Explanation) -> dict[str, Any]:
     ]
     own = any(segment.context == "own" for segment in found.segments)
     return {
-        "split": found.split,
+        "split": rows_of(found),
         "n": found.n,
         "kind": found.kind,
         "plot": run_plots.modalities(found),
@@ -330,6 +331,11 @@ def explanation_view(found: Explanation) -> dict[str, Any]:
         "own": own,
         "verdicts": [verdict.sentence for segment in found.segments for verdict in segment.verdicts],
     }
+
+
+def rows_of(found: Explanation | Curves) -> str:
+    """The split, and whose it is if not the run's own."""
+    return found.split if found.manifest is None else f"{found.split} of {found.manifest} (not the run's own rows)"
 
 
 def damage_view(found: Curves) -> dict[str, Any]:
@@ -349,7 +355,7 @@ def damage_view(found: Curves) -> dict[str, Any]:
                 )
             )
     return {
-        "split": found.split,
+        "split": rows_of(found),
         "n": found.n,
         "num_rows": found.num_rows,
         "plot": run_plots.damage(found),

@@ -12,6 +12,8 @@ import time
 from io import TextIOBase
 from typing import IO, Any, Protocol, TextIO, cast, runtime_checkable
 
+from plait.terminal import printable
+
 Stream = TextIO | TextIOBase
 
 
@@ -91,7 +93,7 @@ class Lines:
 
     def say(self, message: str) -> None:
         """One line."""
-        print(message, file=self.stream, flush=True)
+        print(printable(message), file=self.stream, flush=True)
 
     def finish(self) -> None:
         """Nothing is left to close."""
@@ -128,7 +130,7 @@ class Bar:
 
     def say(self, message: str) -> None:
         """One line above the bar."""
-        self.bar.console.print(message, markup=False, highlight=False)
+        self.bar.console.print(printable(message), markup=False, highlight=False)
 
     def finish(self) -> None:
         """Leave the bar as it stands."""

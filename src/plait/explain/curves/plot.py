@@ -11,12 +11,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from plait.evaluate.measured import mark
 from plait.evaluate.metrics import Score
 from plait.evaluate.render import SCORES, title
 from plait.explain.curves.result import Curve, Curves, Line
-from plait.explain.plot import default_style
+from plait.explain.plot import default_style, save_picture
 from plait.explain.result import FOLDER
-from plait.run import replacing
 
 COLOURS = ("#1f77b4", "#d95f02", "#2a9d55", "#9467bd", "#8c564b", "#e377c2")
 MAX_COLUMNS = 4
@@ -37,9 +37,8 @@ def plot(found: Curves, run: Path) -> Path:
         handles |= panel(canvas.add_subplot(rows, columns, place + 1), curve, found, leftmost=place % columns == 0)
     if handles:
         canvas.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False)
-    path = run / FOLDER / f"{found.split}-curves.png"
-    with replacing(path) as part:
-        canvas.savefig(part, format="png", dpi=150)
+    path = run / FOLDER / f"{found.split}{mark(found.manifest)}-curves.png"
+    save_picture(canvas, path, dpi=150)
     return path
 
 

@@ -8,6 +8,7 @@ Invariant: a star marks a score that differs measurably from the clean one.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from plait.evaluate.render import SCORES, WIDTH, score_number, title, wrap
 from plait.evaluate.statistics import ALONE, CROSS, Figure
@@ -36,7 +37,8 @@ def heading(found: Curves, width: int) -> list[str]:
     over = f" over {CROSS.join(names)}" if names else ""
     part = f" of {found.num_rows:,} (drawn with seed {found.seed}; --limit 0: all)" if found.n < found.num_rows else ""
     intervals = f"{100 * found.confidence:g} % bootstrap intervals{over}"
-    text = f"{found.split}: {found.n:,} samples{part}; each curve is of those that have the modality; {intervals}"
+    of = "" if found.manifest is None else f" of {Path(found.manifest).name}"
+    text = f"{found.split}{of}: {found.n:,} samples{part}; each curve is of those that have the modality; {intervals}"
     return [line.removeprefix("  ") for line in wrap(text, width)]
 
 

@@ -1,7 +1,7 @@
 """The product of `plait explain --curves`: scores at every level of every kind of damage, and the areas under them.
 
 In: figures.
-Out: plain data for JSON, and `RUN/explain/SPLIT-curves.json`.
+Out: plain data for JSON, and `RUN/explain/SPLIT[@manifest]-curves.json`.
 Invariant: the file is whole or not there; what has no value is null and a note says why.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Figure
 from plait.explain.curves.base import Kind
 from plait.explain.result import FOLDER
@@ -55,7 +56,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """A run's curves on n of the `num_rows` samples of a split. `clean`: segment → metric → figure over all n."""
+    """A run's curves on n of the `num_rows` samples of a split. `clean`: segment → metric → figure over all n.
+
+    `manifest`, `step`: as in `plait.explain.Explanation`.
+    """
 
     split: str
     n: int
@@ -66,17 +70,19 @@ class Curves:
     curves: tuple[Curve, ...]
     definitions: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...] = ()
+    manifest: str | None = None
+    step: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return {"format": FORMAT, **asdict(self)}
 
     def write(self, run: Path) -> Path:
-        """`RUN/explain/SPLIT-curves.json`."""
-        path = run / FOLDER / f"{self.split}-curves.json"
+        """`RUN/explain/SPLIT[@manifest]-curves.json`."""
+        path = run / FOLDER / f"{self.split}{mark(self.manifest)}-curves.json"
         with replacing(path) as part:
             text = json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
-            part.write_text(text + "\n", encoding="utf-8")
+            part.write_text(text + "\n", encoding="utf-8", newline="\n")
         return path
 
 
