@@ -282,10 +282,11 @@ def checked_config(
     folder: Path, overrides: Sequence[str] = (), *, trust_code: bool | Trust = False, accept: bool
 ) -> tuple[RunConfig, tuple[str, ...]]:
     """The configuration of a run, and what has to be said of it; refused where it is not the one that was written."""
-    path, notes = folder / CONFIG, check_config(folder, accept=accept)
+    path = folder / CONFIG
     tree = apply_overrides(as_written(read_located(path), format_of(folder)), overrides)
     with reading_run(folder, trusted(trust_code), code_noted_by(folder)):
-        return make_config(tree, where=str(path)), notes
+        config = make_config(tree, where=str(path))  # before its digests: that it names code is the graver news
+    return config, check_config(folder, accept=accept)
 
 
 def check_config(folder: Path, *, accept: bool) -> tuple[str, ...]:
