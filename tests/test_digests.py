@@ -203,6 +203,20 @@ def test_a_comparison_refuses_and_takes(run: Path, tmp_path: Path, capsys: pytes
     assert command([*call, "--accept-changes"]) == 0
 
 
+def test_a_report_says_that_the_configuration_is_another(run: Path, capsys: pytest.CaptureFixture[str]):
+    edit_the_configuration(run)
+    assert command(["report", str(run)]) == 0
+    assert "not in it: the configuration that the run was made with: config.yaml was changed" in capsys.readouterr().out
+
+
+def test_the_place_of_the_data_may_be_edited(run: Path, tmp_path: Path):
+    """Data and run move together; also by a program that knows no comments."""
+    tree = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    tree["data"]["manifest"] = str(tmp_path / "elsewhere.jsonl")
+    (run / CONFIG).write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert Run.load(run).notes == ()
+
+
 def test_encoders_do_not_start_from_a_changed_run(run: Path, manifest: Path, tmp_path: Path):
     flip_a_weight(run)
     tree = text_tree(manifest)

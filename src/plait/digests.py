@@ -4,7 +4,8 @@ In: a configuration's text, a tokenizer's bytes, tensors with what is noted besi
 Out: the digest to be written with it; or a `Mismatch` between what is there and what was written.
 Invariant: a file and its digest get their name in one rename, so no crash can part them: the configuration's digests are its last
 line, those of tensors their metadata; a tokenizer is written once, with the folder that holds its digest. Layout and comments of
-a configuration do not count.
+a configuration do not count, nor where the data lies. A configuration that lost its last line is compared with what the run was
+made with.
 """
 
 from __future__ import annotations
@@ -58,9 +59,19 @@ def _sorted(value: object) -> object:
     return [_sorted(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def section_digests(tree: Mapping[str, Any]) -> dict[str, str]:
+    """A digest of each section of a configuration; the place of the data is left out, as data may be moved."""
+    found = {}
+    for key, value in tree.items():
+        if key == "data" and isinstance(value, Mapping):
+            value = {name: inner for name, inner in value.items() if name != "manifest"}
+        found[str(key)] = digest_of_value(value)
+    return found
+
+
 def digests_line(tree: Mapping[str, Any], run: str) -> str:
     """The last lines of a configuration: a digest of each of its sections, and the run that it belongs to."""
-    return SAID + LINE + json.dumps({RUN: run} | {key: digest_of_value(value) for key, value in tree.items()}) + "\n"
+    return SAID + LINE + json.dumps({RUN: run} | section_digests(tree)) + "\n"
 
 
 def written_digests(text: str) -> dict[str, str] | None:
@@ -75,23 +86,27 @@ def written_digests(text: str) -> dict[str, str] | None:
     return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
 
 
-def config_mismatch(path: Path, tree: Mapping[str, Any], text: str, run: str) -> tuple[Mismatch | None, bool]:
+def config_mismatch(
+    path: Path, tree: Mapping[str, Any], text: str, run: str, made: Mapping[str, str]
+) -> tuple[Mismatch | None, bool]:
     """What is wrong with a run's configuration (its plain data and its text), and whether that only has to be said.
 
-    `run`: the run's own name; '' for one that was made before there were digests.
+    `run`: the run's own name; '' for one that was made before there were digests. `made`: the sections when the run was made.
     """
-    written, now = written_digests(text), digest_of_value(tree)
-    if written is None:
-        return (Mismatch(path, "lost its digests: another program wrote it", now, "") if run else None), False
-    of_sections = {key: value for key, value in written.items() if key != RUN}
-    was = digest_of_value(of_sections)
-    if run and written.get(RUN) != run:
-        return Mismatch(path, "belongs to another run" if RUN in written else "has damaged digests", now, was), False
-    changed = [k for k in {**of_sections, **tree} if k not in tree or of_sections.get(k) != digest_of_value(tree[k])]
+    now, written = section_digests(tree), written_digests(text)
+    if written is None and not run:
+        return None, False
+    whole, was = digest_of_value(now), dict(made) if written is None else written
+    owner = was.pop(RUN, None)
+    if written is not None and run and owner != run:
+        what = "has damaged digests" if owner is None else "belongs to another run"
+        return Mismatch(path, what, whole, digest_of_value(was)), False
+    changed = [key for key in {**was, **now} if now.get(key) != was.get(key)]
     if not changed:
         return None, False
-    what = f"was changed since plait wrote it ({', '.join(changed)})"
-    return Mismatch(path, what, now, was), set(changed) <= set(FREE)
+    since = "plait wrote it" if written is not None else "the run was made, and its digests are gone"
+    what = f"was changed since {since} ({', '.join(changed)})"
+    return Mismatch(path, what, whole, digest_of_value(was)), set(changed) <= set(FREE)
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

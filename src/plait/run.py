@@ -34,6 +34,7 @@ from plait.digests import (
     digest_of,
     digest_of_value,
     digests_line,
+    section_digests,
     tensors_mismatch,
 )
 from plait.embeddings import ScratchConfig
@@ -109,7 +110,9 @@ class Run:
             part.mkdir(parents=True)
             write_config(config, part / CONFIG, identity)
             tokenizer.save(part / TOKENIZER)
-            bound = {"run": identity, "digests": {TOKENIZER: digest_of((part / TOKENIZER).read_bytes())}}
+            sections = section_digests(read_tree(part / CONFIG))
+            digests = {CONFIG: sections, TOKENIZER: digest_of((part / TOKENIZER).read_bytes())}
+            bound = {"run": identity, "digests": digests}
             write_json(
                 part / ENVIRONMENT, {"format": FORMAT, **bound, **environment(config.seed), **noted_code(config)}
             )
@@ -282,19 +285,23 @@ def checked_config(
     folder: Path, overrides: Sequence[str] = (), *, trust_code: bool | Trust = False, accept: bool
 ) -> tuple[RunConfig, tuple[str, ...]]:
     """The configuration of a run, and what has to be said of it; refused where it is not the one that was written."""
-    path, notes = folder / CONFIG, check_config(folder, accept=accept)
-    format = format_of(folder)
+    path, format = folder / CONFIG, format_of(folder)
     tree = apply_overrides(as_written(read_located(path), format), overrides)
     with reading_run(folder, trusted(trust_code), code_noted_by(folder)):
-        return left_to_run(make_config(tree, where=str(path)), format), notes
+        config = make_config(tree, where=str(path))  # before its digests: that it names code is the graver news
+    return left_to_run(config, format), check_config(folder, accept=accept)
 
 
 def check_config(folder: Path, *, accept: bool) -> tuple[str, ...]:
     """Refuse a configuration that is not the one that was written; what has to be said of it."""
-    path, run = folder / CONFIG, environment_of(folder).get("run", "")
-    found, is_free = config_mismatch(path, read_tree(path), path.read_text(encoding="utf-8"), run)
-    if found is not None:  # a training may have written it anew between reading its values and its digests
-        found, is_free = config_mismatch(path, read_tree(path), path.read_text(encoding="utf-8"), run)
+    path, found, is_free = folder / CONFIG, None, False
+    made = environment_of(folder)
+    sections = made.get("digests", {}).get(CONFIG, {})
+    for _ in range(2):  # a second look: a training may have written it anew between reading its values and its digests
+        text = path.read_text(encoding="utf-8")
+        found, is_free = config_mismatch(path, read_tree(path), text, made.get("run", ""), sections)
+        if found is None:
+            break
     if found is not None and is_free and not accept:
         known = found.now in accepted(folder)
         return () if known else (f"{path}: {found.what}; it is used as it is now",)

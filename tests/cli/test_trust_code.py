@@ -291,7 +291,7 @@ def test_a_run_names_no_file_of_word_vectors_to_be_read(place: Place, shell: She
     os.mkfifo(place.folder / "vectors.txt")
     config["encoders"]["text"]["embedding"] = {"kind": "glove", "path": str(place.folder / "vectors.txt")}
     (place.run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    done = shell("evaluate", place.run)
+    done = shell("evaluate", place.run, "--accept-changes")
     assert done.code == 2
     assert "the weights do not fit" in done.err
 

@@ -281,7 +281,11 @@ def test_lab_pictures_are_read(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("broken", [b"", b"x", bytes(200), profile()[:100], profile()[:300]])
+@pytest.mark.parametrize(
+    "broken",
+    [b"", b"x", bytes(200), profile()[:100], profile()[:300]],
+    ids=["empty", "a byte", "zeros", "100 bytes", "300 bytes"],
+)
 def test_a_broken_profile_changes_nothing(tmp_path: Path, broken: bytes) -> None:
     for format in ("JPEG", "PNG"):
         picture = corners()

@@ -18,9 +18,10 @@ from plait.compare.result import ArmResult, Term
 from plait.compare.tasks import orders_task
 from plait.errors import UserError
 from plait.run import CONFIG, ENVIRONMENT, environment_of, read_run_config
-from plait.train.checkpoint import read_state
+from plait.train.checkpoint import STATE, newest
 from plait.train.fingerprint import alike
 from plait.train.resume import leaves
+from plait.writing import read_json
 
 if TYPE_CHECKING:
     from plait.compare.collect import Collected
@@ -108,7 +109,7 @@ def trained_on(done: Sequence[Compared]) -> str:
 def training_data(folder: Path) -> str:
     """The fingerprint of what a run was trained on; empty where its checkpoint is gone."""
     try:
-        return read_state(folder).data
+        return str(read_json(newest(folder) / STATE, right="").get("data", ""))
     except UserError:
         return ""
 

@@ -21,7 +21,7 @@ from plait.evaluate.measured import weights_in
 from plait.explain import Explanation
 from plait.explain.curves import Curves
 from plait.explain.result import FOLDER
-from plait.run import CONFIG, MODEL, check_folder, environment_of
+from plait.run import CONFIG, MODEL, check_config, check_folder, environment_of
 from plait.tensors import whole
 from plait.train.metrics import METRICS, read_metrics
 
@@ -71,6 +71,11 @@ def find(folder: Path) -> Found:
     config = read_tree(folder / CONFIG)
     environment = environment_of(folder)
     found = Found(folder, config, {name: value for name, value in environment.items() if name != "format"})
+    try:
+        check_config(folder, accept=False)
+    except UserError as error:
+        again = f"put the file back, or plait evaluate {folder} --accept-changes"
+        found.missing.append(Missing(f"the configuration that the run was made with: {CONFIG} {error.what}", again))
     found.parts = (
         _of(found, folder / MODEL, parts_of, Missing("trained weights", f"plait train --resume {folder}")) or {}
     )
