@@ -24,7 +24,10 @@ def spoilt(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose ids, tags, groups, texts, answers, file names and folders hold control characters."""
+    """A run whose ids, tags, groups, texts, answers, file names and folders hold control characters.
+
+    One row cannot be read, and one cannot be used.
+    """
     from plait.config import make_config
     from plait.train import fit
 
@@ -42,6 +45,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if "image" in row:
             (manifest.parent / row["image"]).rename(manifest.parent / spoilt(row["image"]))
             row["image"] = spoilt(row["image"])
+    (manifest.parent / rows[0]["image"]).write_bytes(b"this is no picture")
+    rows.append({"id": spoilt("gone"), "image": spoilt("gone.png"), "target": {"answer": "x"}})
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tree = tiny_tree(manifest)
     tree["data"]["on_error"] = "skip"
@@ -55,17 +60,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def work(hostile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of one's own, with a row that cannot be read and one that cannot be used."""
+    """A copy of one's own."""
     folder = tmp_path / "w"
     shutil.copytree(hostile, folder)
-    manifest = folder / spoilt("data") / "manifest.jsonl"
-    broken = json.loads(manifest.read_text(encoding="utf-8").splitlines()[0])
-    (manifest.parent / broken["image"]).write_bytes(b"this is no picture")
-    with manifest.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"id": spoilt("gone"), "image": spoilt("gone.png"), "target": {"answer": "x"}}) + "\n")
-    config = yaml.safe_load((folder / spoilt("run") / "config.yaml").read_text(encoding="utf-8"))
-    config["data"]["manifest"] = str(manifest)
-    (folder / spoilt("run") / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     monkeypatch.chdir(folder)
     return folder
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
-import yaml
 from cli_helpers import Shell
 from test_failures import linked as linked
 from test_failures import work as work
 
 import plait
+from plait.config import read_config
 from plait.evaluate import read_record
 from plait.evaluate.measured import Weights, mark, weights_in
 from plait.report.found import find
+from plait.train import Interrupted, fit
+from plait.train.progress import Quiet
 
 OTHER = "data/other.jsonl"
 
@@ -60,13 +64,11 @@ def test_a_run_that_was_only_measured_elsewhere_has_no_figure_of_its_own(other: 
     assert "how good it is: no evaluation" in outcome.out
 
 
-def test_the_runs_own_manifest_is_known_by_any_path(work: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch):
+def test_the_runs_own_manifest_is_known_by_any_path(linked: Path, work: Path, shell: Shell):
     """Its own path, relative, through a link, or the folder that holds it."""
-    config = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
-    config["data"]["manifest"] = str(work / "data" / "manifest.jsonl")
-    Path("run/config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    Path("link").symlink_to(work / "data")
-    for path in (work / "data" / "manifest.jsonl", "data/../data/manifest.jsonl", "link/manifest.jsonl", "data"):
+    own = linked / "data" / "manifest.jsonl"
+    Path("link").symlink_to(linked / "data")
+    for path in (own, os.path.relpath(own), "link/manifest.jsonl", linked / "data"):
         assert shell("evaluate", "run", "--manifest", path).code == 0
         assert names(Path("run/records")) == {"test.json", "test.parquet"}
 
@@ -92,13 +94,20 @@ def test_equal_names_in_other_folders_are_told_apart():
 NOTE = "the training has not finished (step 2 of 9): these are the weights that were best so far, those of step "
 
 
+class StopAtTwo(Quiet):
+    """Ctrl-C after the second step."""
+
+    def update(self, step: int, *, bits: float, num_samples: int) -> None:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.fixture
 def interrupted(work: Path) -> Path:
-    """A run whose training stands in the middle."""
-    config = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
-    config["train"]["steps"] = 9
-    Path("run/config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    return Path("run")
+    """A run whose training was stopped in the middle."""
+    with pytest.raises(Interrupted):
+        fit(read_config(Path("run.yaml"), ["train.steps=9"]), "half", progress=StopAtTwo())
+    return Path("half")
 
 
 def test_weights_of_an_unfinished_training_say_so(interrupted: Path, shell: Shell):
