@@ -23,7 +23,9 @@ SIZE = 16
 DIGEST, RUN = "digest", "run"
 """The keys in the metadata of tensors: of the content, and which run they belong to."""
 
-SAID = "# The next line tells plait whether the values above were changed; comments and layout may be.\n"
+SAID = (
+    "# The next line tells whether the values above were changed since they were written; comments and layout may be.\n"
+)
 LINE = "# digests: "
 FREE = ("evaluate", "generate")
 """Sections of a configuration that shape no number of the model: a change in them is said and taken."""
