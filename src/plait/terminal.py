@@ -29,7 +29,7 @@ SIGNS = """
 ↑ ^  ↓ v  → ->  ← <-  ↔ <->  × x  − -  – -  — -  ‖ ||  “ "  ” "  „ "  ’ '  ‘ '  ‚ '  … ...  · .  ∘ o  ± +-  ≥ >=  ≤ <=  ≠ !=
 Σ sum  Π prod  √ sqrt  ² ^2  ⊗ (x)  ★ *  ∝ ~  ÷ /  ∪ u  ∖ -  ₂ 2  ᵀ ^T  ℓ l  • *
 α alpha  β beta  γ gamma  δ delta  ε eps  π pi  ρ rho  σ sigma  µ u
-� ?  ° o  ▁ _  ▂ .  ▃ -  ▄ :  ▅ =  ▆ +  ▇ *  █ #
+� ?  ⁄ /  ° o  ▁ _  ▂ .  ▃ -  ▄ :  ▅ =  ▆ +  ▇ *  █ #
 """
 PLAIN = {pair.split()[0]: pair.split()[1] for pair in SIGNS.strip().replace("\n", "  ").split("  ")}
 """What stands for the signs that Plait itself prints, where an encoding lacks them."""

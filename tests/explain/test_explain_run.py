@@ -26,7 +26,7 @@ def test_credit_table_and_file(with_dropout: Path, tmp_path: Path, shell: Any):
     assert (code, err) == (0, "")
     for word in (
         "credit of",
-        "all together",
+        "together",
         "text × image × audio",
         "no input",
         "constant answer",

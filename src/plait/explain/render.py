@@ -89,7 +89,7 @@ def credit_rows(found: Explanation, notes: list[str]) -> list[list[str]]:
             rows.append([title, name, *cells, have, *parts])
             title = ""
         if segment.together is not None and len(segment.credits) > 1:
-            rows.append([title, "all together", *numbers(segment.together, f"{segment.title} all", notes), "", "", ""])
+            rows.append([title, "together", *numbers(segment.together, f"{segment.title} all", notes), "", "", ""])
     if len(rows) > 1:
         notes.append(OWN)
     return rows
