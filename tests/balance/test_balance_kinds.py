@@ -229,7 +229,9 @@ def test_a_level_schedule_is_the_option_of_train_draw_for_draw(batch: Batch):
 def test_what_a_schedule_says_is_what_the_run_says():
     tree = {"data": {"manifest": "m"}, "balance": {"kind": "dropout_schedule", "points": {"audio": [[0, 0.6], [1, 0]]}}}
     config = make_config(tree)
-    assert config.sees_subsets
+    assert not config.sees_subsets  # the picture, for one, is never missing
+    alone = make_config({**tree, "data": {"manifest": "m", "inputs": ["audio"]}})
+    assert alone.sees_subsets
     assert config.highest_dropout(AUDIO) == 0.6
     assert config.highest_dropout(IMAGE) == 0.0
     assert not make_config({"data": {"manifest": "m"}}).sees_subsets

@@ -457,7 +457,7 @@ def test_a_failed_write_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="No space left"):
         write_clean(report, dataset, tmp_path / "clean.jsonl", overwrite=True)
     assert (tmp_path / "clean.jsonl").read_text(encoding="utf-8") == "before"
     assert not list(tmp_path.glob(".*"))

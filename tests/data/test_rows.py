@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from plait.data.config import DataConfig
 from plait.data.manifest import Dataset, read_manifest
 from plait.data.splits import SplitConfig
 from plait.errors import UserError, did_you_mean, nearest
-from plait.train.fit import fingerprint
+from plait.train.fingerprint import fingerprint
 
 
 def read(folder: Path, *lines: str | dict[str, Any] | bytes, **options: Any) -> Dataset:
@@ -55,7 +56,7 @@ def test_half_a_character_is_the_mistake_of_its_row(tmp_path: Path, row: dict[st
     (left,) = dataset.left_out
     assert left.where.endswith(":2")
     json.dumps(asdict(left), ensure_ascii=False).encode()
-    fingerprint(dataset.samples)
+    fingerprint(dataset.samples, tmp_path, DataConfig(manifest="m"))
 
 
 def test_nul_in_the_name_of_a_group(tmp_path: Path) -> None:
