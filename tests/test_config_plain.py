@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -178,3 +179,39 @@ def test_a_file_of_a_gigabyte_is_not_read(tmp_path: Path):
         file.truncate(2**30)
     with pytest.raises(UserError, match="has more than 8,388,608 bytes"):
         read_config(tmp_path / "f.yaml")
+
+
+@pytest.mark.parametrize(
+    "read", [read_tree, read_config, lambda path: list(arms_in(path))], ids=["tree", "config", "arms"]
+)
+def test_a_configuration_is_an_ordinary_file(read: Callable[[Path], object], tmp_path: Path):
+    """Previously, `plait train PIPE` (also compare, fusions, a file of arms) waited for ever."""
+    os.mkfifo(tmp_path / "f.yaml")
+    for path in (tmp_path / "f.yaml", Path("/dev/zero")):
+        with pytest.raises(UserError, match="is not an ordinary file"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.yaml", "no such file. `plait init FOLDER` writes"),
+        (
+            "~/none.yaml",
+            f"no such file. '~' is not expanded here: write the home folder in full, {Path.home()}/none.yaml",
+        ),
+        ("https://a.b/none.yaml", "no such file. This is an address, not a file"),
+        ("x" * 300, "no such file"),
+        (".", "is a folder. Give a configuration"),
+        ("latin.yaml", "cannot be read: 'utf-8' codec"),
+        ("loop.yaml", "cannot be read: Too many levels"),
+    ],
+)
+def test_what_is_no_configuration_is_told(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Previously, '~' and addresses were "no such file" without the reason."""
+    monkeypatch.chdir(tmp_path)
+    Path("latin.yaml").write_bytes("größe: 1".encode("latin-1"))
+    Path("loop.yaml").symlink_to("loop.yaml")
+    with pytest.raises(UserError) as caught:
+        read_tree(Path(name))
+    assert said in str(caught.value)

@@ -146,11 +146,7 @@ def split_values(text: str) -> list[str]:
 
 def arms_in(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The arms of a YAML file: a mapping of names to what they change, as dotted keys or as a tree."""
-    try:
-        content = read_plain(path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot be read: {why}", where=str(path)) from None
+    content = read_plain(path)
     right = "Write `NAME: {fusion.kind: product, lm.layers: 3}`, one arm a line"
     arms = [named(one, number) for number, one in enumerate(content, 1)] if isinstance(content, list) else content
     if not arms or not isinstance(arms, dict | list):

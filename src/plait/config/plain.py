@@ -17,6 +17,7 @@ from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from plait.errors import UserError
+from plait.files import read_bytes
 
 MAX_BYTES = 8 * 2**20
 MAX_DEPTH = 50
@@ -167,14 +168,12 @@ Reader.add_constructor("tag:yaml.org,2002:set", Reader.construct_undefined)  # i
 
 
 def read_plain(path: Path) -> Any:
-    """The plain data of a YAML file; OSError and UnicodeDecodeError are the caller's."""
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UserError(
-            f"has more than {MAX_BYTES:,} bytes", where=str(path), right="A configuration is a page of text."
-        )
-    return plain(data.decode("utf-8"), where=str(path))
+    """The plain data of a YAML file, which is an ordinary file of a bounded size."""
+    data = read_bytes(path, max_bytes=MAX_BYTES)
+    try:
+        return plain(data.decode("utf-8"), where=str(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot be read: {error}", where=str(path), right="Save the file as UTF-8.") from None
 
 
 def plain(text: str, *, where: str, lines: bool = True) -> Any:

@@ -7,6 +7,7 @@ Invariant: what is written reads back equal.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ from plait.choices import KINDS
 from plait.config.plain import plain, read_plain, written
 from plait.config.tree import RunConfig
 from plait.errors import UserError
+from plait.files import hint_of
 from plait.trust import Trust, reading_file, run_around
 
 AXES = {
@@ -62,16 +64,13 @@ def read_located(path: Path) -> dict[str, Any]:
 
 def read_tree(path: Path) -> dict[str, Any]:
     """The plain data of a YAML file."""
-    try:
-        tree = read_plain(path)
-    except FileNotFoundError:
-        raise UserError("no such file", where=str(path), right="`plait init FOLDER` writes a first one") from None
-    except IsADirectoryError:
+    if os.path.isdir(path):  # noqa: PTH112 - a name that is too long is none
         right = f"Give a configuration; `plait init {path} --out {path.resolve().name or 'run'}.yaml` writes one for the data in it"
-        raise UserError("is a folder", where=str(path), right=right) from None
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot be read: {why}", where=str(path)) from None
+        raise UserError("is a folder", where=str(path), right=right)
+    if not os.path.lexists(path):
+        right = hint_of(path) or "`plait init FOLDER` writes a first one"
+        raise UserError("no such file", where=str(path), right=right)
+    tree = read_plain(path)
     if not isinstance(tree, dict):
         raise UserError("does not hold a mapping of keys", where=str(path), right="Begin with `data: {manifest: …}`")
     return tree
