@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from plait.errors import UserError
-from plait.files import open_regular, read_bytes, state_of
+from plait.files import open_regular, read_bytes, refuse_devices, state_of
+from plait.writing import read_json
 
 
 def test_what_is_no_ordinary_file_is_refused_without_waiting(tmp_path: Path):
@@ -40,3 +41,27 @@ def test_an_exchange_that_keeps_size_and_time_is_seen(tmp_path: Path):
     path.write_bytes(b"two")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert state_of(path) != before
+
+
+def test_a_pipe_anywhere_in_a_folder_is_refused(tmp_path: Path):
+    """Previously, a pipe in the place of a run's weights (its metrics, a record) made every command on the run wait for ever."""
+    (tmp_path / "training" / "step-1").mkdir(parents=True)
+    (tmp_path / "a.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "b.json").symlink_to("a.json")
+    (tmp_path / "c.json").symlink_to("nowhere")
+    refuse_devices(tmp_path)
+    for path, make in (
+        (tmp_path / "training" / "step-1" / "state.json", os.mkfifo),
+        (tmp_path / "model.safetensors", lambda path: path.symlink_to("/dev/zero")),
+    ):
+        make(path)
+        with pytest.raises(UserError, match=rf"{path.name}: is not an ordinary file"):
+            refuse_devices(tmp_path)
+        path.unlink()
+
+
+def test_a_file_of_ours_that_is_a_pipe_is_refused(tmp_path: Path):
+    """Previously, a comparison whose result.json is a pipe waited for ever."""
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(UserError, match="not an ordinary file"):
+        read_json(tmp_path / "a.json", right="")

@@ -246,3 +246,17 @@ def test_folders_that_are_no_whole_run_are_refused(tmp_path):
         check_folder(tmp_path)
     (tmp_path / ENVIRONMENT).write_text(json.dumps({"format": FORMAT}), encoding="utf-8")
     check_folder(tmp_path)
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"model.safetensors: is not an ordinary file"):
+        check_folder(tmp_path)
+    with pytest.raises(UserError, match=r"there is no run folder .* write the home folder in full"):
+        check_folder(Path("~/nowhere"))
+
+
+@pytest.mark.parametrize("folder", ["notes.txt", "notes.txt/deeper", "/proc/x"])
+def test_a_place_where_nothing_can_be_written_is_told(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Previously, the advice was to mend "File exists" and to go on with --resume."""
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("notes", encoding="utf-8")
+    with pytest.raises(UserError, match=r"Give a place that may be written"), replacing(Path(folder) / "a") as part:
+        write_file(part, b"x")

@@ -11,6 +11,7 @@ Out: a trained model that can be asked, evaluated and kept.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -47,7 +48,7 @@ from plait.explain import (
 )
 from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
-from plait.files import hint_of
+from plait.files import hint_of, open_regular
 from plait.generate import Generated, choice_notes, next_tokens, stream
 from plait.links import TARGET
 from plait.report import comparison_report, run_report
@@ -487,10 +488,11 @@ class TrainedModel:
 
 
 def existing(path: str | Path) -> Path:
-    """A file that the user named."""
+    """An ordinary file that the user named."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError("no such file", where=str(path), right=hint_of(path))
+    open_regular(path).close()
     return path
 
 

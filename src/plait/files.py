@@ -83,6 +83,19 @@ def open_regular(path: Path | str, *, where: str | None = None) -> BufferedReade
     return os.fdopen(descriptor, "rb")
 
 
+def refuse_devices(folder: Path) -> None:
+    """One message for a pipe or a device anywhere in a folder: a library that opens one by its name would wait for ever."""
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(inner, name)  # noqa: PTH118
+            try:
+                mode = os.stat(path).st_mode  # noqa: PTH116
+            except OSError:  # a link that leads nowhere
+                continue
+            if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                raise UserError("is not an ordinary file", where=path, right="Remove it, or copy the folder again.")
+
+
 def read_bytes(path: Path | str, *, max_bytes: int, where: str | None = None) -> bytes:
     """The content of an ordinary file of at most `max_bytes`; see `open_regular`."""
     where = str(path) if where is None else where

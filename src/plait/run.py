@@ -40,6 +40,7 @@ from plait.digests import (
 from plait.embeddings import ScratchConfig
 from plait.environment import environment
 from plait.errors import UserError
+from plait.files import hint_of, refuse_devices
 from plait.layers import set_attention
 from plait.locks import PART as PART
 from plait.model import Model
@@ -212,7 +213,8 @@ def make_folder(folder: Path, *, option: str) -> None:
 def check_folder(folder: Path) -> None:
     """One message for a folder that is no run, half a run, or a run of another format."""
     if not folder.is_dir():
-        raise UserError(f"there is no run folder {folder}", right="Give the folder that plait train wrote.")
+        right = hint_of(folder) or "Give the folder that plait train wrote."
+        raise UserError(f"there is no run folder {folder}", right=right)
     missing = [name for name in (CONFIG, TOKENIZER, ENVIRONMENT) if not (folder / name).is_file()]
     if len(missing) == 3 and (runs := sorted(folder.glob("runs/*/seed-*"))):
         raise UserError(f"{folder} is a comparison", right=f"Give one of its runs, such as {runs[0]}")
@@ -221,6 +223,7 @@ def check_folder(folder: Path) -> None:
             f"{folder} is no whole run: it lacks {', '.join(missing)}",
             right="Copy the folder again, with everything in it, or train anew under another name.",
         )
+    refuse_devices(folder)
     format_of(folder)
 
 

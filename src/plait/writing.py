@@ -21,10 +21,12 @@ from typing import Any
 from safetensors import SafetensorError
 
 from plait.errors import UserError
+from plait.files import open_regular
 from plait.locks import NAME, PART, is_abandoned, temporary
 
 SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
+"""A place where nothing can be written: EEXIST where the folder to be made is a file, ENOENT in /proc."""
 
 
 def write_json(path: Path, value: object) -> None:
@@ -35,7 +37,8 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path, *, right: str) -> dict[str, Any]:
     """A file of keys that Plait wrote, or one message for one that is cut off or something else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            value = json.loads(file.read().decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"is not JSON: {reason(error)}", where=str(path), right=right) from error
     if not isinstance(value, dict):

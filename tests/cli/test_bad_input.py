@@ -375,7 +375,8 @@ def test_a_bad_file_late_in_training_leaves_a_whole_run(tmp_path: Path, shell: S
     ("words", "told"),
     [
         (["--image", "gone.png"], ["gone.png: no such file"]),
-        (["--image", "."], [".: no such file"]),
+        (["--image", "."], [".: is a folder", "Give the path of one file"]),
+        (["--image", "/dev/zero"], ["/dev/zero: is not an ordinary file"]),
         (["--audio", "gone.wav"], ["gone.wav: no such file"]),
         (["--text", "a\0b"], ["NUL character at position 1"]),
         (["--text", "a", "--begin", "a\0b"], ["NUL character at position 1"]),
