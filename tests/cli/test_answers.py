@@ -244,3 +244,9 @@ def test_answers_of_another_model_are_not_taken_for_those_of_this_one(tmp_path: 
         check_segments(out, ("target",))
     old = write(tmp_path / "old.jsonl", {"id": "7", "answer": "red"})
     check_segments(old, ("target",))
+
+
+def test_a_request_without_any_input_is_said_to_have_none(trained: Path, shell: Shell):
+    """Previously, a forgotten --image was answered like any other request."""
+    assert "no input was given; the model reads" in shell("generate", trained).err
+    assert "no input was given" not in shell("generate", trained, "--text", "a").err

@@ -60,7 +60,7 @@ app.command()(schema)
 
 
 @app.callback(invoke_without_command=True)
-def options(version: bool = typer.Option(False, "--version", help="Show the version and leave.")) -> None:
+def options(version: bool = typer.Option(False, "--version", help="Show the version and exit.")) -> None:
     """Train language models that read text, pictures and sound, and measure what each of them brings."""
     if version:
         import plait

@@ -120,6 +120,12 @@ class Found:
             first = next(left for left in data.left_out if left.code == code)
             lines.append(f"  left out  {number} ({code}), the first at {first.where}: {first.reason}")
         lines += [f"  note      {line}" for line in (*data.warnings, *self.needed())]
+        if self.opposite[0]:
+            cancel, stereo = self.opposite
+            lines.append(
+                f"  note      left and right cancel each other in {cancel} of {stereo} stereo recordings; the configuration reads "
+                "the left channel (data.audio.channel)"
+            )
         return lines
 
     def needed(self) -> list[str]:
@@ -140,6 +146,7 @@ class Found:
         groups = {name: {s.groups.get(name) for s in test} for name in sorted({n for s in test for n in s.groups})}
         counts = [(f"groups by {name}", len(of)) for name, of in groups.items()] or [("samples", len(test))]
         name, number = min(counts, key=lambda one: one[1])
+        name = name if number > 1 else name.replace("groups", "group").replace("samples", "sample")
         return f"{number} {name}" if 0 < number < ENOUGH else ""
 
     def to_json(self) -> dict[str, Any]:

@@ -114,6 +114,8 @@ def generate(
         return
     sample = model.sample(text=text, image=image or (), audio=audio)
     sample = sample if used is None else sample.only(used)
+    if used is None and model.run.modalities and not sample.present:
+        say_aside(f"plait: no input was given; the model reads {', '.join(model.run.modalities)} and answers without")
     if top is not None:
         show_next(model.next_tokens(sample, begin, top), begin, output)
     elif stream:
