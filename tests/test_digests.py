@@ -206,7 +206,7 @@ def test_a_comparison_refuses_and_takes(run: Path, tmp_path: Path, capsys: pytes
 def test_a_report_says_that_the_configuration_is_another(run: Path, capsys: pytest.CaptureFixture[str]):
     edit_the_configuration(run)
     assert command(["report", str(run)]) == 0
-    assert "not in it: the configuration that the run was made with: config.yaml was changed" in capsys.readouterr().out
+    assert "missing: the configuration that the run was made with: config.yaml was changed" in capsys.readouterr().out
 
 
 def test_the_place_of_the_data_may_be_edited(run: Path, tmp_path: Path):

@@ -233,7 +233,7 @@ def test_folders_that_are_no_whole_run_are_refused(tmp_path):
     with pytest.raises(UserError, match="there is no run folder"):
         check_folder(tmp_path / "nowhere")
     (tmp_path / "config.yaml").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match=r"no whole run: it lacks tokenizer.json, environment.json"):
+    with pytest.raises(UserError, match=r"not a complete run: tokenizer.json, environment.json are missing"):
         check_folder(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
     (tmp_path / ENVIRONMENT).write_text('{"format":', encoding="utf-8")

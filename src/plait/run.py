@@ -220,8 +220,8 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"{folder} is a comparison", right=f"Give one of its runs, such as {runs[0]}")
     if missing:
         raise UserError(
-            f"{folder} is no whole run: it lacks {', '.join(missing)}",
-            right="Copy the folder again, with everything in it, or train anew under another name.",
+            f"{folder} is not a complete run: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+            right="Give the folder that plait train wrote; if it is a copy, copy it again with everything in it.",
         )
     refuse_devices(folder)
     format_of(folder)

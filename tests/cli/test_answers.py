@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cli_helpers import Shell
 
-from plait.cli.answers import answered, as_row
+from plait.cli.answers import answered, as_row, check_segments
 from plait.errors import UserError
 from plait.generate import Generated
 
@@ -226,10 +226,27 @@ def test_answers_that_reach_the_limit_are_counted(trained: Path, tmp_path: Path,
     """Previously nothing told 27 cut answers of 46 from whole ones."""
     one = shell("generate", trained, "--text", "a", "--max-tokens", 1, "--json")
     cut = one.json.get("limited", [])
-    assert cut == [segment for segment in ("heard", "answer") if f"{segment}: cut at the limit of 1 tokens" in one.err]
+    assert cut == [segment for segment in ("heard", "answer") if f"{segment}: cut at the limit of 1 token;" in one.err]
     ask = requests(tmp_path / "ask.jsonl", "a", "b", "c")
     many = shell("generate", trained, "--manifest", ask, "--out", tmp_path / "out.jsonl", "--max-tokens", 1, "--json")
     assert cut
     assert many.json["limited"] == dict.fromkeys(cut, 3)
-    assert f"{cut[0]}: 3 of 3 cut at the limit of 1 tokens" in many.err
+    assert f"{cut[0]}: 3 of 3 cut at the limit of 1 token;" in many.err
     assert all(row["limited"] == cut for row in read(tmp_path / "out.jsonl"))
+
+
+def test_answers_of_another_model_are_not_taken_for_those_of_this_one(tmp_path: Path):
+    """Previously, `generate --out` of a second run called every row of the first one's file answered, and wrote nothing."""
+    out = write(tmp_path / "out.jsonl", as_row(Generated("7", {"heard": "a", "answer": "red"}, {}, {}), []))
+    check_segments(out, ("answer", "heard"))
+    check_segments(tmp_path / "none.jsonl", ("answer",))
+    with pytest.raises(UserError, match=r"answers of another model, with the segments heard, answer and not target"):
+        check_segments(out, ("target",))
+    old = write(tmp_path / "old.jsonl", {"id": "7", "answer": "red"})
+    check_segments(old, ("target",))
+
+
+def test_a_request_without_any_input_is_said_to_have_none(trained: Path, shell: Shell):
+    """Previously, a forgotten --image was answered like any other request."""
+    assert "no input was given; the model reads" in shell("generate", trained).err
+    assert "no input was given" not in shell("generate", trained, "--text", "a").err

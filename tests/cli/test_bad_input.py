@@ -80,7 +80,7 @@ def test_a_folder_that_is_no_run_is_not_written_into(tiny_yaml: Path, tmp_path: 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
     is_refused(shell("train", tiny_yaml, "--out", tmp_path / "mine"), "exists already and is not a run")
-    is_refused(shell("evaluate", tmp_path / "mine"), "no whole run", "config.yaml")
+    is_refused(shell("evaluate", tmp_path / "mine"), "not a complete run", "config.yaml")
     is_refused(shell("evaluate", tmp_path / "nowhere"), "there is no run folder")
     first = tmp_path / "compared" / "runs" / "concat" / "seed-0"
     first.mkdir(parents=True)
@@ -105,13 +105,13 @@ def other_kind(path: Path) -> None:
 
 
 HALF_WRITTEN = [
-    ("config.yaml", Path.unlink, "lacks config.yaml"),
+    ("config.yaml", Path.unlink, "config.yaml is missing"),
     ("config.yaml", empty, "does not hold a mapping"),
-    ("environment.json", Path.unlink, "lacks environment.json"),
+    ("environment.json", Path.unlink, "environment.json is missing"),
     ("environment.json", halve, "half written"),
     ("environment.json", empty, "half written"),
     ("environment.json", other_kind, "half written"),
-    ("tokenizer.json", Path.unlink, "lacks tokenizer.json"),
+    ("tokenizer.json", Path.unlink, "tokenizer.json is missing"),
     ("tokenizer.json", halve, "not a tokenizer"),
 ]
 

@@ -70,6 +70,7 @@ def test_a_channel_is_proposed_where_two_would_cancel(tmp_path: Path):
     out.write_text(text, encoding="utf-8")
     assert read_config(out).data.audio.channel == "left"
     assert "left and right cancel each other in 3 of 3 stereo recordings" in text
+    assert any("cancel each other in 3 of 3 stereo recordings" in line for line in look(manifest).lines())
 
 
 def test_text_alone_is_next_word_prediction(tmp_path: Path):

@@ -53,7 +53,7 @@ def test_training_is_refused_where_most_rows_are_lost(tmp_path: Path, shell: She
     refused = shell("train", mostly_lost, "--out", tmp_path / "run")
     assert refused.code == 2
     assert "35 of 40 rows cannot be used (35 duplicate-id); the first: " in refused.err
-    assert "data.max_left_out: 1 to go on with 5 (now 0.5)" in refused.err
+    assert "set data.max_left_out (now 0.5) to 1 in the configuration to go on with the other 5" in refused.err
     assert not (tmp_path / "run").exists()
     trained = shell("train", mostly_lost, "data.max_left_out=0.9", "--out", tmp_path / "run")
     assert trained.code == 0, trained.err
@@ -196,7 +196,7 @@ def test_pictures_of_phones_are_told_to_need_the_extra(
 def test_how_quotes_are_read_is_said_by_init_check_and_train(tmp_path: Path, shell: Shell) -> None:
     rows = "".join(f'{row["id"]}\t{row["split"]}\t"{row["target"]}\n' for row in texts())
     (tmp_path / "m.tsv").write_text("id\tsplit\ttarget\n" + rows, encoding="utf-8")
-    said = "40 cells begin with a quote: quotes are read as part of the texts; else say data.quoting: csv"
+    said = "40 cells begin with a quote; quotes are kept as part of the text (data.quoting: csv reads them as in CSV)"
     made = shell("init", tmp_path / "m.tsv", "--out", tmp_path / "made.yaml")
     assert said in made.out
     assert "quoting: auto" in (tmp_path / "made.yaml").read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ def test_a_comparison_gets_a_page_where_it_is_asked_for(tmp_path: Path, shell: S
         (["half"], "is not JSON"),
         (["run", "--out", "page.txt"], "a page's name ends in .html"),
         (["run", "--out", "empty"], "is a folder"),
-        (["torn"], "is no whole run"),
+        (["torn"], "is not a complete run"),
     ],
 )
 def test_mistakes_are_one_message(

@@ -55,13 +55,13 @@ def test_records_of_another_manifest_do_not_take_the_place_of_the_runs_own(other
     assert found.record.summary.manifest is None
     assert shell("report", "run").code == 0
     page = Path("run/report.html").read_text(encoding="utf-8")
-    assert f"test of {other} (not the run" in page
+    assert f"test of {other}, not the run" in page
 
 
 def test_a_run_that_was_only_measured_elsewhere_has_no_figure_of_its_own(other: Path, shell: Shell):
     shell("evaluate", "run", "--manifest", OTHER)
     outcome = shell("report", "run")
-    assert "how good it is: no evaluation" in outcome.out
+    assert "scores: the run was not evaluated" in outcome.out
 
 
 def test_the_runs_own_manifest_is_known_by_any_path(linked: Path, work: Path, shell: Shell):
@@ -127,7 +127,7 @@ def test_weights_of_an_unfinished_training_say_so(interrupted: Path, shell: Shel
 def test_a_record_of_earlier_weights_is_named_in_the_report(work: Path, shell: Shell):
     """A run that was measured and then trained on shows whose figures they are."""
     shell("evaluate", "run")
-    assert "present weights" not in shell("report", "run").out
+    assert "current weights" not in shell("report", "run").out
     summary = json.loads(Path("run/records/test.json").read_text(encoding="utf-8"))
     assert summary["step"] == weights_in(Path("run"), 2).step
     record = read_record(Path("run/records/test.parquet"))
@@ -136,7 +136,9 @@ def test_a_record_of_earlier_weights_is_named_in_the_report(work: Path, shell: S
     from plait.evaluate import write_record
 
     write_record(replace(record, summary=replace(record.summary, step=77)), Path("run/records/test.parquet"))
-    assert "the record test is of those of step 77" in shell("report", "run").out
+    assert (
+        "on split test: the ones here are of step 77  (plait evaluate run --split test)" in shell("report", "run").out
+    )
 
 
 def test_a_finished_training_says_nothing(work: Path, shell: Shell):

@@ -279,6 +279,7 @@ def test_a_jpeg_damaged_inside_is_refused(tmp_path: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
     (tmp_path / "a.jpg").write_bytes(content)
     assert "cannot decode the picture" in refusal(tmp_path / "a.jpg")
+    assert "tjDecompress" not in refusal(tmp_path / "a.jpg"), "the name of a function of libjpeg-turbo"
 
 
 @given(

@@ -52,7 +52,10 @@ def test_literal_quotes_swallow_no_rows(tmp_path: Path) -> None:
     assert len(dataset.samples) == 12
     assert (targets(dataset)["2"], targets(dataset)["5"]) == ('"Come in', 'and sit down"')
     (said,) = dataset.reading
-    assert "1 cell begins with a quote: quotes are read as part of the texts; else say data.quoting: csv" in said
+    assert (
+        "1 cell begins with a quote; quotes are kept as part of the text (data.quoting: csv reads them as in CSV)"
+        in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_what_pandas_quotes_is_read_as_csv(tmp_path: Path, cell: str) -> None:
     assert len(dataset.samples) == 12
     (said,) = dataset.reading
     assert "quotes are read as in CSV, because " in said
-    assert said.endswith("if they are part of the texts, say data.quoting: literal")
+    assert said.endswith("if they are part of the text, set data.quoting: literal")
     assert ("1 row takes several lines, the first from line 5" in said) == ("\n" in cell)
 
 

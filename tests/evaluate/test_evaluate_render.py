@@ -6,7 +6,7 @@ import pytest
 from test_evaluate_score import CONFIG, Said, evaluated, make
 
 from plait.evaluate import EvaluateConfig, evaluate_outputs, render
-from plait.evaluate.render import gathered
+from plait.evaluate.render import gathered, reasons_alike
 from plait.types import Sample
 
 
@@ -66,3 +66,11 @@ def test_a_note_on_several_figures_stands_once() -> None:
     assert gathered([f"wer: {few}", f"cer: {few}", f"wer: {few}", "bleu: none"]) == [f"wer, cer: {few}", "bleu: none"]
     assert gathered([f"{letter}: {few}" for letter in "abcdef"]) == [f"a, b, c and 3 more: {few}"]
     assert gathered(["no figure is named"]) == ["no figure is named"]
+
+
+def test_a_reason_that_holds_for_every_metric_is_said_once() -> None:
+    """Previously, one sample that could not be read gave a line for each metric of each segment."""
+    unread, none = "the sample could not be read", "no reference"
+    reasons = {f"accuracy: {unread}": 1, f"bits_per_token: {unread}": 1, f"perplexity: {none}": 2, f"wer: {unread}": 3}
+    assert reasons_alike(reasons) == {unread: 1, f"perplexity: {none}": 2, f"WER: {unread}": 3}
+    assert reasons_alike({unread: 1, none: 2}) == {unread: 1, none: 2}

@@ -79,7 +79,7 @@ def test_crossed_groupings_where_one_leads_give_its_interval() -> None:
     assert span(both) > 3 * single["picture"]
     assert both.grouping in ("speaker", "picture × speaker")
     assert both.num_groups == 8
-    assert both.note == "only 8 groups (speaker): the interval covers less often than it says"
+    assert both.note == "only 8 groups (speaker): the interval is probably too narrow"
 
 
 def span(found: Figure) -> float:

@@ -16,7 +16,7 @@ from report_helpers import HOSTILE, comparison, read_page, squeezed
 
 from plait.compare.result import Credit, Metric, Point
 from plait.report import comparison_report
-from plait.report.comparison import credit_cell
+from plait.report.comparison import credit_cell, definition
 from plait.report.comparison_plots import mean_curve, near
 
 
@@ -165,3 +165,16 @@ def test_a_range_holds_all_that_must_be_in_it(values: list[tuple[float, bool]]):
 )
 def test_the_sentence_under_the_bits_repeats_nothing_that_stands_above_it(credit: Credit, said: str):
     assert credit_cell("text", credit)[3] == said
+
+
+def test_the_page_says_by_which_normalisation_answers_were_compared():
+    """Previously, the page of every comparison said NFKC, whatever `evaluate.normalisation` was."""
+    result = comparison()
+    metric = replace(result.metric, name="accuracy")
+    said = {
+        name: definition(replace(result, metric=metric, config={"evaluate": {"normalisation": name}}))
+        for name in ("visible", "folded", "verbatim")
+    }
+    assert len(set(said.values())) == 3
+    assert "NFKC" not in said["visible"]
+    assert definition(replace(result, metric=metric, config={})) == said["folded"]

@@ -435,7 +435,7 @@ def test_resuming_what_is_not_there_is_refused(config, tmp_path):
     with pytest.raises(UserError, match="there is no run folder"):
         fit(config(), tmp_path / "run", resume=True)
     (tmp_path / "notes").mkdir()
-    with pytest.raises(UserError, match=r"no whole run: it lacks config\.yaml"):
+    with pytest.raises(UserError, match=r"not a complete run: config\.yaml"):
         fit(config(), tmp_path / "notes", resume=True)
     with pytest.raises(UserError, match="nothing says what to train"):
         fit(None, tmp_path / "run")

@@ -88,6 +88,15 @@ def answered(out: Path, segments: Sequence[str]) -> Answered:
     return Answered(format, found, len(whole))
 
 
+def check_segments(out: Path, segments: Sequence[str]) -> None:
+    """Refuse a file whose answers have other segments than the model: its rows would count as answered."""
+    first = out.read_bytes().partition(b"\n")[0] if out.exists() else b""
+    row = json.loads(first) if first else {}
+    if row.get("format") == FORMAT and set(row["segments"]) != set(segments):
+        what = f"holds answers of another model, with the segments {', '.join(row['segments'])} and not {', '.join(segments)}"
+        raise UserError(what, where=str(out), right=ANOTHER)
+
+
 def decoded(data: bytes, out: Path) -> str:
     """The lines as text."""
     try:

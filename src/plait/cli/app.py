@@ -60,7 +60,7 @@ app.command()(schema)
 
 
 @app.callback(invoke_without_command=True)
-def options(version: bool = typer.Option(False, "--version", help="Show the version and leave.")) -> None:
+def options(version: bool = typer.Option(False, "--version", help="Show the version and exit.")) -> None:
     """Train language models that read text, pictures and sound, and measure what each of them brings."""
     if version:
         import plait
@@ -117,4 +117,5 @@ def misused(refused: Any) -> str:
     """What is wrong with the words of the command, and where it says what would be right."""
     context = getattr(refused, "ctx", None)
     command = context.command_path if context is not None else "plait"
-    return f"{refused.format_message().rstrip('.')}. {command} --help shows what there is"
+    said = refused.format_message().rstrip(".")
+    return f"{said}{'' if said.endswith('?') else '.'} {command} --help shows what there is"

@@ -105,7 +105,8 @@ class Found:
         ]
         if few := self.few_groups():
             lines.append(
-                f"  test      only {few}: intervals and comparisons say little under {ENOUGH}; more data, or data.split.fractions"
+                f"  test      only {few}: with fewer than {ENOUGH}, intervals are wide and comparisons tell little; "
+                "add data, or change data.split.fractions"
             )
         if self.sizes:
             lines.append(
@@ -119,6 +120,12 @@ class Found:
             first = next(left for left in data.left_out if left.code == code)
             lines.append(f"  left out  {number} ({code}), the first at {first.where}: {first.reason}")
         lines += [f"  note      {line}" for line in (*data.warnings, *self.needed())]
+        if self.opposite[0]:
+            cancel, stereo = self.opposite
+            lines.append(
+                f"  note      left and right cancel each other in {cancel} of {stereo} stereo recordings; the configuration reads "
+                "the left channel (data.audio.channel)"
+            )
         return lines
 
     def needed(self) -> list[str]:
@@ -139,6 +146,7 @@ class Found:
         groups = {name: {s.groups.get(name) for s in test} for name in sorted({n for s in test for n in s.groups})}
         counts = [(f"groups by {name}", len(of)) for name, of in groups.items()] or [("samples", len(test))]
         name, number = min(counts, key=lambda one: one[1])
+        name = name if number > 1 else name.replace("groups", "group").replace("samples", "sample")
         return f"{number} {name}" if 0 < number < ENOUGH else ""
 
     def to_json(self) -> dict[str, Any]:
@@ -160,7 +168,7 @@ class Found:
 def spread(values: Sequence[float], unit: str, *, digits: int) -> str:
     """Lowest, highest and middle in words; one figure where all are alike."""
     low, middle, high = (f"{value:.{digits}f}" for value in (min(values), median(values), max(values)))
-    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}, half of them under {middle}"
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}, median {middle}"
 
 
 def look(path: Path, *, allow_outside: bool = False) -> Found:
@@ -288,7 +296,12 @@ def data_lines(found: Found, out: Path) -> list[tuple[str, str]]:
     if found.allow_outside:
         lines.append(("  allow_outside: true", "paths may leave the manifest's folder"))
     if data.reading and data.path.suffix.lower() in (".csv", ".tsv"):
-        lines.append(("  quoting: auto", "of quotes in the table, as said; or literal (part of the texts), csv"))
+        lines.append(
+            (
+                "  quoting: auto",
+                "how quotes in the table are read, see above; or literal (they are part of the text), csv",
+            )
+        )
     if found.left_out or any(second > limit_of(found.seconds) for second in found.seconds):
         lines.append(("  on_error: skip", "rows that cannot be used are left out and listed in the run; or stop"))
     return lines

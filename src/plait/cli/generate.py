@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.cli.answers import FORMAT, answered, append, as_row, confidence, cut_to
+from plait.cli.answers import FORMAT, answered, append, as_row, check_segments, confidence, cut_to
 from plait.cli.common import (
     AcceptChanges,
     Device,
@@ -114,6 +114,8 @@ def generate(
         return
     sample = model.sample(text=text, image=image or (), audio=audio)
     sample = sample if used is None else sample.only(used)
+    if used is None and model.run.modalities and not sample.present:
+        say_aside(f"plait: no input was given; the model reads {', '.join(model.run.modalities)} and answers without")
     if top is not None:
         show_next(model.next_tokens(sample, begin, top), begin, output)
     elif stream:
@@ -168,7 +170,8 @@ def doubts(generated: Generated, limit: int) -> list[str]:
         for segment, answers in generated.tied.items()
     ]
     return found + [
-        f"{segment}: cut at the limit of {limit} tokens; --max-tokens raises it" for segment in generated.limited
+        f"{segment}: cut at the limit of {limit} token{'s' * (limit != 1)}; --max-tokens raises it"
+        for segment in generated.limited
     ]
 
 
@@ -220,6 +223,8 @@ def answer_manifest(
     dataset = model.unlabelled(manifest)
     samples, gone = dataset.samples, [left for left in dataset.left_out if left.code != OTHER_FILE]
     done = answered(out, model.run.segments)
+    if done.ids:
+        check_segments(out, model.run.segments)
     waiting = [sample if inputs is None else sample.only(inputs) for sample in samples if sample.id not in done.ids]
     cut_to(out, done.num_bytes)
     present = {sample.id: list(sample.present) for sample in waiting}
@@ -236,10 +241,14 @@ def answer_manifest(
             tied.update(generated.tied)
             append(out, json.dumps(row, ensure_ascii=False) + "\n")
             count(number, len(waiting))
-    output.say(f"{number} answers written to {out}")
+    output.say(
+        f"{number} answers written to {out}" if waiting or not samples else f"nothing to do: {out} has all answers"
+    )
     for segment, count in limited.items():
         limit = model.options(**options).most_tokens
-        say_aside(f"plait: {segment}: {count} of {number} cut at the limit of {limit} tokens; --max-tokens raises it")
+        say_aside(
+            f"plait: {segment}: {count} of {number} cut at the limit of {limit} token{'s' * (limit != 1)}; --max-tokens raises it"
+        )
     for segment, count in tied.items():
         say_aside(f"plait: {segment}: in {count} of {number} several answers are equally likely: the first is answered")
     for left in gone:

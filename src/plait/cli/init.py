@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def init(
     data: Annotated[Path, typer.Argument(help="A manifest, or a folder of media.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The configuration to write.")] = Path("run.yaml"),
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Paths may leave the manifest's folder.")
     ] = False,

@@ -29,7 +29,7 @@ def report(
     output = Output(as_json)
     written = write(folder, out)
     for missing in written.missing:
-        output.say(f"not in it: {missing.what}  ({missing.command})")
+        output.say(f"missing: {missing.what}  ({missing.command})")
     for note in written.left_out:
         output.say(note)
     num_bytes = written.path.stat().st_size

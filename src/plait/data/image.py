@@ -12,6 +12,7 @@ anti-aliasing (a 12-megapixel photograph: 17 ms in place of 37, mean difference 
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -84,7 +85,7 @@ def load_image(path: Path | str, config: ImageConfig) -> UInt8[Tensor, "3 size s
     except Image.UnidentifiedImageError:
         raise UserError("not a picture", where=where, right=f"One of {', '.join(formats())}, HEIC.") from None
     except Exception as error:  # decoders raise anything at broken bytes
-        said = " ".join(str(error).split()).rstrip(".")
+        said = re.sub(r"^\w+\(\): ", "", " ".join(str(error).split()).rstrip("."))  # not the library's function
         raise UserError(f"cannot decode the picture: {said}", where=where, right="Is it cut off or damaged?") from None
     return _resize(pixels, config)
 

@@ -190,8 +190,8 @@ def read_manifest(
     dataset = Dataset(path, samples, chosen.names, modalities, refuse.left_out, drawn, tuple(said), parted, quoting)
     if dataset.share_left_out > max_left_out:
         right = (
-            f"`plait data check` names all of them. Mend the rows, or say data.max_left_out: 1 to go on with "
-            f"{len(samples)} (now {max_left_out:g})."
+            f"`plait data check` names all of them. Fix the rows, or set data.max_left_out (now {max_left_out:g}) to 1 in the "
+            f"configuration to go on with the other {len(samples)}."
         )
         raise UserError(dataset.lost or dataset.notes[0], where=readable(str(path)), right=right)
     return dataset

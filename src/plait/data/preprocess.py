@@ -360,7 +360,7 @@ def _numbers(paths: Sequence[Path]) -> Tensor:
 
 def _placed(error: UserError, sample: Sample, modality: Modality, path: Path) -> UserError:
     """The same mistake, said of the sample's row."""
-    file = "" if str(path) in error.what else f" {path}"
+    file = "" if str(path) in error.what or str(path) == sample.where else f" {path}"
     return UserError(f"{modality}{file}: {error.what}", where=sample.where or sample.id, right=error.right)
 
 

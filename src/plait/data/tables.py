@@ -47,11 +47,11 @@ def read_csv(
     reader = _Table(path, where, delimiter, strict=quoting == "auto")
     yield from reader.literal(first) if chosen.quoting == "literal" else reader.csv()
     if chosen.why and chosen.quoting == "literal":
-        say(f"{where}: {chosen.why}: quotes are read as part of the texts; else say data.quoting: csv")
+        say(f"{where}: {chosen.why}; quotes are kept as part of the text (data.quoting: csv reads them as in CSV)")
     elif chosen.why or (quoting == "csv" and reader.swallowed):
         why = f", because {chosen.why}" if chosen.why else ""
         lines = f"; {reader.several}" if reader.num_several or reader.swallowed else ""
-        say(f"{where}: quotes are read as in CSV{why}{lines}; if they are part of the texts, say data.quoting: literal")
+        say(f"{where}: quotes are read as in CSV{why}{lines}; if they are part of the text, set data.quoting: literal")
 
 
 def decode_cells(name: str, cell: str) -> Any:
@@ -262,12 +262,12 @@ class _Table:
     def mistake(self, what: str, line: int) -> RowError:
         """A line that is no row."""
         self.number += 1
-        right = 'Write a double quote within a quoted cell twice: "".'
+        right = 'Write a double quote within a quoted cell twice (""), or set data.quoting: literal if quotes are part of the text.'
         return RowError("cells", what, where=f"{self.where}:{line}", right=right)
 
     def broken(self, error: csv.Error, lines: _Lines, start: int) -> Iterator[RowError]:
         """Lines that are no row by the rules of CSV."""
-        why = str(error)
+        why = str(error).replace("\t", "\\t")
         if "unexpected end" in why:
             why += ": the quote that opens here is never closed"
         swallows = bool(self.header) and any(map(self.has_cells, lines.taken[1:]))
@@ -279,7 +279,7 @@ class _Table:
 
     def swallowing(self, lines: _Lines, start: int, what: str) -> Iterator[RowError]:
         """The row whose quote swallows others, and each of these."""
-        right = "Close the quote or double it; or say how quotes are meant: data.quoting: literal, or csv."
+        right = "Close the quote or double it; or set data.quoting: literal (quotes are part of the text) or csv."
         others = [number for number, line in enumerate(lines.taken[1:], start + 1) if self.has_cells(line)]
         rows = f"{len(others)} line{'s that look like rows' if len(others) > 1 else ' that looks like a row'}"
         what = f"not CSV{self.to(lines, start)}: {what}, over {rows}"

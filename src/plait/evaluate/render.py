@@ -56,11 +56,21 @@ def render(summary: Summary, *, width: int = WIDTH, patterns: bool = True) -> st
             *align(_retrieval_rows(summary.retrieval, notes), width),
         ]
     for segment, reasons in summary.unscored.items():
-        notes += [f"{segment}: {count} not scored, {reason}" for reason, count in reasons.items()]
+        notes += [f"{segment}: {count} not scored, {reason}" for reason, count in reasons_alike(reasons).items()]
     notes += summary.notes
     if notes:
         lines += ["", *(line for note in gathered(notes) for line in wrap(f"* {note}", width))]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def reasons_alike(reasons: Mapping[str, int]) -> dict[str, int]:
+    """The reasons without the metric's name, once where they hold for several metrics with one count."""
+    metrics: dict[tuple[str, int], list[str]] = {}
+    for reason, count in reasons.items():
+        metric, _, why = reason.partition(": ")
+        key = (why, count) if metric in _TITLES and why else (reason, count)
+        metrics.setdefault(key, []).append(_TITLES.get(metric, metric))
+    return {why if len(of) > 1 or why in reasons else f"{of[0]}: {why}": count for (why, count), of in metrics.items()}
 
 
 def gathered(notes: Sequence[str]) -> list[str]:

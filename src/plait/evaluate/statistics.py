@@ -191,7 +191,7 @@ def _interval(
         why = f"every {grouping} scores alike, so resampling cannot show the error"
         return _no_interval(value, n, grouping, num_groups, why)
     low, high = np.quantile(defined, bootstrap.tails)
-    few = f"only {num_groups} groups ({grouping}): the interval covers less often than it says"
+    few = f"only {num_groups} groups ({grouping}): the interval is probably too narrow"
     return Figure(value, float(low), float(high), n, grouping, num_groups, few if num_groups < FEW_GROUPS else None)
 
 

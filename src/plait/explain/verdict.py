@@ -117,7 +117,7 @@ def without_effect(name: str, segment: SegmentResult, found: Figure, what: str =
     if is_below(found):
         return Verdict(name, "harmful", f"{name}: harms rather than helps {for_segment}: {bits(found)}", least)
     text = (
-        f"{name}: not measurably used for {for_segment} (interval {interval(found)}{what} holds 0; "
+        f"{name}: not measurably used for {for_segment} (interval {interval(found)}{what} includes 0; "
         f"this sample size could have seen {number(least)} bits per token)"
     )
     return Verdict(name, "unused", text, least)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import yaml
 
 from plait.compare.result import ArmResult, ComparisonResult, Credit, Example
+from plait.evaluate.metrics import METRIC_NAMES, build_metrics
 from plait.evaluate.render import SCORES
 from plait.report import comparison_plots, words
 from plait.report.cards import Card, answer, flat
@@ -87,7 +88,7 @@ def comparison_report(
         config=yaml.safe_dump(dict(result.config), sort_keys=False, allow_unicode=True),
         media_notes=media.notes,
         plots_missing="" if can_plot() else INSTALL,
-        definition=SCORES[result.metric.name].definition if result.metric.name in SCORES else "",
+        definition=definition(result),
         meanings=words.meanings(
             ("simultaneous interval", "adjusted p", *(["points"] if result.metric.percent else [])),
             result.metric.confidence,
@@ -96,6 +97,15 @@ def comparison_report(
         seconds=words.seconds(result.seconds),
         kind="comparison",
     )
+
+
+def definition(result: ComparisonResult) -> str:
+    """What the metric counts, by the normalisation that scored it; one that states none is older and was folded."""
+    name = result.metric.name
+    if name not in METRIC_NAMES:
+        return SCORES[name].definition if name in SCORES else ""
+    normalisation = result.config.get("evaluate", {}).get("normalisation", "folded")
+    return build_metrics([name], normalisation=normalisation, references=[])[0].definition
 
 
 def subtitle(result: ComparisonResult) -> str:

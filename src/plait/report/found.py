@@ -7,6 +7,7 @@ Invariant: nothing is computed, no model is built; a file that cannot be read is
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter
 
 from plait.config import read_tree
 from plait.errors import UserError
-from plait.evaluate import Record, read_record
+from plait.evaluate import Record, Summary, read_record
 from plait.evaluate.measured import weights_in
 from plait.explain import Explanation
 from plait.explain.curves import Curves
@@ -84,6 +85,7 @@ def find(folder: Path) -> Found:
         record = _of(found, path, read_record, Missing(f"the record {path.name}", f"plait evaluate {folder}"))
         if record is not None:
             found.records[path.stem] = record
+    found.records = dict(sorted(found.records.items(), key=lambda one: one[1].summary.manifest is not None))
     for path in sorted((folder / FOLDER).glob("*.json")):
         if path.name.startswith("sample-"):
             continue
@@ -96,6 +98,7 @@ def find(folder: Path) -> Found:
         else:
             one = _of(found, path, lambda path: TypeAdapter(Explanation).validate_json(path.read_bytes()), again)
             found.explanations |= {} if one is None else {path.stem: one}
+    found.explanations = dict(sorted(found.explanations.items(), key=lambda one: one[1].manifest is not None))
     found.pictures = sorted((folder / FOLDER).glob("sample-*.png"))
     found.missing += [*unfinished(found), *of_other_weights(found), *not_made(found)]
     return found
@@ -110,27 +113,40 @@ def unfinished(found: Found) -> list[Missing]:
         note = weights_in(found.folder, steps).note
     except UserError:  # damaged weights are named by themselves
         return []
-    return [Missing(f"how good it becomes: {note}", f"plait train --resume {found.folder}")] if note else []
+    return [Missing(f"the final result: {note}", f"plait train --resume {found.folder}")] if note else []
 
 
 def of_other_weights(found: Found) -> list[Missing]:
     """What was measured before the training went on: the run has other weights now."""
     now = _step(found.folder)
-    measured = {
-        "evaluate": [(f"the record {name}", one.summary.step) for name, one in found.records.items()],
-        "explain": [
-            (f"the explanation {name}", one.step) for name, one in [*found.explanations.items(), *found.curves.items()]
-        ],
-    }
+    measured: list[tuple[str, str, Summary | Explanation | Curves]] = [
+        *(("scores", "plait evaluate {}", record.summary) for record in found.records.values()),
+        *(("explanation", "plait explain {}", one) for one in found.explanations.values()),
+        *(("damage curves", "plait explain {} --curves", one) for one in found.curves.values()),
+    ]
     return [
         Missing(
-            f"what the present weights (step {now}) do: {what} is of those of step {step}",
-            f"plait {command} {found.folder}",
+            f"{what} of the current weights (step {now}) on {rows(one)}: the ones here are of step {one.step}",
+            command.format(found.folder) + options(one),
         )
-        for command, those in measured.items()
-        for what, step in those
-        if step is not None and now is not None and step != now
+        for what, command, one in measured
+        if one.step is not None and now is not None and one.step != now
     ]
+
+
+def rows(one: Summary | Explanation | Curves) -> str:
+    """The rows that something was measured on, for a sentence."""
+    return f"split {one.split}" + (f" of {Path(one.manifest).name}" if one.manifest else "")
+
+
+def options(one: Summary | Explanation | Curves) -> str:
+    """The options that measure the same rows with the same inputs again."""
+    inputs = one.inputs if isinstance(one, Summary) else None
+    return (
+        f" --split {one.split}"
+        + (f" --manifest {shlex.quote(one.manifest)}" if one.manifest else "")
+        + (f" --inputs {','.join(inputs)}" if inputs else "")
+    )
 
 
 def _step(folder: Path) -> int | None:
@@ -144,11 +160,11 @@ def not_made(found: Found) -> list[Missing]:
     """What was never made, with its command."""
     folder = found.folder
     wanted = [
-        (found.record, Missing("how good it is: no evaluation", f"plait evaluate {folder}")),
-        (found.explanations, Missing("which modality is used: no explanation", f"plait explain {folder}")),
+        (found.record, Missing("scores: the run was not evaluated", f"plait evaluate {folder}")),
+        (found.explanations, Missing("which modality is used: not measured", f"plait explain {folder}")),
         (
             found.curves,
-            Missing("what noise, blur and missing inputs do: no curves", f"plait explain {folder} --curves"),
+            Missing("scores with noise, blur and missing inputs: not measured", f"plait explain {folder} --curves"),
         ),
     ]
     if not found.config.get("data", {}).get("inputs"):
@@ -173,7 +189,7 @@ def parts_of(path: Path) -> dict[str, int]:
 
 
 def _curve_missing(folder: Path) -> Missing:
-    return Missing("how it learned: no metrics.jsonl", f"plait train --resume {folder}")
+    return Missing("the learning curve: there is no metrics.jsonl", f"plait train --resume {folder}")
 
 
 def _of(found: Found, path: Path, read: Callable[[Path], Read], missing: Missing) -> Read | None:

@@ -67,7 +67,7 @@ def write_run(found: Found, *, out: Path | None = None, media: Media | None = No
         training=run_plots.training(found.lines),
         learned=learned(found.lines),
         learned_segments=[name for name in run_plots.held_out(found.lines) if name is not None],
-        summaries=[summary_view(name, one.summary) for name, one in found.records.items()],
+        summaries=summary_views(found),
         explanations=explanations,
         damages=[damage_view(one) for one in found.curves.values()],
         pictures=[(path.stem, media.picture(path, most=900)) for path in found.pictures[:3]],
@@ -212,10 +212,23 @@ def learned(lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     )
 
 
+def summary_views(found: Found) -> list[dict[str, Any]]:
+    """The figures of every record; what the metrics count is said once where it is the same for several."""
+    views, said = [summary_view(name, one.summary) for name, one in found.records.items()], []
+    for view in views:
+        known = view["definitions"] in said
+        said.append(view["definitions"])
+        view["definitions"] = [] if known else view["definitions"]
+    return views
+
+
 def summary_view(name: str, summary: Summary) -> dict[str, Any]:
     """The figures of one record."""
     return {
-        "name": name if summary.manifest is None else f"{summary.split} of {summary.manifest} (not the run's own rows)",
+        "name": name if summary.manifest is None else f"{summary.split} of {Path(summary.manifest).name}",
+        "caption": name
+        if summary.manifest is None
+        else f"{summary.split} of {summary.manifest}, not the run's own data",
         "n": summary.n,
         "inputs": "all inputs" if summary.inputs is None else "+".join(summary.inputs) or "no input",
         "rows": list(figure_rows(summary.metrics)),
@@ -335,7 +348,7 @@ def explanation_view(found: Explanation) -> dict[str, Any]:
 
 def rows_of(found: Explanation | Curves) -> str:
     """The split, and whose it is if not the run's own."""
-    return found.split if found.manifest is None else f"{found.split} of {found.manifest} (not the run's own rows)"
+    return found.split if found.manifest is None else f"{found.split} of {found.manifest}, not the run's own data"
 
 
 def damage_view(found: Curves) -> dict[str, Any]:

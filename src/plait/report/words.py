@@ -20,7 +20,7 @@ MEANING = {
     "interval": "The interval of a score holds the true value in {confidence} of such measurements.",
     "simultaneous interval": (
         "With {confidence} certainty the differences of all candidates lie in their intervals at once, the choice of the best arm "
-        "on these same data included; a baseline's counts all arms. Where it holds 0, the arm cannot be told from the best."
+        "on these same data included; a baseline's counts all arms. Where it includes 0, the arm cannot be told from the best."
     ),
     "adjusted p": (
         "How often chance alone would show so large a difference for at least one of the arms, if none differed; "

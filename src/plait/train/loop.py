@@ -290,7 +290,9 @@ def evaluate_now(training: Training) -> bool:
     training.log.write({**line, "evaluation_seconds": round(time.monotonic() - began, 3)})
     segments = ", ".join(f"{name} {bits:.3f}" for name, bits in found.by_segment.items())
     detail = f" ({segments})" if len(found.by_segment) > 1 else ""
-    training.progress.say(f"step {state.step}: held-out loss {found.bits:.3f} bits per token{detail}{' *' * is_best}")
+    training.progress.say(
+        f"step {state.step}: held-out loss {found.bits:.3f} bits per token{detail}{', the best so far' * is_best}"
+    )
     if state.stopped_early:
         training.progress.say(
             f"stopped early: {config.patience} evaluations without improvement since step {state.best_step}"

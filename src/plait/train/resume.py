@@ -76,7 +76,7 @@ def merged(old: RunConfig, new: RunConfig, *, where: str) -> tuple[RunConfig, li
     refused = [change for change in found if not may_change(change.key)]
     if refused:
         raise UserError(
-            "the configuration changed since this run began:\n" + "\n".join(f"  {change}" for change in refused) + "\n",
+            "the configuration changed since this run began: " + "; ".join(map(str, refused)),
             where=where,
             right="Put these back to go on, or train anew under another name.",
         )

@@ -124,7 +124,7 @@ class CheckReport:
 
     def lines(self) -> Iterator[str]:
         """The report as plain lines."""
-        yield f"{self.manifest}: {self.num_samples:,} rows, {self.num_left_out:,} cannot be read"
+        yield f"{self.manifest}: {self.num_samples:,} rows can be read, {self.num_left_out:,} cannot"
         yield "  splits" + (" (drawn by group)" if self.drawn else "") + ": " + _counts(self.splits)
         if self.segments:
             yield f"  segments of the target: {', '.join(self.segments)}"
@@ -161,7 +161,9 @@ class CheckReport:
         from rich.table import Table
         from rich.text import Text
 
-        console.print(Text(f"{self.manifest}: {self.num_samples:,} rows, {self.num_left_out:,} cannot be read", "bold"))
+        console.print(
+            Text(f"{self.manifest}: {self.num_samples:,} rows can be read, {self.num_left_out:,} cannot", "bold")
+        )
         table = Table("inputs", *SPLITS, title="rows" + (" (splits drawn by group)" if self.drawn else ""))
         for subset, counts in {**self.subsets, "all": self.splits}.items():
             table.add_row(subset, *(f"{counts.get(split, 0):,}" for split in SPLITS))
@@ -231,7 +233,8 @@ def _spread(one: Histogram) -> str:
 
 
 def _worst(one: WorstBatch) -> str:
-    size = f"{one.batch_size} × up to {one.longest:,} {one.unit} = {one.elements:,} numbers"
+    unit = one.unit.removesuffix("s") if one.longest == 1 else one.unit
+    size = f"{one.batch_size} × up to {one.longest:,} {unit} = {one.elements:,} numbers"
     return f"{size}, {one.padding:.0%} padding (the longest: {one.where})"
 
 
