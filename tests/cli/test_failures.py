@@ -280,7 +280,14 @@ def test_python_keeps_exceptions(work: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(
     "words",
-    [["evaluate"], ["evaluate", "run", "--nope"], ["nope"], ["trian"], ["fusions", "--positions", "0"], ["evaluate", "a", "b"]],
+    [
+        ["evaluate"],
+        ["evaluate", "run", "--nope"],
+        ["nope"],
+        ["trian"],
+        ["fusions", "--positions", "0"],
+        ["evaluate", "a", "b"],
+    ],
 )
 def test_misused_words_are_one_line_too(words: list[str], shell: Shell):
     """Previously, they were a box of lines, and with --json there was no JSON at all."""
