@@ -301,9 +301,9 @@ def test_killed_before_any_rename_the_run_loads(
 
     def act(folder: Path) -> None:
         if what == "train":
-            fit(make_config(text_tree(manifest)), folder)
+            fit(make_config(text_tree(manifest, steps=2)), folder)
         elif what == "resume":
-            fit(make_config(text_tree(manifest, steps=5, log_every=3)), folder, resume=True)
+            fit(make_config(text_tree(manifest, steps=4, log_every=3)), folder, resume=True)
         else:
             Run.load(folder, accept_changes=True)
 
@@ -339,7 +339,7 @@ def test_killed_before_any_rename_the_run_loads(
             Run.load(folder, weights=newest(folder) / MODEL)
             if (folder / MODEL).exists():
                 Run.load(folder)
-        act_again = make_config(text_tree(manifest, steps=5))
+        act_again = make_config(text_tree(manifest, steps=3 if what == "train" else 4))
         fit(act_again, folder, resume=folder.exists())
         Run.load(folder)
     assert number > 2

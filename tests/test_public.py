@@ -54,7 +54,7 @@ assert plait.train is sys.modules['plait.train'] and plait.train.loop.TrainResul
 """
 IN_CHILDREN = """
 import os, sys, traceback
-import pydantic, pyarrow, torch, torch.utils.data  # what takes long, and is none of ours
+import PIL.Image, pydantic, pyarrow, scipy.stats, tokenizers, torch, torch.utils.data, yaml  # what takes long, and is none of ours
 assert not [name for name in sys.modules if name.startswith('plait')]
 for code in CODES:
     child = os.fork()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from functools import cache as once
 from typing import Any
 
 import typer
@@ -81,10 +82,16 @@ def run(arguments: list[str] | None = None) -> int:
         return failure(error).exit_code
 
 
+@once
+def commands() -> Any:
+    """The commands as they are called; made once, since that takes longer than many a command."""
+    return typer.main.get_command(app)
+
+
 def guarded(arguments: list[str]) -> int:
     """The exit code; whatever else comes out of a command becomes one message."""
     try:
-        code = app(arguments, prog_name="plait", standalone_mode=False)
+        code = commands()(arguments, prog_name="plait", standalone_mode=False)
         if code == INTERRUPTED:  # typer's word for Ctrl-C
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0

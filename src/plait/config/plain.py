@@ -9,6 +9,8 @@ is text, as it stands in the file.
 from __future__ import annotations
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ MAX_DEPTH = 50
 
 MAX_COPIED = 10_000
 """Nodes that aliases may repeat in all: anchors save writing, they do not multiply."""
+
+MAX_KNOWN = 2**16
+"""Characters of a text that is kept with its data; a configuration of a run has about four thousand."""
 
 MAX_DIGITS = 100
 MAX_KEY = 500
@@ -179,15 +184,25 @@ def read_plain(path: Path) -> Any:
 def plain(text: str, *, where: str, lines: bool = True) -> Any:
     """The plain data of a YAML text; `where` is the file (with `lines` the message adds the line) or the option."""
     try:
-        reader = Reader(text)
-        try:
-            return reader.get_single_data()
-        finally:
-            reader.dispose()
+        return deepcopy(known(text)) if len(text) <= MAX_KNOWN else loaded(text)
     except yaml.YAMLError as error:
         raise mistake(error, text, where, lines) from None
     except (ValueError, OverflowError) as error:  # an escape beyond Unicode, a version that is no number
         raise UserError(f"not YAML: {error}", where=where) from None
+
+
+def loaded(text: str) -> Any:
+    """The plain data of a YAML text; a mistake is YAML's own exception."""
+    reader = Reader(text)
+    try:
+        return reader.get_single_data()
+    finally:
+        reader.dispose()
+
+
+known = lru_cache(maxsize=16)(loaded)
+"""The same, for texts that are read again and again (a run's configuration for its values, then for its digests): each time
+costs more than all of the checks on what it says. To be copied and not to be changed."""
 
 
 def written(value: Any) -> str:
