@@ -215,3 +215,15 @@ def test_what_is_no_configuration_is_told(name: str, said: str, tmp_path: Path, 
     with pytest.raises(UserError) as caught:
         read_tree(Path(name))
     assert said in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="a system without /dev/fd")
+def test_a_pipe_of_ones_own_is_read():
+    """`plait train <(sed … run.yaml)` goes on working, where a pipe that lies in a folder is refused."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8", newline="\n") as file:
+        file.write("data: {manifest: /m.jsonl}\nwidth: 64\n")
+    try:
+        assert read_config(Path(f"/dev/fd/{reading}")).width == 64
+    finally:
+        os.close(reading)

@@ -173,12 +173,27 @@ Reader.add_constructor("tag:yaml.org,2002:set", Reader.construct_undefined)  # i
 
 
 def read_plain(path: Path) -> Any:
-    """The plain data of a YAML file, which is an ordinary file of a bounded size."""
-    data = read_bytes(path, max_bytes=MAX_BYTES)
+    """The plain data of a YAML file, which is an ordinary file of a bounded size, or one of this process's own pipes (`<(…)`)."""
+    data = read_pipe(path) if is_own_pipe(path) else read_bytes(path, max_bytes=MAX_BYTES)
     try:
         return plain(data.decode("utf-8"), where=str(path))
     except UnicodeDecodeError as error:
         raise UserError(f"cannot be read: {error}", where=str(path), right="Save the file as UTF-8.") from None
+
+
+def is_own_pipe(path: Path) -> bool:
+    """Whether this names an open file of the process, as a shell's `<(…)` and `-` do: somebody writes to it, so it ends."""
+    own = path.parent in (Path("/dev/fd"), Path("/proc/self/fd")) or path == Path("/dev/stdin")
+    return own and path.is_fifo()
+
+
+def read_pipe(path: Path) -> bytes:
+    """What a pipe holds, to a bound."""
+    with path.open("rb") as pipe:
+        data = pipe.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UserError(f"has more than {MAX_BYTES:,} bytes", where=str(path))
+    return data
 
 
 def plain(text: str, *, where: str, lines: bool = True) -> Any:
