@@ -10,7 +10,11 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
+
+settings.register_profile("plait", deadline=None)  # how long a machine takes is no property of the code
+settings.load_profile("plait")
 
 hook = install_import_hook("plait", "beartype.beartype")
 

@@ -246,7 +246,7 @@ def test_with_trust_every_command_works(own: Place, shell: Shell):
             (twin / "config.yaml").write_text(
                 text.replace("learning_rate: 0.001", "learning_rate: 0.002"), encoding="utf-8"
             )
-            words = [*words, str(twin)]
+            words = [*words, str(twin), "--accept-changes"]
         words += ["--seeds", "1", "--explain", "1", "--price-seconds", "0.1"] * (words[0] == "compare")
         forget()
         if command not in named:
@@ -349,7 +349,7 @@ AS_INSTALLED = ["-c", "import sys; sys.path.remove(''); from plait.cli import ma
 @pytest.mark.parametrize(
     ("start", "words"),
     [
-        (["-m", "plait"], ["evaluate", "."]),
+        (["-m", "plait"], ["evaluate", ".", "--accept-changes"]),
         (
             AS_INSTALLED,
             ["compare", "../clean.yaml", "--folder", "../out"],
