@@ -227,3 +227,13 @@ def test_a_pipe_of_ones_own_is_read():
         assert read_config(Path(f"/dev/fd/{reading}")).width == 64
     finally:
         os.close(reading)
+
+
+def test_what_is_read_twice_is_not_shared():
+    """A text's data are kept, and whoever reads it may change what he was given; what is one by an alias stays one."""
+    text = "a: {b: [1]}\nc: &x [2]\nd: *x\n"
+    first = plain(text, where="x")
+    first["a"]["b"].append("changed")
+    second = plain(text, where="x")
+    assert second == {"a": {"b": [1]}, "c": [2], "d": [2]}
+    assert second["c"] is second["d"]

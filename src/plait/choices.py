@@ -69,18 +69,18 @@ def trusted(trust_code: bool | trust.Trust, config: Config | None = None) -> tru
 
 def own_kinds(value: Any) -> Iterator[str]:
     """Every kind `module:Class` in a configuration, at any depth."""
-    if isinstance(value, Config):
-        kind = getattr(value, "kind", None)
-        if isinstance(kind, str) and ":" in kind:
-            yield kind
-        for name in type(value).model_fields:
-            yield from own_kinds(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from own_kinds(inner)
-    elif isinstance(value, tuple | list):
-        for inner in value:
-            yield from own_kinds(inner)
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Config):
+            kind = getattr(value, "kind", None)
+            if isinstance(kind, str) and ":" in kind:
+                yield kind
+            waiting += [getattr(value, name) for name in reversed(type(value).model_fields)]
+        elif isinstance(value, Mapping):
+            waiting += reversed([*value.values()])
+        elif isinstance(value, tuple | list):
+            waiting += reversed(value)
 
 
 def one_of(axis: str, *members: type[Config]) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -67,15 +68,7 @@ def load_image(path: Path | str, config: ImageConfig) -> UInt8[Tensor, "3 size s
     data = read_bytes(path, max_bytes=MAX_BYTES)
     if not data:
         raise UserError("cannot read the picture: the file is empty", where=where)
-
-    def allowed(rows: int, columns: int) -> None:
-        if rows * columns > config.max_pixels:
-            raise UserError(
-                f"a picture of {columns} × {rows} pixels",
-                where=where,
-                right=f"At most image.max_pixels = {config.max_pixels}; make it smaller, or raise the limit.",
-            )
-
+    allowed = partial(_refuse_large, where, config.max_pixels)
     try:
         pixels = decode(data, allowed=allowed, profiles=config.profile == "srgb", least=2 * config.size)
     except UserError as error:
@@ -88,6 +81,15 @@ def load_image(path: Path | str, config: ImageConfig) -> UInt8[Tensor, "3 size s
         said = re.sub(r"^\w+\(\): ", "", " ".join(str(error).split()).rstrip("."))  # not the library's function
         raise UserError(f"cannot decode the picture: {said}", where=where, right="Is it cut off or damaged?") from None
     return _resize(pixels, config)
+
+
+def _refuse_large(where: str, most: int, rows: int, columns: int) -> None:
+    if rows * columns > most:
+        raise UserError(
+            f"a picture of {columns} × {rows} pixels",
+            where=where,
+            right=f"At most image.max_pixels = {most}; make it smaller, or raise the limit.",
+        )
 
 
 def _resize(pixels: Tensor, config: ImageConfig) -> Tensor:

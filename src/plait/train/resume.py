@@ -8,6 +8,7 @@ Invariant: what shapes the model, the data or an update never changes within a r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from plait.config import RunConfig
@@ -86,18 +87,21 @@ def merged(old: RunConfig, new: RunConfig, *, where: str) -> tuple[RunConfig, li
     return RunConfig.model_validate(tree), found
 
 
+@cache
 def may_change(key: str) -> bool:
     """Whether a resumed run may differ in this key."""
     return any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
 
 
 def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and their values; an empty mapping is a value."""
-    if isinstance(tree, Mapping) and tree:
-        for key, value in tree.items():
-            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, tree
+    """Dotted keys and their values, in order; an empty mapping is a value."""
+    waiting = [(prefix, tree)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, Mapping) and value:
+            waiting += [(f"{place}.{key}" if place else str(key), inner) for key, inner in reversed([*value.items()])]
+        else:
+            yield place, value
 
 
 def put(tree: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from plait.data.sounds.piece import Damaged, Piece, Source
@@ -54,8 +55,9 @@ class _Layout:
     inclusive: bool = False
     align: int = 2
 
-    @property
+    @cached_property
     def header(self) -> int:
+        """Bytes of a chunk before its content."""
         return self.name + self.width
 
     def length(self, head: bytes) -> int:
