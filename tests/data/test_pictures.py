@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
@@ -153,6 +153,7 @@ def test_jpegs_are_turned_as_pillow_turns_them(tmp_path: Path) -> None:
     assert not wrong
 
 
+@example(place=10, noise=b"\0", name="0 EXIF before XMP")
 @given(place=st.integers(0, 400), noise=st.binary(min_size=1, max_size=4), name=st.sampled_from(sorted(CORPUS)))
 def test_damaged_segments_say_what_pillow_says(place: int, noise: bytes, name: str) -> None:
     data = bytearray(CORPUS[name])

@@ -69,8 +69,8 @@ def _by_pillow(exif: bytes) -> int | None:
         found.load(exif)
         value = found.get(ORIENTATION)
         return None if value is None else {number: number for number in _FLIPS}.get(value, 1)
-    except Exception:  # damaged EXIF data are no reason to lose a picture
-        return None
+    except Exception:  # damaged EXIF data are no reason to lose a picture, and Pillow then looks at nothing else
+        return 1
 
 
 def orientation_of_picture(picture: Image.Image) -> int:
