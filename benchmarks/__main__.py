@@ -26,7 +26,7 @@ from benchmarks.measure import machine
 from benchmarks.table import lines_of
 
 PARTS = ("training", "decoding", "demo", "explain", "cache", "preprocess")
-ON_REQUEST = ("calibration",)
+ON_REQUEST = ("calibration", "intervals")
 """Not speed, and long: measured only if it is named."""
 
 
@@ -56,6 +56,10 @@ def measure(part: str, repeats: int, record: Path | None = None) -> dict[str, An
         from benchmarks.calibration import measure_calibration
 
         return measure_calibration(num_tables=100 * repeats, record=record)
+    if part == "intervals":
+        from benchmarks.intervals import measure_intervals
+
+        return measure_intervals(trials=max(200, 1000 * (repeats - 1)))
     from benchmarks.preprocess import measure_pictures, measure_sound
 
     with tempfile.TemporaryDirectory() as folder:

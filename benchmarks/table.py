@@ -12,6 +12,7 @@ from typing import Any
 
 TRAINER_DEFAULT, TRAINER_TUNED, LOADER, LOG_MEL, PICTURES, DECODE = 2.5, 1.0, 0.10, 1.5, 1.8, 1.5
 CACHE = 1.1
+WIDEST = 1.4
 
 
 def target(value: float, bound: float, *, at_most: bool = False) -> str:
@@ -33,6 +34,7 @@ def lines_of(figures: Mapping[str, Any]) -> Iterator[str]:
         "cache": cache_lines,
         "preprocess": preprocess_lines,
         "calibration": calibration_lines,
+        "intervals": interval_lines,
     }.items():
         if name in figures:
             yield ""
@@ -173,3 +175,33 @@ def calibration_lines(part: Mapping[str, Any]) -> Iterator[str]:
         )
     held = sum(row["holds"] for row in rows)
     yield f"  {held} of {len(rows)} rows hold"
+
+
+def interval_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """Coverage and width of nominal 95 % intervals: a line per kind of data, a column per number of groups."""
+    rows = part["rows"]
+    numbers = sorted({row["num_groups"] for row in rows})
+    yield (
+        f"Coverage of 95 % intervals in per cent, {part['trials']} trials a cell (before: the percentile bootstrap over groups), "
+        "and the median width over an oracle's"
+    )
+    yield "  a star: measurably under 93.5 %; —: too few effective groups for an interval over them in most trials"
+    kinds = dict.fromkeys((row["score"], row["spread"], row["sizes"], row["second"]) for row in rows)
+    for kind in kinds:
+        cells = {
+            row["num_groups"]: row for row in rows if (row["score"], row["spread"], row["sizes"], row["second"]) == kind
+        }
+        score, spread, sizes, second = kind
+        name = f"{score}, spread {spread:g}, {sizes}{', × pictures' if second else ''}"
+        yield f"  {name:<52}{' | '.join(_coverage(cells.get(number), number) for number in numbers)}"
+    counted = [row for row in rows if "coverage" in row]
+    claimed = [row for row in counted if row["hold"]]
+    low, wide = sum(row["below_target"] for row in claimed), sum(row["width"] > WIDEST for row in claimed)
+    yield f"  {len(claimed) - low} of {len(claimed)} claimed cells hold 93.5 %; {wide} are wider than {WIDEST} times the oracle's"
+
+
+def _coverage(row: Mapping[str, Any] | None, number: int) -> str:
+    if row is None or "coverage" not in row:
+        return f"{number:>3}: {'—':<19}"
+    star = "*" if row["below_target"] else " "
+    return f"{number:>3}: {100 * row['before']:3.0f} → {100 * row['coverage']:5.1f}{star} {row['width']:4.2f}"

@@ -6,7 +6,7 @@ import pytest
 from test_evaluate_score import CONFIG, Said, evaluated, make
 
 from plait.evaluate import EvaluateConfig, evaluate_outputs, render
-from plait.evaluate.render import gathered, reasons_alike
+from plait.evaluate.render import gathered, reasons_alike, without_counts
 from plait.types import Sample
 
 
@@ -22,15 +22,15 @@ def test_no_line_is_wider(columns: int) -> None:
 
 def test_it_shows_values_intervals_constants_and_patterns() -> None:
     text = render(evaluated().summary)
-    assert text.startswith("test: 60 samples; 95 % bootstrap intervals")
-    assert "95 % bootstrap intervals over speaker" in text
+    assert text.startswith("test: 60 samples; 95 % intervals")
+    assert "95 % intervals over speaker" in text
     assert "accuracy ↑" in text
     assert "spoken, unheard" in text
     assert "75.0 %" in text
     assert "WER ↓" in text
     assert "33.3 % “blue”" in text
     assert "pattern=spoken" in text
-    assert "only 6 groups (speaker)" in text
+    assert "too few groups for an interval over them" in text, "among the samples of some patterns"
     assert "pattern=spoken" not in render(evaluated().summary, patterns=False)
 
 
@@ -59,6 +59,17 @@ def test_long_names_and_wide_letters_are_cut() -> None:
     text = render(evaluate_outputs(samples, outputs, config=config, train_targets=targets).summary)
     assert max(map(width, text.splitlines())) <= 80
     assert "…" in text
+
+
+def test_a_note_that_differs_only_in_its_counts_stands_once() -> None:
+    of_these, few = (
+        "of these samples only; says nothing about another speaker",
+        "too few groups for an interval over them",
+    )
+    found = [without_counts(f"{of_these} ({few}: {count})") for count in ("4", "3, which weigh like 2.1 even ones")]
+    assert found == [f"{of_these} ({few})"] * 2
+    assert without_counts("with 12 groups such intervals") == "with so few groups such intervals"
+    assert without_counts("every sample scores alike") == "every sample scores alike"
 
 
 def test_a_note_on_several_figures_stands_once() -> None:

@@ -48,7 +48,11 @@ class EvaluateConfig(Config):
         default=None, description="evaluate with these inputs only; none: with all"
     )
     batch_size: int = Field(default=64, gt=0)
-    num_resamples: int = Field(default=1000, ge=100, description="bootstrap resamples of whole groups")
+    num_resamples: int = Field(
+        default=1000,
+        ge=100,
+        description="of version 0.2, without effect since: intervals are computed, nothing is resampled",
+    )
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
     by: tuple[str, ...] | None = Field(
         default=None, description="tags, or `inputs`, to give figures by; none: all tags"

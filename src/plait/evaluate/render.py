@@ -73,6 +73,15 @@ def reasons_alike(reasons: Mapping[str, int]) -> dict[str, int]:
     return {why if len(of) > 1 or why in reasons else f"{of[0]}: {why}": count for (why, count), of in metrics.items()}
 
 
+def without_counts(note: str) -> str:
+    """A figure's note without how many groups there are: it is said of nearly every row, with other counts."""
+    return re.sub(
+        r"(too few groups for an interval over them):[^)]*|(?<=with )\d+ groups",
+        lambda m: m[1] or "so few groups",
+        note,
+    )
+
+
 def gathered(notes: Sequence[str]) -> list[str]:
     """Each note once; what is said of several figures stands once behind their names."""
     names: dict[str, list[str]] = {}
@@ -97,7 +106,7 @@ def _heading(summary: Summary, width: int) -> list[str]:
     names = sorted({name for f in found for name in (f.grouping or "").split(CROSS)} - {ALONE})
     over = f" over {CROSS.join(names)}" if names else ""
     of = "" if summary.manifest is None else f" of {Path(summary.manifest).name}"
-    text = f"{summary.split}{of}: {summary.n:,} samples{inputs}; {percent} bootstrap intervals{over}; constant: "
+    text = f"{summary.split}{of}: {summary.n:,} samples{inputs}; {percent} intervals{over}; constant: "
     text += "the best single answer"
     return [line.removeprefix("  ") for line in wrap(text, width)]
 
@@ -124,9 +133,7 @@ def _pattern_rows(by: Mapping[str, Figures], notes: list[str]) -> list[list[str]
                 rows.append([shown, f"{segment} {title(name)}", *_numbers(name, found), constant])
                 shown = ""
                 if found.note:
-                    notes.append(
-                        re.sub(r"\d+ groups", "few groups", found.note) if "only" in found.note else found.note
-                    )
+                    notes.append(without_counts(found.note))
     return rows
 
 

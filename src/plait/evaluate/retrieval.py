@@ -10,6 +10,7 @@ right, and the best of them counts (`plait.search.ranks` says how ties are).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -17,16 +18,16 @@ from itertools import permutations
 import numpy as np
 from jaxtyping import Float, Int
 
+from plait.evaluate.intervals import Form
 from plait.evaluate.record import Record, Retrieval
-from plait.evaluate.statistics import Bootstrap, Figure, Groupings, figure
+from plait.evaluate.statistics import Figure, Groupings, figure
 from plait.run import Run
 from plait.search.ranks import median_by_chance, ranks, recall_by_chance
 from plait.search.vectors import Entries, check_links, entries
 from plait.types import Sample
 
 WITHIN = (1, 5, 10)
-MAX_VALUES = 512
-"""Different ranks that the bootstrap of the median tells apart; of more, each counts as the next of so many quantiles."""
+SHARE = Form((0.0, 1.0), counts=True)
 
 MEDIAN = "median_rank"
 _NONE = "no sample has both sides"
@@ -45,7 +46,7 @@ def retrieval(
     run: Run,
     samples: Sequence[Sample],
     *,
-    bootstrap: Bootstrap,
+    confidence: float,
     batch_size: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Retrieved:
@@ -56,7 +57,7 @@ def retrieval(
     groupings = Groupings.of(samples)
     figures, by_sample = [], {}
     for query, gallery in permutations(sides, 2):
-        asked, one = retrieve(found[query], found[gallery], groupings, bootstrap)
+        asked, one = retrieve(found[query], found[gallery], groupings, confidence)
         figures.append(one)
         column: list[float | None] = [None] * len(samples)
         for row, rank in zip(*asked, strict=True):
@@ -79,7 +80,7 @@ def with_retrieval(record: Record, found: Retrieved) -> Record:
 
 
 def retrieve(
-    query: Entries, gallery: Entries, groupings: Groupings, bootstrap: Bootstrap
+    query: Entries, gallery: Entries, groupings: Groupings, confidence: float
 ) -> tuple[tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]], Retrieval]:
     """The samples that ask and their ranks, and the figures of one direction."""
     both = [n for n, (a, b) in enumerate(zip(query.of_samples, gallery.of_samples, strict=True)) if a and b]
@@ -94,9 +95,9 @@ def retrieve(
         missing = dict.fromkeys([*names, MEDIAN], Figure(None, None, None, 0, note=_NONE))
         return (rows, found), Retrieval(query.side, gallery.side, size, missing, dict.fromkeys(missing))
     among = groupings.among(rows)
-    figures = {name: recall(found, k, among, bootstrap) for name, k in names.items()}
+    figures = {name: recall(found, float(k), among, confidence) for name, k in names.items()}
     chance: dict[str, float | None] = {name: recall_by_chance(size, num_right, k) for name, k in names.items()}
-    figures[MEDIAN], chance[MEDIAN] = median(found, among, bootstrap), median_by_chance(size, num_right)
+    figures[MEDIAN], chance[MEDIAN] = median(found, among, confidence), median_by_chance(size, num_right)
     return (rows, found), Retrieval(query.side, gallery.side, size, figures, chance)
 
 
@@ -110,7 +111,7 @@ def right_entries(query: Entries, gallery: Entries) -> dict[int, list[int]]:
 
 
 def recall(
-    found: Float[np.ndarray, " n"], k: int, groupings: dict[str, Int[np.ndarray, " n"]], bootstrap: Bootstrap
+    found: Float[np.ndarray, " n"], k: float, groupings: dict[str, Int[np.ndarray, " n"]], confidence: float
 ) -> Figure:
     """The share of the ranks that are k or better."""
     statistics = np.stack([found <= k, np.ones(len(found))], axis=1).astype(float)
@@ -118,28 +119,30 @@ def recall(
         statistics,
         lambda sums: sums[:, 0] / sums[:, 1],
         groupings,
-        bootstrap=bootstrap,
         undefined=_NONE,
-        proportion=True,
-        limits=(0.0, 1.0),
+        form=SHARE,
+        confidence=confidence,
     )
 
 
-def median(found: Float[np.ndarray, " n"], groupings: dict[str, Int[np.ndarray, " n"]], bootstrap: Bootstrap) -> Figure:
-    """The least rank that half of the queries reach; resampled through counts of each rank, which add up."""
+def median(found: Float[np.ndarray, " n"], groupings: dict[str, Int[np.ndarray, " n"]], confidence: float) -> Figure:
+    """The least rank that half of the queries reach.
+
+    Its interval holds the ranks r for which one half may be the share of ranks up to r (test inversion; Woodruff 1952): from the
+    first whose interval of that share reaches one half to the first whose interval lies above it.
+    """
     values = np.unique(found)
-    if len(values) > MAX_VALUES:
-        values = np.unique(np.quantile(found, np.linspace(0, 1, MAX_VALUES), method="higher"))
-    counts = np.zeros((len(found), len(values)))
-    counts[np.arange(len(found)), np.searchsorted(values, found)] = 1
-    got = figure(
-        counts,
-        lambda sums: values[(2 * sums.cumsum(axis=1) >= sums.sum(axis=1, keepdims=True)).argmax(axis=1)],
-        groupings,
-        bootstrap=bootstrap,
-        undefined=_NONE,
-    )
     exact = float(np.sort(found)[(len(found) - 1) // 2])
-    if got.low is None and (got.num_groups or 0) > 1 and np.ptp(found) > 0:
-        return replace(got, value=exact, low=exact, high=exact, note=None)  # every resample has this very median
-    return replace(got, value=exact)
+
+    def share(k: int) -> Figure:
+        return recall(found, float(values[k]), groupings, confidence)
+
+    got = share(int(np.searchsorted(values, exact)))
+    if got.low is None:
+        return replace(got, value=exact)
+    low = bisect_left(range(len(values)), True, key=lambda k: (share(k).high or 0.0) >= 0.5)
+    high = bisect_left(range(len(values)), True, key=lambda k: (share(k).low or 0.0) >= 0.5)
+    note = None if got.of_these is None else got.note
+    return replace(
+        got, value=exact, low=float(values[low]), high=float(values[min(high, len(values) - 1)]), note=note, df=None
+    )

@@ -24,7 +24,6 @@ from plait.evaluate.metrics import SegmentLoss
 from plait.evaluate.record import Record, record_path, write_record
 from plait.evaluate.retrieval import retrieval, with_retrieval
 from plait.evaluate.score import Output, evaluate_outputs, segments_of
-from plait.evaluate.statistics import Bootstrap
 from plait.run import Run
 from plait.types import Batch, Reference, Sample
 
@@ -225,8 +224,7 @@ def evaluate(
         notes=notes,
     )
     if linked is not None:
-        bootstrap = Bootstrap(config.num_resamples, config.confidence, seed)
-        found = retrieval(linked, chosen, bootstrap=bootstrap, batch_size=config.batch_size, progress=progress)
+        found = retrieval(linked, chosen, confidence=config.confidence, batch_size=config.batch_size, progress=progress)
         record = with_retrieval(record, found)
     record = replace(record, summary=replace(record.summary, manifest=manifest, step=step))
     if folder is not None:

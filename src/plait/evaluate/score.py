@@ -25,7 +25,7 @@ from plait.evaluate.choice import metrics_for
 from plait.evaluate.metrics import LOSS_SCORES, Metric, Score, SegmentLoss, build_metrics, loss_statistics
 from plait.evaluate.patterns import patterns_of
 from plait.evaluate.record import Record, Row, SegmentRow, Summary
-from plait.evaluate.statistics import Bootstrap, Constant, Figure, Groupings, figure
+from plait.evaluate.statistics import Constant, Figure, Groupings, figure
 from plait.types import Reference, Sample
 
 _LIBRARIES = ("plait", "torch", "numpy", "jiwer", "sacrebleu", "rapidfuzz", "pyarrow")
@@ -285,13 +285,12 @@ def _summarise(
     seed: int,
     run: Mapping[str, Any],
 ) -> Summary:
-    bootstrap = Bootstrap(config.num_resamples, config.confidence, seed)
     groupings = Groupings.of(samples)
     patterns, notes = patterns_of(samples, config.by)
 
     def figures(mask: Bool[np.ndarray, " n"]) -> dict[str, dict[str, Figure]]:
         return {
-            segment: {s.score.name: _figure(s, groupings, mask, bootstrap) for s in found}
+            segment: {s.score.name: _figure(s, groupings, mask, config.confidence) for s in found}
             for segment, found in scored.items()
         }
 
@@ -315,11 +314,11 @@ def _summarise(
     )
 
 
-def _figure(scored: Scored, groupings: Groupings, mask: Bool[np.ndarray, " n"], bootstrap: Bootstrap) -> Figure:
-    own = _measured(scored, scored.statistics, groupings, mask, bootstrap)
+def _figure(scored: Scored, groupings: Groupings, mask: Bool[np.ndarray, " n"], confidence: float) -> Figure:
+    own = _measured(scored, scored.statistics, groupings, mask, confidence)
     if scored.constant_statistics is None or scored.constant_text is None:
         return own
-    other = _measured(scored, scored.constant_statistics, groupings, mask, bootstrap)
+    other = _measured(scored, scored.constant_statistics, groupings, mask, confidence)
     return replace(own, constant=Constant(scored.constant_text, other.value, other.low, other.high, other.note))
 
 
@@ -328,7 +327,7 @@ def _measured(
     statistics: Float[np.ndarray, "n S"],
     groupings: Groupings,
     mask: Bool[np.ndarray, " n"],
-    bootstrap: Bootstrap,
+    confidence: float,
 ) -> Figure:
     keep = np.flatnonzero(mask & ~np.isnan(statistics).any(axis=1))
     if len(keep) == 0:
@@ -339,8 +338,7 @@ def _measured(
         statistics[keep],
         scored.score.corpus,
         groupings.among(keep),
-        bootstrap=bootstrap,
         undefined=scored.score.undefined,
-        proportion=scored.score.proportion,
-        limits=scored.score.limits,
+        form=scored.score.form,
+        confidence=confidence,
     )

@@ -1,30 +1,25 @@
-"""Bootstrap intervals that resample whole groups: what was made from the same picture, or by the same voice, goes together.
+"""Figures: a score of all samples with its interval over whole groups: what was made from the same picture, or by the same voice.
 
 In: statistics per sample `(n, S)`, the score of their sum, and one or several groupings of the samples.
-Out: a `Figure`: value, interval, n, and in words why something is missing.
-Invariant: percentile bootstrap of the corpus value over groups drawn with replacement; the draws depend on the seed, the grouping's
-name and its number of groups only, so two metrics (or two models) on the same samples are resampled alike.
+Out: a `Figure`: value, interval, n, and in words why something is missing or what it is not about.
+Invariant: nothing is drawn at random: equal samples give equal intervals, digit for digit.
 
-Crossed groupings (picture × speaker) are taken together: the squared distances of their bounds add as variances do,
-V_a + V_b − V_ab, and the result is never narrower than the widest single one; the figure says which was used.
-
-Measured coverage of nominal 95 % intervals of a mean (2,000 trials for one grouping, 300 for two; a part is repeated in
-tests/evaluate/test_statistics.py): one grouping of 60 groups 93 %, 20: 93 %, 10: 90 %, 5: 83 %, hence the note below 20; 40 × 40
-crossed with equal effects 94 %, where the widest single interval covers 84 % and samples taken as independent 27 %; 40 × 40
-without any effect 97 %.
+The interval is that of intervals.py. Crossed groupings (picture × speaker) are taken together: variances add by inclusion and
+exclusion, V_a + V_b − V_ab (Cameron, Gelbach, Miller 2011), never smaller than the largest single one; the figure says which was
+used. Over a grouping of fewer than 5 effective groups (Kish) no interval is given: it is over the samples then, and says that it
+is of these samples only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from plait.seeds import numpy_generator
+from plait.evaluate.intervals import ANY, Corpus, Form, Part, Shape, binomial, interval, jackknife
 from plait.types import Sample
 
 ALONE = "sample"
@@ -33,9 +28,14 @@ ALONE = "sample"
 CROSS = " × "
 """Between the names of groupings that are taken together."""
 
-FEW_GROUPS = 20
-_CHUNK = 8_000_000  # counts held at once
-_MAX_UNDEFINED = 0.05
+FEWEST = 4.5
+"""Fewer effective groups, 5 when rounded, are too few for an interval over them."""
+
+SKEWED_COVERAGE = ((8, 0.87), (15, 0.89), (25, 0.90), (60, 0.92), (200, 0.94))
+"""Up to how many effective groups a nominal 95 % interval covers how often where single samples score many times the mean
+(benchmarks/intervals.py)."""
+
+MAX_UNDEFINED = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Figure:
     """One number of a summary: `value` with its interval, over n samples in `num_groups` groups of `grouping`.
 
     What could not be computed is None, and `note` says why. `constant` stands beside it where there is a training split.
+    `effective_groups`: so many even groups weigh like these (Kish). `df`: the degrees of freedom of the interval's t. `of_these`:
+    the grouping whose groups are too few, so that the interval is over the samples and says nothing about another group.
     """
 
     value: float | None
@@ -64,21 +66,9 @@ class Figure:
     num_groups: int | None = None
     note: str | None = None
     constant: Constant | None = None
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """How intervals are made."""
-
-    num_resamples: int = 1000
-    confidence: float = 0.95
-    seed: int = 0
-
-    @property
-    def tails(self) -> tuple[float, float]:
-        """The quantiles of the two bounds."""
-        tail = (1 - self.confidence) / 2
-        return tail, 1 - tail
+    effective_groups: float | None = None
+    df: float | None = None
+    of_these: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,160 +98,170 @@ class Groupings:
 
 def figure(
     statistics: Float[np.ndarray, "n S"],
-    corpus: Callable[[np.ndarray], np.ndarray],
+    corpus: Corpus,
     groupings: Mapping[str, Int[np.ndarray, " n"]],
     *,
-    bootstrap: Bootstrap,
     undefined: str,
-    proportion: bool = False,
-    limits: tuple[float, float] = (-np.inf, np.inf),
+    form: Form = ANY,
+    confidence: float = 0.95,
 ) -> Figure:
-    """The corpus value with its interval over one grouping or several crossed ones.
-
-    `undefined` is said where the value does not exist. `proportion`: the score is a mean of zeros and ones, so where all samples
-    score alike an exact bound takes the place of the bootstrap, which would claim certainty. `limits`: the range of the score.
-    """
+    """The corpus value with its interval over one grouping or several crossed ones. `undefined` is said where it has no value."""
     n = len(statistics)
     if n == 0:
         return Figure(None, None, None, 0, note="no sample could be scored")
-    value = float(corpus(statistics.sum(axis=0, keepdims=True))[0])
-    if not np.isfinite(value):
+    summed = Summed(statistics, corpus, form, confidence)
+    if not np.isfinite(summed.value):
         return Figure(None, None, None, n, note=undefined)
-    exact = proportion and value in (0.0, 1.0)
-    made = {
-        name: _exact(value, n, group, name, bootstrap)
-        if exact
-        else _interval(value, statistics, corpus, group, name, bootstrap)
-        for name, group in groupings.items()
-    }
-    usable = {name: f for name, f in made.items() if f.low is not None}
-    if not usable:
-        return next(iter(made.values()))
-    chosen = max(usable.values(), key=_span)
-    if len(usable) > 1 and not exact:
-        chosen = _cross(value, statistics, corpus, {name: groupings[name] for name in usable}, chosen, bootstrap)
-    notes = [chosen.note, *(f.note for f in made.values() if f.num_groups == 1)]
-    low, high = np.clip([chosen.low or 0.0, chosen.high or 0.0], *limits)
-    return replace(chosen, low=float(low), high=float(high), note="; ".join(note for note in notes if note) or None)
+    if n == 1:
+        return Figure(summed.value, None, None, 1, ALONE, 1, "no interval: there is one sample")
+    parts = {name: summed.part(group) for name, group in groupings.items() if name != ALONE}
+    kept = {name: groupings[name] for name, part in parts.items() if part.effective >= FEWEST}
+    dropped = [name for name in parts if name not in kept]
+    found = summed.over(kept, parts) if kept else summed.over_samples()
+    few = [too_few(name, number_of(groupings[name]), parts[name].effective, beside=bool(kept)) for name in dropped]
+    note = "; ".join(note for note in (found.note, *few) if note) or None
+    return replace(found, note=note, of_these=dropped[0] if dropped and not kept else None)
 
 
-def _span(found: Figure) -> float:
-    return (found.high or 0.0) - (found.low or 0.0)
+def number_of(group: Int[np.ndarray, " n"]) -> int:
+    """How many groups there are."""
+    return int(dense(group).max()) + 1
 
 
-def _no_interval(value: float, n: int, grouping: str, num_groups: int, why: str) -> Figure:
-    return Figure(value, None, None, n, grouping, num_groups, f"no interval: {why}")
-
-
-def _one_group(value: float, n: int, grouping: str) -> Figure:
-    what = "there is one sample" if grouping == ALONE or n == 1 else f"all samples share one {grouping}"
-    return _no_interval(value, n, grouping, 1, what)
-
-
-def _exact(value: float, n: int, group: np.ndarray, grouping: str, bootstrap: Bootstrap) -> Figure:
-    """Clopper and Pearson's bound where all groups are right, or all wrong: each group counts once."""
-    num_groups = len(np.unique(group))
+def too_few(grouping: str, num_groups: int, effective: float, *, beside: bool) -> str:
+    """Why nothing is said over a grouping; `beside`: another one has the interval, otherwise the samples have it."""
+    about = f"{'' if beside else 'of these samples only; '}says nothing about another {grouping}"
     if num_groups == 1:
-        return _one_group(value, n, grouping)
-    bound = bootstrap.tails[0] ** (1 / num_groups)
-    low, high = (bound, 1.0) if value else (0.0, 1 - bound)
-    note = f"every sample scores alike: exact bound for {num_groups} groups ({grouping})"
-    return Figure(value, low, high, n, grouping, num_groups, note)
+        return f"{about} (all samples share one)"
+    like = "" if num_groups - effective < 0.1 else f", which weigh like {effective:.1f} even ones"
+    return f"{about} (too few groups for an interval over them: {num_groups}{like})"
 
 
-def _interval(
-    value: float,
-    statistics: np.ndarray,
-    corpus: Callable[[np.ndarray], np.ndarray],
-    group: np.ndarray,
-    grouping: str,
-    bootstrap: Bootstrap,
-) -> Figure:
-    """The percentile interval over one grouping."""
-    n, sums = len(statistics), group_sums(statistics, group)
-    num_groups = len(sums)
-    if num_groups == 1:
-        return _one_group(value, n, grouping)
-    scores = corpus(resample(sums, grouping, bootstrap))
-    defined = scores[np.isfinite(scores)]
-    if len(defined) < (1 - _MAX_UNDEFINED) * len(scores):
-        share = 1 - len(defined) / len(scores)
-        return _no_interval(value, n, grouping, num_groups, f"{share:.0%} of the resamples have no value")
-    if np.ptp(defined) <= 1e-12 * max(1.0, abs(value)):
-        why = f"every {grouping} scores alike, so resampling cannot show the error"
-        return _no_interval(value, n, grouping, num_groups, why)
-    low, high = np.quantile(defined, bootstrap.tails)
-    few = f"only {num_groups} groups ({grouping}): the interval is probably too narrow"
-    return Figure(value, float(low), float(high), n, grouping, num_groups, few if num_groups < FEW_GROUPS else None)
+class Summed:
+    """The samples of one figure, and its intervals over them or over groups of them."""
 
+    def __init__(self, statistics: Float[np.ndarray, "n S"], corpus: Corpus, form: Form, confidence: float) -> None:
+        self.statistics, self.corpus, self.form, self.confidence = statistics, corpus, form, confidence
+        self.n, self.total = len(statistics), statistics.sum(axis=0)
+        self.value = float(corpus(self.total[None])[0])
+        self.weights = np.ones(self.n) if form.weight is None else np.maximum(statistics[:, form.weight], 0.0)
+        trials = float(self.weights.sum()) if form.counts else None
+        self.shape = Shape(*form.limits, trials=trials, skewed=form.skewed)
+        self._alone: Part | None = None
 
-def _cross(
-    value: float,
-    statistics: np.ndarray,
-    corpus: Callable[[np.ndarray], np.ndarray],
-    groupings: Mapping[str, np.ndarray],
-    widest: Figure,
-    bootstrap: Bootstrap,
-) -> Figure:
-    """The interval over crossed groupings: squared distances of the bounds add as variances do, V_a + V_b − V_ab.
+    @property
+    def alone(self) -> Part:
+        """The part where each sample stands alone."""
+        if self._alone is None:
+            self._alone = jackknife(self.statistics, self.weights, self.corpus, self.total)
+        return self._alone
 
-    More than two: inclusion and exclusion (Cameron, Gelbach, Miller 2011). Never narrower than the widest of the single ones.
-    """
-    squares = np.zeros(2)
-    for size in range(1, len(groupings) + 1):
-        for names in combinations(groupings, size):
-            both = np.unique(np.stack([groupings[name] for name in names]), axis=1, return_inverse=True)[1]
-            part = _interval(value, statistics, corpus, both.reshape(-1), CROSS.join(names), bootstrap)
-            squares += (-1) ** (size + 1) * _distances(value, part) ** 2
-    single = _distances(value, widest) ** 2
-    if (squares <= single).all():
-        return widest
-    squares = np.maximum(squares, single)
-    low, high = value - np.sqrt(squares[0]), value + np.sqrt(squares[1])
-    num_groups = min(len(np.unique(group)) for group in groupings.values())
-    return replace(widest, low=float(low), high=float(high), grouping=CROSS.join(groupings), num_groups=num_groups)
+    def part(self, group: Int[np.ndarray, " n"]) -> Part:
+        """The part of one grouping."""
+        sums = group_sums(np.column_stack([self.statistics, self.weights]), group)
+        if len(sums) == self.n:
+            return self.alone
+        if len(sums) == 1:
+            return Part(np.inf, 1.0, 1.0, 1.0)
+        return jackknife(sums[:, :-1], sums[:, -1], self.corpus, self.total)
 
+    def over(self, groupings: Mapping[str, Int[np.ndarray, " n"]], parts: Mapping[str, Part]) -> Figure:
+        """Over groupings that have groups enough, all together; over the one that varies most where that is more."""
+        name = max(groupings, key=lambda name: parts[name].variance)
+        found = self.of(name, number_of(groupings[name]), parts[name])
+        if len(groupings) == 1:
+            return found
+        crossed = self.crossed(groupings, parts)
+        if crossed.variance <= parts[name].variance:
+            return found
+        return self.of(CROSS.join(groupings), min(map(number_of, groupings.values())), crossed)
 
-def _distances(value: float, found: Figure) -> np.ndarray:
-    """How far the bounds lie from the value, never negative."""
-    if found.low is None or found.high is None:
-        return np.zeros(2)
-    return np.maximum([value - found.low, found.high - value], 0.0)
+    def crossed(self, groupings: Mapping[str, Int[np.ndarray, " n"]], parts: Mapping[str, Part]) -> Part:
+        """By inclusion and exclusion. Degrees of freedom: Satterthwaite's, at least the fewest of the single ones."""
+        singles = [parts[name] for name in groupings]
+        variance = sum(part.variance for part in singles)
+        for size in range(2, len(groupings) + 1):
+            for names in combinations(groupings, size):
+                variance += (-1) ** (size + 1) * self.part(intersection([groupings[name] for name in names])).variance
+        squares = [part.variance**2 for part in singles]
+        if not variance > 0 or not sum(squares) > 0:
+            return replace(singles[0], variance=0.0)
+        df, heavy = (
+            max(min(many), variance**2 / sum(square / few for square, few in zip(squares, many, strict=True)))
+            for many in ([p.df for p in singles], [p.heavy_df for p in singles])
+        )
+        return Part(variance, min(p.effective for p in singles), df, min(df, heavy), max(p.undefined for p in singles))
+
+    def over_samples(self) -> Figure:
+        """As if samples were independent."""
+        if self.alone.effective < FEWEST and not self.form.counts:
+            return self.without(ALONE, self.n, "too few samples")
+        return self.of(ALONE, self.n, self.alone)
+
+    def of(self, grouping: str, num_groups: int, part: Part) -> Figure:
+        """The figure over a grouping, from its part."""
+        if part.undefined > MAX_UNDEFINED:
+            why = f"without some {grouping} ({part.undefined:.0%} of them) the score has no value"
+            return self.without(grouping, num_groups, why)
+        single = num_groups == self.n and self.form.counts and self.shape.bounded and np.ptp(self.weights) == 0
+        bounds = (
+            binomial(self.value, float(self.n), self.confidence)
+            if single and 0 < self.value < 1
+            else interval(self.value, part, self.alone.variance, self.n, self.shape, self.confidence)
+        )
+        if bounds is None:
+            return self.without(grouping, num_groups, f"every {grouping} scores alike, which does not show the error")
+        low, high = np.clip(bounds, *self.form.limits)
+        found = Figure(self.value, float(low), float(high), self.n, grouping, num_groups)
+        df = part.heavy_df if self.form.skewed or not self.shape.bounded else part.df
+        return replace(found, effective_groups=part.effective, df=df, note=self.note(part))
+
+    def note(self, part: Part) -> str | None:
+        """What is known of the interval's coverage."""
+        if part.variance == 0 and self.alone.variance == 0:
+            return "every sample scores alike: exact bound"
+        if self.form.skewed:
+            coverage = next((share for most, share in SKEWED_COVERAGE if part.effective <= most), None)
+            if coverage is not None:
+                covers = (
+                    f"about {100 * coverage:.0f} %, not 95 %" if self.confidence == 0.95 else "less often than they say"
+                )
+                return f"single samples score many times the mean: with {part.effective:.0f} groups such intervals cover {covers}"
+        return None
+
+    def without(self, grouping: str, num_groups: int, why: str) -> Figure:
+        """The figure without an interval."""
+        return Figure(self.value, None, None, self.n, grouping, num_groups, f"no interval: {why}")
 
 
 def group_sums(statistics: Float[np.ndarray, "n S"], group: Int[np.ndarray, " n"]) -> Float[np.ndarray, "G S"]:
     """The statistics added up within each group that occurs."""
-    _, index = np.unique(group, return_inverse=True)
+    index = dense(group)
     num_groups = int(index.max()) + 1
     return np.stack([np.bincount(index, column, num_groups) for column in statistics.T], axis=1)
 
 
-def resample(sums: Float[np.ndarray, "G S"], grouping: str, bootstrap: Bootstrap) -> Float[np.ndarray, "resamples S"]:
-    """The summed statistics of each resample: as many groups as there are, drawn with replacement."""
-    draws = _draws(bootstrap.seed, grouping, len(sums), bootstrap.num_resamples)
-    return np.concatenate([counts.astype(float) @ sums for counts in draws])
+def dense(group: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """The same groups numbered from 0 without a gap."""
+    if len(group) and group.min() >= 0 and group.max() < 4 * len(group):  # without sorting
+        there = np.bincount(group) > 0
+        return group if there.all() else (np.cumsum(there) - 1)[group]
+    return np.unique(group, return_inverse=True)[1]
 
 
-def _draws(
-    seed: int, grouping: str, num_groups: int, num_resamples: int
-) -> Iterator[np.ndarray] | tuple[np.ndarray, ...]:
-    """How often each resample draws each group, in chunks of resamples; kept in memory where they are small."""
-    if num_groups * num_resamples <= _CHUNK:
-        return _kept_draws(seed, grouping, num_groups, num_resamples)
-    return _fresh_draws(seed, grouping, num_groups, num_resamples)
+def intersection(groups: Sequence[Int[np.ndarray, " n"]]) -> Int[np.ndarray, " n"]:
+    """The groups of samples that are together in every one of several groupings."""
+    found = dense(groups[0])
+    for group in groups[1:]:
+        other = dense(group)
+        found = dense(found * (int(other.max()) + 1) + other)
+    return found
 
 
-@lru_cache(maxsize=16)
-def _kept_draws(seed: int, grouping: str, num_groups: int, num_resamples: int) -> tuple[np.ndarray, ...]:
-    return tuple(_fresh_draws(seed, grouping, num_groups, num_resamples))
+@dataclass(frozen=True)
+class Bootstrap:
+    """Kept for programs written for version 0.2: intervals are computed since, nothing is resampled."""
 
-
-def _fresh_draws(seed: int, grouping: str, num_groups: int, num_resamples: int) -> Iterator[np.ndarray]:
-    generator = numpy_generator(seed, "bootstrap", grouping, num_groups)
-    size = max(1, _CHUNK // num_groups)
-    for start in range(0, num_resamples, size):
-        rows = min(size, num_resamples - start)
-        drawn = generator.integers(num_groups, size=(rows, num_groups))
-        drawn += np.arange(rows)[:, None] * num_groups
-        counts = np.bincount(drawn.ravel(), minlength=rows * num_groups)
-        yield counts.reshape(rows, num_groups).astype(np.uint16)
+    num_resamples: int = 1000
+    confidence: float = 0.95
+    seed: int = 0

@@ -8,11 +8,10 @@ Invariant: no line of a table is wider than `width`; a star marks what a note ex
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from plait.evaluate.render import WIDTH, align, gathered, wrap
+from plait.evaluate.render import WIDTH, align, gathered, without_counts, wrap
 from plait.evaluate.statistics import ALONE, CROSS, Figure
 from plait.explain.losses import NO_INPUT
 from plait.explain.result import Explanation
@@ -63,7 +62,7 @@ def heading(found: Explanation, width: int) -> list[str]:
     names = sorted({name for f in figures if f.grouping for name in f.grouping.split(CROSS)} - {ALONE})
     over = f" over {CROSS.join(names)}" if names else ""
     of = "" if found.manifest is None else f" of {Path(found.manifest).name}"
-    text = f"{found.split}{of}: {found.n:,} samples; bits per token, {100 * found.confidence:g} % bootstrap intervals{over}"
+    text = f"{found.split}{of}: {found.n:,} samples; bits per token, {100 * found.confidence:g} % intervals{over}"
     return [line.removeprefix("  ") for line in wrap(text, width)]
 
 
@@ -71,8 +70,8 @@ def numbers(found: Figure, what: str, notes: list[str]) -> list[str]:
     """Value, interval and n; a note where something is missing."""
     star = "*" if found.note else ""
     if found.note:
-        few = "only" in found.note  # said of nearly every row, with other counts
-        notes.append(re.sub(r"\d+ groups", "few groups", found.note) if few else f"{what}: {found.note}")
+        said = without_counts(found.note)
+        notes.append(said if said != found.note or found.of_these is not None else f"{what}: {found.note}")
     shown = star if found.low is None else f"{number(found.low)} – {number(found.high)}{star}"
     return [number(found.value), shown, f"{found.n:,}"]
 

@@ -18,7 +18,7 @@ from plait.data.splits import known_split
 from plait.errors import UserError
 from plait.evaluate.run import split_of
 from plait.evaluate.score import patterns_of, unread_notes
-from plait.evaluate.statistics import Bootstrap, Groupings
+from plait.evaluate.statistics import Groupings
 from plait.explain.losses import (
     GRID,
     Context,
@@ -94,7 +94,6 @@ def explain(
         chosen,
         losses,
         Groupings.of(chosen),
-        Bootstrap(run.config.evaluate.num_resamples, 0.95, seed),
         patterns,
         positions or Positions.whole(len(run.segments)),
     )

@@ -2,7 +2,7 @@
 
 In: losses per sample, and the samples that they are of.
 Out: a `SegmentResult` for each segment and context.
-Invariant: every figure is Σ values / Σ tokens over samples, and its interval resamples their groups.
+Invariant: every figure is Σ values / Σ tokens over samples, and its interval is over their groups.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.data.preprocess import Preprocessor
+from plait.evaluate.intervals import Form
 from plait.evaluate.metrics.base import divide
-from plait.evaluate.statistics import Bootstrap, Figure, Groupings, figure
+from plait.evaluate.statistics import Figure, Groupings, figure
 from plait.explain import credit
 from plait.explain.baseline import ConstantAnswer
 from plait.explain.losses import Context, SubsetLosses, subset_name
@@ -23,6 +24,9 @@ from plait.explain.positions import Positions
 from plait.explain.result import Interaction, ModalityCredit, PatternCredit, PositionCredit, SegmentResult
 from plait.run import Run
 from plait.types import Sample
+
+GAIN, LOSS = Form(weight=1), Form((0.0, float("inf")), weight=1)
+"""Of what is saved or lost by an input, of either sign; and of a loss."""
 
 NONE_HAS_IT = "no sample among them has it"
 
@@ -35,14 +39,17 @@ class Tables:
     samples: Sequence[Sample]
     losses: SubsetLosses
     groupings: Groupings
-    bootstrap: Bootstrap
     patterns: Mapping[str, Bool[np.ndarray, " n"]]
     positions: Positions
 
     def mean(
-        self, values: Float[np.ndarray, " n"], per: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
+        self,
+        values: Float[np.ndarray, " n"],
+        per: Float[np.ndarray, " n"],
+        rows: Bool[np.ndarray, " n"],
+        form: Form = GAIN,
     ) -> Figure:
-        """Σ values / Σ per over the given samples, with the interval that resamples their groups."""
+        """Σ values / Σ per over the given samples, with its interval over their groups."""
         keep = np.flatnonzero(rows)
         if not len(keep):
             return Figure(None, None, None, 0, note="no sample of this split has it")
@@ -50,8 +57,8 @@ class Tables:
             np.stack([values[keep], per[keep]], axis=1),
             lambda sums: divide(sums[:, 0], sums[:, 1]),
             self.groupings.among(keep),
-            bootstrap=self.bootstrap,
             undefined="no target tokens",
+            form=form,
         )
 
     def segment(
@@ -73,7 +80,7 @@ class Tables:
         shown = range(bits.shape[1]) if has_credit else [bits.shape[1] - 1]
         result = replace(
             result,
-            losses={subset_name(s, modalities): self.mean(bits[:, s, 0], tokens, rows) for s in shown},
+            losses={subset_name(s, modalities): self.mean(bits[:, s, 0], tokens, rows, LOSS) for s in shown},
         )
         if context == "true":
             grown = {m: lost.bits["true"][:, -1, 1, number] - bits[:, -1, 1] for m, lost in strange.items()}
@@ -187,7 +194,7 @@ class Tables:
         for row in np.flatnonzero(rows).tolist():
             found = [answer.bits(encode(r[name])) for r in self.samples[row].references if name in r]
             bits[row] = sum(found) / len(found)
-        return self.mean(bits, tokens, rows)
+        return self.mean(bits, tokens, rows, LOSS)
 
 
 def own_gain(

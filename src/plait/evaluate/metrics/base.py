@@ -2,7 +2,7 @@
 
 In: outputs and, per output, one or several references.
 Out: statistics `(n, S)`; the score of any sum of them.
-Invariant: the score of summed statistics is the metric of the whole set, so a bootstrap adds rows and scores no text twice.
+Invariant: the score of summed statistics is the metric of the whole set, so that leaving groups out scores no text twice.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
+
+from plait.evaluate.intervals import Form
 
 
 class Score(ABC):
@@ -26,11 +28,20 @@ class Score(ABC):
     higher_is_better: ClassVar[bool]
     percent: ClassVar[bool] = False
     """Shown times 100, with a per cent sign."""
-    proportion: ClassVar[bool] = False
-    """A mean of zeros and ones: exact bounds exist where all samples score alike."""
     limits: ClassVar[tuple[float, float]] = (0.0, float("inf"))
     """The least and the greatest value."""
+    denominator: ClassVar[int | None] = None
+    """Which statistic says how much a sample weighs (words, tokens); None: all alike."""
+    counts: ClassVar[bool] = False
+    """Events over that weight, each 0 or 1: exact bounds exist where all samples score alike."""
+    skewed: ClassVar[bool] = False
+    """Single samples may score many times the mean, so that intervals cover less often than they say."""
     undefined: ClassVar[str]
+
+    @property
+    def form(self) -> Form:
+        """What an interval must know of it."""
+        return Form(self.limits, self.denominator, self.counts, self.skewed)
 
     @property
     @abstractmethod

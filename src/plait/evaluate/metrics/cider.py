@@ -45,6 +45,7 @@ class CiderD(Metric):
     name: ClassVar[str] = "cider_d"
     higher_is_better: ClassVar[bool] = True
     limits: ClassVar[tuple[float, float]] = (0.0, SCALE)
+    skewed: ClassVar[bool] = True
     undefined: ClassVar[str] = "no word of the references tells this sample from the others (one sample, or all alike)"
 
     @property

@@ -26,6 +26,8 @@ class _ErrorRate(Metric):
     normalisation: Normalisation = DEFAULT
     higher_is_better: ClassVar[bool] = False
     percent: ClassVar[bool] = True
+    denominator: ClassVar[int | None] = 1
+    counts: ClassVar[bool] = True
 
     @abstractmethod
     def count(self, output: str, reference: str) -> tuple[int, int]:

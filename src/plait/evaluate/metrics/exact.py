@@ -26,7 +26,8 @@ class Accuracy(Metric):
     name: ClassVar[str] = "accuracy"
     higher_is_better: ClassVar[bool] = True
     percent: ClassVar[bool] = True
-    proportion: ClassVar[bool] = True
+    denominator: ClassVar[int | None] = 1
+    counts: ClassVar[bool] = True
     limits: ClassVar[tuple[float, float]] = (0.0, 1.0)
     undefined: ClassVar[str] = "there is no sample"
 

@@ -43,6 +43,7 @@ class BitsPerToken(Score):
 
     name: ClassVar[str] = "bits_per_token"
     higher_is_better: ClassVar[bool] = False
+    denominator: ClassVar[int | None] = 1
     undefined: ClassVar[str] = "the loss is not finite, or there are no target tokens"
 
     @property
@@ -59,6 +60,7 @@ class BitsPerCharacter(Score):
 
     name: ClassVar[str] = "bits_per_character"
     higher_is_better: ClassVar[bool] = False
+    denominator: ClassVar[int | None] = 2
     undefined: ClassVar[str] = "the loss is not finite, or the targets have no characters"
 
     @property
@@ -75,6 +77,7 @@ class Perplexity(Score):
 
     name: ClassVar[str] = "perplexity"
     higher_is_better: ClassVar[bool] = False
+    denominator: ClassVar[int | None] = 1
     limits: ClassVar[tuple[float, float]] = (1.0, float("inf"))
     undefined: ClassVar[str] = "the loss is not finite, or there are no target tokens"
 

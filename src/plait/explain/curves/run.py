@@ -9,7 +9,7 @@ says of them, and all are resampled together. Samples that cannot be read (`data
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,10 +20,11 @@ from plait.data.splits import known_split
 from plait.errors import UserError
 from plait.evaluate.answerer import RunAnswerer
 from plait.evaluate.choice import metrics_for
+from plait.evaluate.intervals import ANY, Form
 from plait.evaluate.metrics.base import Score
 from plait.evaluate.run import Driven, drive, refuse_all_unread, split_of
 from plait.evaluate.score import Scored, score_segments, unread_notes
-from plait.evaluate.statistics import Bootstrap, Figure, Groupings, figure
+from plait.evaluate.statistics import Figure, Groupings, figure
 from plait.explain.curves.base import Damage, Kind, Source
 from plait.explain.curves.missing import lost, missing_kind
 from plait.explain.curves.picture import Blur, Jpeg, Occlusion
@@ -38,9 +39,6 @@ LIMIT = 400
 """Samples that are measured unless another number is asked for: every one is answered some thirty times."""
 
 DAMAGES: tuple[type[Damage], ...] = (WhiteNoise, Babble, Blur, Occlusion, Jpeg)
-
-ANYTHING = (-np.inf, np.inf)
-"""The limits of a difference."""
 
 NEVER_DROPPED = (
     "was never dropped in training (train.modality_dropout): without it the model is lost, so its curve shows that the model "
@@ -80,7 +78,7 @@ def curves(
         raise UserError(f"no target in split {split!r}", where="--split", right="Measure a split that has targets")
     preprocessor = answerer.preprocessor
     source = Source(seed, [s for s in rows if s.has(Modality.AUDIO)], preprocessor.wave)
-    bench = Bench(answerer, config, Bootstrap(config.num_resamples, config.confidence, seed), batch_size, source)
+    bench = Bench(answerer, config, config.confidence, batch_size, source)
     having, kinds = to_do(run, chosen)
     count = Counter(num_targets(chosen) + later(chosen, having, kinds), progress)
     clean = bench.answer(chosen, None, count)
@@ -150,7 +148,7 @@ class Bench:
 
     answerer: RunAnswerer
     config: EvaluateConfig
-    bootstrap: Bootstrap
+    confidence: float
     batch_size: int
     source: Source
 
@@ -217,10 +215,10 @@ class Bench:
         at = [statistics[keep, k * size : (k + 1) * size] for k in range(len(points))]
         counted = [(weight, at[k]) for k, weight in enumerate(area_weights(kind).tolist()) if weight]
         return Line(
-            self.summed(score, [(1.0, at[0])], among, score.limits),
-            tuple(self.summed(score, [(1.0, point)], among, score.limits) for point in at[1:]),
-            tuple(self.summed(score, [(1.0, point), (-1.0, at[0])], among, ANYTHING) for point in at[1:]),
-            self.summed(score, counted, among, score.limits),
+            self.summed(score, [(1.0, at[0])], among, score.form),
+            tuple(self.summed(score, [(1.0, point)], among, score.form) for point in at[1:]),
+            tuple(self.summed(score, [(1.0, point), (-1.0, at[0])], among, ANY) for point in at[1:]),
+            self.summed(score, counted, among, replace(score.form, counts=False)),
         )
 
     def summed(
@@ -228,17 +226,16 @@ class Bench:
         score: Score,
         parts: Sequence[tuple[float, Float[np.ndarray, "n S"]]],
         groupings: dict[str, Int[np.ndarray, " n"]],
-        limits: tuple[float, float],
+        form: Form,
     ) -> Figure:
         """Σ weight × the score at a point, over the points that are given with their weights."""
         return figure(
             np.concatenate([statistics for _, statistics in parts], axis=1),
             partial(combined, score, [weight for weight, _ in parts]),
             groupings,
-            bootstrap=self.bootstrap,
             undefined=score.undefined,
-            proportion=score.proportion and len(parts) == 1,
-            limits=limits,
+            form=form,
+            confidence=self.confidence,
         )
 
     def figure(self, samples: Sequence[Sample], scored: Scored) -> Figure:
@@ -248,10 +245,9 @@ class Bench:
             scored.statistics[keep],
             scored.score.corpus,
             Groupings.of(samples).among(keep),
-            bootstrap=self.bootstrap,
             undefined=scored.score.undefined,
-            proportion=scored.score.proportion,
-            limits=scored.score.limits,
+            form=scored.score.form,
+            confidence=self.confidence,
         )
 
 
