@@ -22,7 +22,7 @@ def own_copy(folder: Path, into: Path) -> Path:
 
 def test_credit_table_and_file(with_dropout: Path, tmp_path: Path, shell: Any):
     folder = own_copy(with_dropout, tmp_path)
-    code, out, err = shell("explain", folder)
+    code, out, err = shell("explain", folder, "-v")
     assert (code, err) == (0, "")
     for word in (
         "credit of",
@@ -31,7 +31,7 @@ def test_credit_table_and_file(with_dropout: Path, tmp_path: Path, shell: Any):
         "no input",
         "constant answer",
         "reliance on",
-        "answer (own)",
+        "With the true `heard` already given",
     ):
         assert word in out
     assert max(map(len, out.splitlines())) <= 80

@@ -73,7 +73,7 @@ def listed_verdicts(found: Explanation) -> list[str]:
 def general_caveats(found: Explanation) -> list[str]:
     """What holds for the whole explanation, and what all of its verdicts share."""
     shared = shared_caveat(found)
-    return [*found.caveats, *([f"all verdicts: {shared}"] if shared else [])]
+    return [*found.caveats, *([f"all verdicts rest on few groups: {shared}"] if shared else [])]
 
 
 def shared_caveat(found: Explanation) -> str | None:
@@ -134,6 +134,7 @@ def notes_shown(found: Explanation, *, verbose: bool) -> list[str]:
             names = listed([f"`{name}`" for name in found.before(segment)])
             how = ", greedily, from the same inputs" if verbose else ""
             notes.append(f"`{segment.segment}`: after the {names} that the model wrote itself{how}")
+    notes += [worth_line(found)] if any(v.status == "negligible" for s in found.primary for v in s.verdicts) else []
     notes += unjudged(found) if verbose else []
     notes.append(CREDIT if credit else RELIANCE)
     if verbose and credit:
@@ -141,6 +142,18 @@ def notes_shown(found: Explanation, *, verbose: bool) -> list[str]:
     if verbose and any(c.credit.n != c.where_present.n for s in found.segments for c in s.credits.values()):
         notes.append("credits are means over all samples; their n counts the samples that have the modality")
     return notes
+
+
+def worth_line(found: Explanation) -> str:
+    """What counts as an effect that matters; nothing of an explanation that was made before there was such a size."""
+    known = {segment.segment: segment.worth for segment in found.primary if segment.worth is not None}
+    if not known or not found.worth:
+        return ""
+    sizes = ", ".join(f"{worth.bits:.2g} of `{name}`" for name, worth in known.items())
+    some = any(c.where_present.n < c.credit.n for s in found.primary for c in s.credits.values())
+    less = "; of an input that only some samples have, that share of it" if some else ""
+    of = listed(list(dict.fromkeys(worth.of for worth in known.values())))
+    return f"what matters (--worth): from {found.worth:g} % of {of}, in bits per token {sizes}{less}"
 
 
 def true_segments(found: Explanation) -> str:

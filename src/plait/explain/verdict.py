@@ -234,28 +234,25 @@ def without_effect(
         return asked.answer("unknown", f"not known for {place} ({found.note or 'no interval'})", found)
     shown = f"{what}{bits(found)}{against}"
     if is_within(found, worth):
-        said = f"no difference that matters for {place}: {shown}, all within ±{matters(asked, worth)}"
+        said = f"no difference that matters for {place}: {shown}, all within {matters(asked, worth)}"
         return asked.answer("negligible", said, found, worth=worth)
     if not against and is_negative(found, worth):
         return asked.answer("harmful", f"harms rather than helps {place}: {shown}", found)
     size = number(max(abs(found.low), abs(found.high)))
     if found.low > 0 or found.high < 0:
-        said = f"too little to tell whether it matters for {place}: {shown}; an effect of up to {size} is possible"
-        said += f", and {matters(asked, worth)} would matter" if abs(found.value) < worth else ""
+        said = f"too little to tell whether it matters for {place}: {shown}; up to {size} is possible"
+        said += f", {matters(asked, worth)} would matter" if abs(found.value) < worth else ""
     else:
-        said = f"not measurably used for {place}: {shown}; an effect of up to {size} is possible"
+        said = f"not measurably used for {place}: {shown}; up to {size} is possible"
     said += f", this sample size could have seen {number(least)} bits"
     return asked.answer("unused", said, found, worth=worth)
 
 
 def matters(asked: Question, worth: float) -> str:
-    """`0.014 (1 % of the loss without inputs)`."""
-    known = asked.segment.worth
+    """`1 % of the loss (0.014)`: of the loss that the segment names, among the samples that have the modality."""
     shown = number(worth) if worth >= 0.1 else f"{worth:.2g}"
-    if known is None:
-        return shown
-    of_some = "" if worth >= known.bits else f", over the {100 * asked.share:.2g} % of samples that have it"
-    return f"{shown} ({known.percent:g} % of {known.of}{of_some})"
+    known = asked.segment.worth
+    return shown if known is None else f"{known.percent:g} % of the loss ({shown})"
 
 
 def redundant_partners(asked: Question) -> list[str]:

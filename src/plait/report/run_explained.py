@@ -14,7 +14,7 @@ from plait.evaluate import Figure
 from plait.explain import Explanation, SegmentResult
 from plait.explain.curves import Curves
 from plait.explain.losses import NO_INPUT
-from plait.explain.render import general_caveats, gloss, listed_verdicts
+from plait.explain.render import general_caveats, gloss, listed_verdicts, worth_line
 from plait.explain.verdict import interval, number
 from plait.report import run_plots, words
 
@@ -41,7 +41,7 @@ def explanation_view(found: Explanation) -> dict[str, Any]:
         "n": found.n,
         "kind": found.kind,
         "sentences": sentences(found),
-        "worth": worth_line(found),
+        "worth": words.sentence(worth_line(found)) if worth_line(found) else "",
         "own": [(s.segment, words.listed(found.before(s))) for s in found.primary if s.context == "own"],
         "names": list(found.modalities),
         "primary": part_view(found, found.primary),
@@ -50,16 +50,6 @@ def explanation_view(found: Explanation) -> dict[str, Any]:
         "said_of_details": [verdict.sentence for segment in found.details for verdict in segment.verdicts],
         "training": list(dict.fromkeys(sign.sentence for sign in found.training)),
     }
-
-
-def worth_line(found: Explanation) -> str:
-    """What counts as an effect that matters; nothing of an explanation that was made before there was such a size."""
-    known = [(segment.segment, segment.worth) for segment in found.primary if segment.worth is not None]
-    if not known or not found.worth:
-        return ""
-    of = words.listed(dict.fromkeys(worth.of for _, worth in known))
-    sizes = "; ".join(f"{name}: {worth.bits:.2g}" for name, worth in known)
-    return f"An effect below {found.worth:g} % of {of} is called no difference that matters (bits per token: {sizes})."
 
 
 def part_view(found: Explanation, segments: Sequence[SegmentResult]) -> dict[str, Any]:
