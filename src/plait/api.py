@@ -264,7 +264,7 @@ class TrainedModel:
         manifest: Path | str | None = None,
         batch_size: int | None = None,
         seed: int | None = None,
-        worth: float = WORTH,
+        worth: float | int = WORTH,
         progress: Any = None,
         write: bool = True,
     ) -> Explanation:

@@ -52,7 +52,7 @@ def explain(
     split: str,
     seed: int = 0,
     batch_size: int = 64,
-    worth: float = WORTH,
+    worth: float | int = WORTH,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Explanation:

@@ -87,7 +87,7 @@ def is_negative(found: Figure, worth: float) -> bool:
     return found.value <= -worth and float(number(found.high)) < 0
 
 
-def checked_worth(percent: float) -> float:
+def checked_worth(percent: float | int) -> float:
     """The percentage, if it is one."""
     if not (math.isfinite(percent) and 0 <= percent <= 100):
         raise UserError(f"{percent:g} is not a percentage", where="--worth", right="Give a number from 0 to 100")
