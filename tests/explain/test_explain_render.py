@@ -82,7 +82,7 @@ def test_what_is_not_shown_is_named_and_shown_with_verbose():
     short, whole = render(example()), render(example(), verbose=True)
     assert short.splitlines()[-1] == "-v adds tags, losses, reliance, true `heard`"
     assert "-v adds" not in whole
-    for said in ("pattern=spoken", "loss with", "With the true `heard` already given", "taken together"):
+    for said in ("pattern=spoken", "  loss with  ", "With the true `heard` already given", "taken together"):
         assert said not in short
         assert said in whole
     assert "harms rather than helps `answer` with the true `heard` given" in " ".join(whole.split())

@@ -26,7 +26,7 @@ RELIANCE = (
 )
 OWN = (
     "own: the loss that a modality's own input saves against another sample's, alone and beside the others, on average; a modality "
-    "is called used where both its credit and this lie measurably above 0, and this is not a mere "
+    "is called used where both its credit and this lie measurably above 0 and are large enough to matter, and this is not a mere "
     f"{HARDLY:.0%} of the credit"
 )
 
@@ -134,7 +134,8 @@ def notes_shown(found: Explanation, *, verbose: bool) -> list[str]:
             names = listed([f"`{name}`" for name in found.before(segment)])
             how = ", greedily, from the same inputs" if verbose else ""
             notes.append(f"`{segment.segment}`: after the {names} that the model wrote itself{how}")
-    notes += [worth_line(found)] if any(v.status == "negligible" for s in found.primary for v in s.verdicts) else []
+    small = any(v.status in ("negligible", "unused") for s in found.primary for v in s.verdicts)
+    notes += [line for line in [worth_line(found)] if line and (small or verbose)]
     notes += unjudged(found) if verbose else []
     notes.append(CREDIT if credit else RELIANCE)
     if verbose and credit:
