@@ -48,6 +48,7 @@ from plait.explain import (
 )
 from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
+from plait.explain.verdict import WORTH
 from plait.files import hint_of, open_regular
 from plait.generate import Generated, choice_notes, next_tokens, stream
 from plait.links import TARGET
@@ -263,10 +264,14 @@ class TrainedModel:
         manifest: Path | str | None = None,
         batch_size: int | None = None,
         seed: int | None = None,
+        worth: float | int = WORTH,
         progress: Any = None,
         write: bool = True,
     ) -> Explanation:
-        """How many bits each modality brings to a split; into the run's folder (and a picture of it) unless `write` is False."""
+        """How many bits each modality brings to a split; into the run's folder (and a picture of it) unless `write` is False.
+
+        `worth`: per cent of a segment's loss without inputs; a smaller effect is called none that matters.
+        """
         config, dataset = self.run.config, self.dataset(manifest)
         found = explain(
             self.run,
@@ -274,10 +279,12 @@ class TrainedModel:
             split=split or config.evaluate.split,
             seed=config.seed if seed is None else seed,
             batch_size=batch_size or config.evaluate.batch_size,
+            worth=worth,
             progress=progress,
             say=self.say,
         )
-        return self.kept(self.of_these(found, dataset, manifest), write)
+        caveats = notes_of(weights_of_run(self.run), other_manifest(self.run, manifest))
+        return self.kept(replace(self.of_these(found, dataset, manifest), caveats=tuple(caveats)), write)
 
     def explain_sample(
         self,

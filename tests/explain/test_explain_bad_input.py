@@ -81,7 +81,7 @@ def test_an_unknown_or_unread_modality_is_named(words: list[str], message: str, 
 
 
 def test_with_one_modality_there_is_nothing_to_compare_but_the_ablation(one_modality: Path, shell: Any):
-    code, out, _ = shell("explain", one_modality)
+    code, out, _ = shell("explain", one_modality, "--verbose")
     assert code == 0
     assert "reads audio only: there is nothing to compare, its bits are those that are lost without it" in " ".join(
         out.split()

@@ -12,7 +12,7 @@ import pytest
 
 import plait
 from plait.evaluate.statistics import Figure
-from plait.explain import Explanation
+from plait.explain import Explanation, Verdict
 from plait.types import Modality
 
 
@@ -22,7 +22,7 @@ def own_copy(folder: Path, into: Path) -> Path:
 
 def test_credit_table_and_file(with_dropout: Path, tmp_path: Path, shell: Any):
     folder = own_copy(with_dropout, tmp_path)
-    code, out, err = shell("explain", folder)
+    code, out, err = shell("explain", folder, "-v")
     assert (code, err) == (0, "")
     for word in (
         "credit of",
@@ -31,7 +31,7 @@ def test_credit_table_and_file(with_dropout: Path, tmp_path: Path, shell: Any):
         "no input",
         "constant answer",
         "reliance on",
-        "answer (own)",
+        "With the true `heard` already given",
     ):
         assert word in out
     assert max(map(len, out.splitlines())) <= 80
@@ -173,3 +173,87 @@ def test_a_run_without_inputs_is_refused(with_dropout: Path):
     )
     with pytest.raises(plait.UserError, match="reads no inputs"):
         model.explain(write=False)
+
+
+def test_the_conclusion_comes_first(with_dropout: Path, tmp_path: Path, shell: Any):
+    """Two segments, three inputs, few groups: the verdicts, one table, its notes; all figures with -v and in the JSON."""
+    folder = own_copy(with_dropout, tmp_path)
+    code, out, _ = shell("explain", folder)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "All verdicts rest on few groups: only 8 speakers"
+    assert lines[1].startswith("text: ")
+    starts = [line.split(":")[0] for line in lines[: lines.index("")] if not line.startswith(" ")]
+    assert starts[1:] == ["text", "image", "audio"] * 2
+    assert "-v adds" in lines[-1 - (not lines[-1])]
+    assert sum(line.startswith("---") for line in lines) == 1
+    again = shell("explain", folder, "--verbose")[1]
+    assert again.splitlines()[: lines.index("")] == lines[: lines.index("")]
+    data = json.loads((folder / "explain" / "test.json").read_text(encoding="utf-8"))
+    assert [one["primary"] for one in data["segments"]] == [True, False, True]
+
+
+def test_the_worth_of_an_effect_is_an_option(with_dropout: Path, tmp_path: Path, shell: Any):
+    folder = own_copy(with_dropout, tmp_path)
+    for words, percent in (((), 1.0), (("--worth", "100"), 100.0), (("--worth", "0"), 0.0)):
+        code, out, _ = shell("explain", folder, "--json", *words)
+        assert code == 0
+        data = json.loads(out)
+        assert data["worth"] == percent
+        for one in data["segments"]:
+            assert one["worth"]["bits"] == pytest.approx(percent / 100 * one["losses"]["no_input"]["value"])
+        statuses = {verdict["status"] for one in data["segments"] for verdict in one["verdicts"]}
+        assert (statuses == {"negligible"}) == (percent == 100)
+        assert percent or "negligible" not in statuses
+    assert plait.load(folder).explain(worth=100, write=False).used == {"text": False, "image": False, "audio": False}
+
+
+@pytest.mark.parametrize("words", [("--worth", "-1"), ("--worth", "101"), ("--worth", "nan"), ("--worth", "inf")])
+def test_a_worth_that_is_no_percentage_is_one_message(words: tuple[str, ...], with_dropout: Path, shell: Any):
+    code, out, err = shell("explain", with_dropout, *words)
+    assert (code, out) == (2, "")
+    assert "--worth: " in err
+    assert "Give a number from 0 to 100" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", [("--worth", "2"), ("-v",)])
+@pytest.mark.parametrize("other", [("--sample", "row0"), ("--curves",)])
+def test_what_is_about_a_whole_split_is_refused_elsewhere(
+    option: tuple[str, ...], other: tuple[str, ...], with_dropout: Path, shell: Any
+):
+    code, _, err = shell("explain", with_dropout, *other, *option)
+    assert code == 2
+    assert ("--worth" if option[0] == "--worth" else "--verbose") in err
+
+
+def test_fail_if_unused_says_why(with_dropout: Path, tmp_path: Path, shell: Any):
+    code, _, err = shell("explain", own_copy(with_dropout, tmp_path), "--worth", "100", "--fail-if-unused", "text")
+    assert code == 1
+    assert "text is not measurably used (heard: no difference that matters, answer: no difference that matters)" in err
+
+
+def test_fail_if_unused_follows_what_the_model_does_in_use(
+    with_dropout: Path, tmp_path: Path, shell: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Previously, an input that helped only behind the true transcript, which the model never has in use, passed."""
+    import plait.explain.run as module
+
+    def only_with_the_true_transcript(segment: Any, modalities: Any, *rest: Any, **more: Any) -> Any:
+        status: Any = "used" if (segment.segment, segment.context) == ("answer", "true") else "unused"
+        return tuple(Verdict(m.value, status, f"{m.value}: {status}", None) for m in modalities)
+
+    monkeypatch.setattr(module, "verdicts", only_with_the_true_transcript)
+    code, _, err = shell("explain", own_copy(with_dropout, tmp_path), "--fail-if-unused", "image")
+    assert code == 1
+    assert "image is not measurably used" in err
+
+
+def test_a_later_segment_of_a_model_without_credit_says_what_it_was_given(without_dropout: Path):
+    found = plait.load(without_dropout).explain(write=False)
+    assert found.details == ()
+    heard, answer = found.primary
+    assert all("with the true" not in verdict.sentence for verdict in heard.verdicts)
+    assert all("`answer` with the true `heard` given" in verdict.sentence for verdict in answer.verdicts)
+    assert answer.worth is not None
+    assert answer.worth.of == "the constant answer's loss"

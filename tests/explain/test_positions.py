@@ -136,7 +136,7 @@ def check_tags(found: Explanation) -> None:
             assert total == pytest.approx((credit.credit.value or 0.0) * segment.num_tokens, abs=1e-9)
         none = segment.by["silent=True"].credits["audio"]
         assert (none.value, none.note) == (None, "no sample among them has it")
-    shown = plait.explain.render(found)
+    shown = plait.explain.render(found, verbose=True)
     assert "silent=True" in shown
     assert max(map(len, shown.splitlines())) <= 80
 

@@ -184,7 +184,7 @@ def test_explain_reads_the_metrics_of_its_run(with_dropout: Path, explained: Exp
     assert [sign.modality for sign in explained.training] == ["text", "image", "audio"]
     assert {sign.status for sign in explained.training} == {"not judged"}
     assert explained.to_json()["training"][0]["status"] == "not judged"
-    text = " ".join(render(explained).split())
+    text = " ".join(render(explained, verbose=True).split())
     assert "training: whether it is under-trained is not judged (1 lines with gradient norms" in text
     curves, _ = CASES["dried up and still falling"]
     said = signs(metrics(**curves), BOTH, BOTH)  # pyright: ignore[reportArgumentType]

@@ -37,9 +37,7 @@ def segment(text: ModalityCredit, audio: ModalityCredit, pair: Figure | None = N
 
 def test_used_and_not_measurably_used():
     text, audio = verdicts(segment(of(around(0.01, 0.035)), of(around(2.31))), MODALITIES, PRESENT)
-    assert audio.sentence == (
-        "audio: 2.31 bits per token of `heard` [2.21, 2.41]; its own input saves 2.31 [2.21, 2.41] against another sample's"
-    )
+    assert audio.sentence == "audio: used for `heard`: 2.31 bits per token [2.21, 2.41]"
     assert audio.status == "used"
     assert text.status == "unused"
     assert "not measurably used for `heard`" in text.sentence
@@ -53,7 +51,8 @@ def test_a_credit_that_any_input_would_earn_is_none(marginal: float):
     strange = of(around(1.0), alone=around(1.0), marginal=around(marginal), own=around(0.01, 0.035))
     text, audio = verdicts(segment(strange, of(around(1.0))), MODALITIES, PRESENT)
     assert (text.status, audio.status) == ("unused", "used")
-    assert "of what its own input saves against another sample's" in text.sentence
+    assert "its own input saves 0.010 bits per token [-0.025, 0.045] against another sample's" in text.sentence
+    assert "could have seen 0.050 bits" in text.sentence
 
 
 def test_redundant_with_another():
@@ -62,7 +61,7 @@ def test_redundant_with_another():
     assert text.status == "redundant"
     assert text.sentence.startswith("text: redundant with audio for `heard`: alone 2.00 bits")
     assert audio.status == "used"
-    assert audio.sentence.endswith("partly redundant with text (-1.90 where both are given)")
+    assert audio.sentence.endswith("; overlaps with text")
 
 
 def test_an_interval_below_zero_is_harm_and_no_interval_is_not_known():

@@ -161,6 +161,29 @@ def test_a_range_holds_all_that_must_be_in_it(values: list[tuple[float, bool]]):
         ),
         (Credit("text", 0.0, -0.1, 0.1, False, "text: not measurably used for `a`"), "not measurably used for “a”"),
         (Credit("text", 0.0, -0.1, 0.1, None, "text: no interval"), "no interval"),
+        (Credit("text", 0.26, 0.2, 0.3, True, "text: used for `a`: 0.26 bits per token [0.20, 0.30]"), "used"),
+        (
+            Credit(
+                "text", 0.26, 0.2, 0.3, True, "text: used for `a`: 0.26 bits per token [0.20, 0.30] (only 4 speakers)"
+            ),
+            "used (only 4 speakers)",
+        ),
+        (
+            Credit(
+                "text",
+                0.26,
+                0.2,
+                0.3,
+                True,
+                "text: used for `a`: 0.26 bits per token [0.20, 0.30]; overlaps with audio",
+            ),
+            "used; overlaps with audio",
+        ),
+        (
+            Credit("text", 0.0, 0.0, 0.0, False, "text: no difference that matters for `a`: 0.001 bits per token"),
+            "no difference that matters for “a”: 0.001 bits per token",
+        ),
+        (Credit("text", -0.2, -0.3, -0.1, False, "text: harms rather than helps `a`"), "harms rather than helps “a”"),
     ],
 )
 def test_the_sentence_under_the_bits_repeats_nothing_that_stands_above_it(credit: Credit, said: str):

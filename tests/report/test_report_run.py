@@ -11,9 +11,11 @@ from report_helpers import read_page, squeezed
 
 import plait
 from plait.evaluate import read_record
-from plait.report import run_report
+from plait.report import run_report, words
 from plait.report.found import find
 from plait.report.run_examples import chosen_rows
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
 @pytest.fixture
@@ -104,3 +106,33 @@ def test_wrong_examples_are_wrong_and_right_ones_right(measured: Path):
     edits = [r.segments["heard"].scores["wer"] or 0.0 for r in chosen_rows(record, "heard", "wer", 99, best=False)]
     assert edits == sorted(edits, reverse=True)
     assert 0.0 not in edits
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_the_verdicts_lead_and_figures_behind_true_segments_stand_apart(run: Path):
+    """Previously, the page did not tell what the model does in use from what it does behind the true transcript."""
+    page = squeezed(read_page(run_report(run)).text)
+    found = find(run).explanations["test"]
+    section = page[page.index("Which modality is used") :]
+    gloss = "With the true “heard” already given (a detail: in use the model has only what it wrote itself)"
+    for segment in found.segments:
+        for verdict in segment.verdicts:
+            said = words.sentence(verdict.plain).removesuffix(".")
+            assert said in section
+            assert (section.index(said) > section.index(gloss)) == (
+                segment.context == "true" and segment.segment == "answer"
+            )
+    assert section.index(words.sentence(found.primary[0].verdicts[0].plain).removesuffix(".")) < section.index(
+        "bits per token ["
+    )
+    for shown in ("Token by token", "How much the model relies on each input", "Whether a modality was left behind"):
+        assert shown in section
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_an_explanation_of_the_version_before_is_shown(run: Path):
+    shutil.copy(FIXTURES / "before" / "finished" / "explain" / "test.json", run / "explain" / "test.json")
+    text = squeezed(read_page(run_report(run)).text)
+    assert "Text: not measurably used for “heard”" in text
+    assert "With the true “heard” already given" in text
+    assert "cannot be read" not in text

@@ -23,6 +23,7 @@ from plait.cli.common import (
 
 if TYPE_CHECKING:
     from plait.api import TrainedModel
+    from plait.explain import Explanation
 
 
 def explain(
@@ -34,6 +35,18 @@ def explain(
             "--fail-if-unused", metavar="NAME", help="Exit code 1 if this modality is not measurably, or hardly, used."
         ),
     ] = None,
+    worth: Annotated[
+        float | None,
+        typer.Option(
+            "--worth",
+            metavar="PERCENT",
+            help="Effects below this per cent of a segment's loss without inputs do not matter; default: 1.",
+            show_default=False,
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show all figures, not only those behind the verdicts.")
+    ] = False,
     sample: Annotated[
         str | None,
         typer.Option("--sample", metavar="ID", help="One sample instead: what it was read from, over the inputs."),
@@ -58,7 +71,7 @@ def explain(
     threads: Threads = None,
     accept_changes: AcceptChanges = False,
 ) -> None:
-    """Measure what each modality brings: bits of credit with 95 % intervals, interactions, reliance, and a verdict.
+    """Tell which modalities are used: a verdict for each and the bits behind it, with 95 % intervals; -v shows all figures.
 
     With --sample ID: for one sample, where the model looked and which cells, moments and words it needed.
     """
@@ -66,13 +79,15 @@ def explain(
     from plait.cli.progress import counter
     from plait.errors import UserError, did_you_mean
     from plait.explain import INSTALL, can_plot, render
+    from plait.explain.verdict import WORTH, checked_worth
 
     output = Output(as_json)
     use_threads(threads)
+    whole_split = {"--fail-if-unused": bool(fail_if_unused), "--worth": worth is not None, "--verbose": verbose}
     if curves or limit is not None:
         from plait.cli.curves import show_curves
 
-        given = {"--fail-if-unused": fail_if_unused, "--sample": sample}
+        given = {**whole_split, "--sample": sample is not None}
         others = [option for option, value in given.items() if value]
         show_curves(
             run,
@@ -90,9 +105,10 @@ def explain(
         )
         return
     needed = fail_if_unused or []
-    if sample is not None and needed:
+    for option in (option for option, given in whole_split.items() if given and sample is not None):
         right = "Leave one of them out: whether a modality is used is asked of a whole split"
-        raise UserError("--sample does not go with --fail-if-unused", right=right)
+        raise UserError(f"--sample does not go with {option}", right=right)
+    worth = WORTH if worth is None else checked_worth(worth)
     model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     for name in needed:
         if name not in model.run.modalities:
@@ -102,18 +118,29 @@ def explain(
         explain_one(model, sample, split, manifest, batch_size, output)
         return
     with counter("explaining", to_stderr=True) as count:
-        found = model.explain(split, manifest=manifest, batch_size=batch_size, seed=seed, progress=count, write=False)
+        found = model.explain(
+            split, manifest=manifest, batch_size=batch_size, seed=seed, worth=worth, progress=count, write=False
+        )
     with kept(lambda: model.keep(found)):
-        output.say(render(found))
+        output.say(render(found, verbose=verbose))
     if not can_plot():
         output.say(INSTALL)
     output.result({"run": str(run), **found.to_json()})
     unused = [name for name in needed if not found.used[name]]
     for name in unused:
-        hardly = any(v.modality == name and v.status == "present" for s in found.segments for v in s.verdicts)
-        say_aside(f"plait: {name} is {'present, hardly used' if hardly else 'not measurably used'}")
+        say_aside(f"plait: {name} is {lacking(found, name)}")
     if unused:
         raise typer.Exit(1)
+
+
+def lacking(found: Explanation, name: str) -> str:
+    """Why a modality does not count as used: `not measurably used (heard: no difference that matters, answer: harms)`."""
+    verdicts = {segment.segment: v for segment in found.primary for v in segment.verdicts if v.modality == name}
+    if any(verdict.status == "present" for verdict in verdicts.values()):
+        return "present, hardly used"
+    said = {"negligible": "no difference that matters", "harmful": "harms", "unknown": "not known"}
+    each = [f"{segment}: {said[v.status]}" for segment, v in verdicts.items() if v.status in said]
+    return "not measurably used" + (f" ({', '.join(each)})" if each else "")
 
 
 def explain_one(

@@ -144,7 +144,9 @@ def _figures(data: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Figur
 
 
 def _one_figure(value: Mapping[str, Any]) -> Figure:
-    return Figure(**{**value, "constant": value["constant"] and Constant(**value["constant"])})
+    over_few = value.get("over_few")
+    constant = value["constant"] and Constant(**value["constant"])
+    return Figure(**{**value, "constant": constant, "over_few": over_few and tuple(over_few)})
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.stats import t as student
 
 from plait.evaluate.intervals import ANY, Corpus, Form, Part, Shape, binomial, interval, jackknife
 from plait.types import Sample
@@ -55,7 +56,8 @@ class Figure:
 
     What could not be computed is None, and `note` says why. `constant` stands beside it where there is a training split.
     `effective_groups`: so many even groups weigh like these (Kish). `df`: the degrees of freedom of the interval's t. `of_these`:
-    the grouping whose groups are too few, so that the interval is over the samples and says nothing about another group.
+    the grouping whose groups are too few, so that the interval is over the samples and says nothing about another group;
+    `over_few`: the interval over these few groups if they were normal: not to be shown, but what is claimed has to agree with it.
     """
 
     value: float | None
@@ -69,6 +71,7 @@ class Figure:
     effective_groups: float | None = None
     df: float | None = None
     of_these: str | None = None
+    over_few: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def figure(
     parts = {name: summed.part(group) for name, group in groupings.items() if name != ALONE}
     kept = {name: groupings[name] for name, part in parts.items() if part.effective >= FEWEST}
     dropped = [name for name in parts if name not in kept]
-    found = summed.over(kept, parts) if kept else summed.over_samples()
+    found = summed.over(kept, parts) if kept else replace(summed.over_samples(), over_few=summed.over_few(parts))
     few = [too_few(name, number_of(groupings[name]), parts[name].effective, beside=bool(kept)) for name in dropped]
     note = "; ".join(note for note in (found.note, *few) if note) or None
     return replace(found, note=note, of_these=dropped[0] if dropped and not kept else None)
@@ -197,6 +200,15 @@ class Summed:
         if self.alone.effective < FEWEST and not self.form.counts:
             return self.without(ALONE, self.n, "too few samples")
         return self.of(ALONE, self.n, self.alone)
+
+    def over_few(self, parts: Mapping[str, Part]) -> tuple[float, float] | None:
+        """Over two to four effective groups: t with their few degrees of freedom, of the grouping that says least."""
+        reach = [
+            float(student.isf((1 - self.confidence) / 2, part.df)) * part.variance**0.5
+            for part in parts.values()
+            if np.isfinite(part.variance)
+        ]
+        return (self.value - max(reach), self.value + max(reach)) if reach else None
 
     def of(self, grouping: str, num_groups: int, part: Part) -> Figure:
         """The figure over a grouping, from its part."""

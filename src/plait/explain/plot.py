@@ -46,7 +46,7 @@ def plot(found: Explanation, run: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    panels = [segment for segment in found.segments if bars(segment)]
+    panels = [segment for segment in (*found.primary, *found.details) if bars(segment)]
     rows = 2 if any(segment.positions for segment in panels) else 1
     canvas = Canvas(figsize=(3.8 * max(1, len(panels)), 3.2 * rows), layout="constrained")
     FigureCanvasAgg(canvas)
@@ -55,11 +55,12 @@ def plot(found: Explanation, run: Path) -> Path:
         for name, figure in bars(segment).items():
             axes.bar(name, figure.value or 0.0, yerr=errors([figure]), capsize=4, color=colour(name))
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_title(segment.title)
+        axes.set_title(found.title_of(segment))
         if place == 0:
             axes.set_ylabel("bits per token" if found.kind == "credit" else "reliance (bits per token)")
         if segment.positions:
-            draw_positions(canvas.add_subplot(rows, len(panels), len(panels) + place + 1), segment)
+            below = canvas.add_subplot(rows, len(panels), len(panels) + place + 1)
+            draw_positions(below, segment, found.title_of(segment))
     path = run / FOLDER / f"{found.split}{mark(found.manifest)}.png"
     save_picture(canvas, path, dpi=150)
     return path
@@ -72,7 +73,7 @@ def save_picture(canvas: Any, path: Path, *, dpi: int) -> None:
         canvas.savefig(part, format="png", dpi=dpi)
 
 
-def draw_positions(axes: Any, segment: SegmentResult) -> None:
+def draw_positions(axes: Any, segment: SegmentResult, title: str) -> None:
     """Each modality's credit at each token of the segment, as points with intervals; the end of the segment stands last."""
     names = [one.position for one in segment.positions]
     modalities = list(segment.credits)
@@ -97,7 +98,7 @@ def draw_positions(axes: Any, segment: SegmentResult) -> None:
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(names)), names, fontsize=7 if len(names) < 15 else 5.5)
     axes.set_xlim(-0.6, len(names) - 0.4)
-    axes.set_xlabel(f"token of {segment.title}")
+    axes.set_xlabel(f"token of {title}")
     axes.set_ylabel("bits")
     axes.legend(fontsize=7)
 

@@ -23,7 +23,7 @@ from plait.run import replacing
 FORMAT = 1
 FOLDER = "explain"
 
-Status = Literal["used", "redundant", "present", "unused", "harmful", "unknown"]
+Status = Literal["used", "redundant", "present", "negligible", "unused", "harmful", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,34 @@ class PatternCredit:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """The smallest effect on a segment that is worth a word: `percent` of a loss, which is `bits` per token; `of`: which loss."""
+
+    percent: float
+    bits: float
+    of: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What was found about one modality and one segment, as a word and as a sentence.
 
-    `smallest_detectable`: the bits per token that this many samples find in four of five trials, (1.96 + 0.84) × bootstrap SE.
+    `smallest_detectable`: the bits per token that this many samples find in four of five trials, (t.975 + t.8) × SE. `worth`: the
+    bits below which an effect is none that matters, those of the segment times the share of the samples that have the modality.
+    `caveat`: what else has to be known, such as few groups; the sentence ends with it, in parentheses.
     """
 
     modality: str
     status: Status
     sentence: str
     smallest_detectable: float | None
+    worth: float | None = None
+    caveat: str | None = None
+
+    @property
+    def plain(self) -> str:
+        """The sentence without the caveat."""
+        return self.sentence.removesuffix(f" ({self.caveat})")
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,8 @@ class SegmentResult:
     `losses`: subset → bits per token (`no_input` for none). `constant`: the best constant answer, whatever the input.
     `together`: v(all). `reliance`: how much the loss grows when a modality's inputs are shuffled across samples.
     `positions`: the credits token by token. `by`: the credits by the samples' tags (`pattern=spoken`).
-    A model trained without modality dropout has only the loss with all inputs, and reliance.
+    A model trained without modality dropout has only the loss with all inputs, and reliance. `worth`: the smallest effect that
+    matters, None where it is not known.
     """
 
     segment: str
@@ -116,6 +135,7 @@ class SegmentResult:
     positions: tuple[PositionCredit, ...] = ()
     by: Mapping[str, PatternCredit] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
+    worth: Worth | None = None
 
     @property
     def title(self) -> str:
@@ -144,9 +164,10 @@ class TrainingSign:
 class Explanation:
     """How much each modality of a run is used on a split. `kind`: bits of credit, or reliance only.
 
-    `temperatures`: context → subset → the temperature that was fitted on the tuning split. `used`: whether a modality is
-    measurably used for any segment, and more than hardly. `training`: what the metrics of the training say.
-    `manifest`: of rows that are not the run's own, where they stand. `step`: the training's step that the weights are of.
+    `temperatures`: context → subset → the temperature that was fitted on the tuning split. `training`: what the metrics of the
+    training say. `manifest`: of rows that are not the run's own, where they stand. `step`: the training's step that the weights
+    are of. `worth`: in percent, None of an explanation that was made before there was one. Of the `notes`, `caveats` hold for
+    all verdicts, and `side_notes` are about figures that only the details show.
     """
 
     split: str
@@ -161,18 +182,53 @@ class Explanation:
     training: tuple[TrainingSign, ...] = ()
     manifest: str | None = None
     step: int | None = None
+    worth: float | None = None
+    caveats: tuple[str, ...] = ()
+    side_notes: tuple[str, ...] = ()
+
+    def is_primary(self, segment: SegmentResult) -> bool:
+        """Whether a result answers what users ask: what the model does in use, where it has only what it wrote itself before."""
+        own = {one.segment for one in self.segments if one.context == "own"}
+        return segment.context == "own" or segment.segment not in own
+
+    @property
+    def primary(self) -> tuple[SegmentResult, ...]:
+        """The results that answer what users ask, one per segment."""
+        return tuple(one for one in self.segments if self.is_primary(one))
+
+    @property
+    def details(self) -> tuple[SegmentResult, ...]:
+        """The others: later segments with the true earlier ones given, which the model never has in use."""
+        return tuple(one for one in self.segments if not self.is_primary(one))
+
+    def before(self, segment: SegmentResult) -> tuple[str, ...]:
+        """The names of the segments that stand before one."""
+        names = list(dict.fromkeys(one.segment for one in self.segments))
+        return tuple(names[: names.index(segment.segment)])
+
+    def title_of(self, segment: SegmentResult) -> str:
+        """The segment; of a detail also what it was given: `answer (true heard)`."""
+        if self.is_primary(segment):
+            return segment.segment
+        before = self.before(segment)
+        return f"{segment.segment} (true {before[0] if len(before) == 1 else 'segments before'})"
 
     @property
     def used(self) -> dict[str, bool]:
-        """Modality → whether any segment measurably uses it; redundant information is used too."""
-        verdicts = [verdict for segment in self.segments for verdict in segment.verdicts]
+        """Modality → whether any segment measurably uses it, and more than hardly; redundant information is used too."""
+        verdicts = [verdict for segment in self.primary for verdict in segment.verdicts]
         return {
             m: any(v.modality == m and v.status in ("used", "redundant") for v in verdicts) for m in self.modalities
         }
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return {"format": FORMAT, **asdict(self), "used": self.used}
+        found = asdict(self)
+        segments = [
+            {**plain, "primary": self.is_primary(segment)}
+            for plain, segment in zip(found["segments"], self.segments, strict=True)
+        ]
+        return {"format": FORMAT, **found, "segments": segments, "used": self.used}
 
     def write(self, run: Path) -> Path:
         """`RUN/explain/SPLIT[@manifest].json`."""

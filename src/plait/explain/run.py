@@ -34,7 +34,7 @@ from plait.explain.reliance import shuffled
 from plait.explain.result import Explanation, SegmentResult
 from plait.explain.tables import Tables
 from plait.explain.training import training_signs
-from plait.explain.verdict import verdicts
+from plait.explain.verdict import WORTH, checked_worth, verdicts, worth_of
 from plait.features import FeatureCache
 from plait.run import Run
 from plait.types import Sample
@@ -52,11 +52,15 @@ def explain(
     split: str,
     seed: int = 0,
     batch_size: int = 64,
+    worth: float | int = WORTH,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Explanation:
-    """How much each modality is used on `split` among `samples`, which also hold the splits `train` and `tune`."""
-    modalities = run.modalities
+    """How much each modality is used on `split` among `samples`, which also hold the splits `train` and `tune`.
+
+    `worth`: per cent of a segment's loss without inputs; a smaller effect is called none that matters.
+    """
+    modalities, worth = run.modalities, checked_worth(worth)
     if not modalities:
         raise UserError(
             "this model reads no inputs, so there is nothing to explain", right="Give a run with data.inputs"
@@ -73,6 +77,7 @@ def explain(
     cache.fill_if_possible([*(tuning if has_credit else []), *chosen])
 
     notes: list[str] = []
+    aside: list[str] = []
     contexts: tuple[Context, ...] = ("true", "own") if has_credit and len(run.segments) > 1 else ("true",)
     temperatures: Temperatures = {c: np.ones((1 << len(modalities), 2)) for c in contexts}
     if has_credit:
@@ -101,7 +106,8 @@ def explain(
     for k, modality in enumerate(modalities):
         moved, equal = shuffled(chosen, modality, seed=seed)
         if equal:
-            notes.append(f"{modality}: {equal} samples met an input equal to their own when shuffled")
+            of = aside if has_credit else notes  # by default a run without credit shows what shuffling did
+            of.append(f"{modality}: {equal} samples met an input equal to their own when shuffled")
         under = [1 << k, complete] if has_credit else [complete]
         strange[modality.value] = subset_losses(
             run, moved, temperatures, batch_size=batch_size, under=under, progress=count
@@ -116,6 +122,7 @@ def explain(
     segments = [segment for segment in segments if segment.num_samples]
     if not segments:
         raise UserError(f"no target in split {split!r}", where="--split", right="Explain a split that has targets")
+    aside += [*untold, *pooled(segments)]
     found = Explanation(
         split,
         "credit" if has_credit else "reliance",
@@ -128,10 +135,19 @@ def explain(
             for c, table in temperatures.items()
             if has_credit
         },
-        tuple(replace(s, verdicts=verdicts(s, modalities, losses.present)) for s in segments),
-        (*kind_notes(run, has_credit), *notes, *untold, *pooled(segments), *left_out(chosen, losses)),
+        tuple(judged(run, segment, losses, worth) for segment in segments),
+        (*kind_notes(run, has_credit), *notes, *aside, *left_out(chosen, losses)),
+        worth=worth,
+        side_notes=tuple(aside),
     )
     return replace(found, training=training_signs(run, found.used))
+
+
+def judged(run: Run, segment: SegmentResult, losses: SubsetLosses, worth: float) -> SegmentResult:
+    """A segment with what follows from its figures."""
+    segment = replace(segment, worth=worth_of(segment, worth))
+    before = run.segments[: run.segments.index(segment.segment)]
+    return replace(segment, verdicts=verdicts(segment, run.modalities, losses.present, before=before))
 
 
 def positions_of(run: Run, samples: Sequence[Sample]) -> Positions:

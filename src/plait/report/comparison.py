@@ -26,9 +26,10 @@ from plait.report.palette import ROLE
 from plait.report.svg import INSTALL, can_plot
 
 MAX_EXAMPLES = 12
-HARDLY_USED = "present, hardly used"
-BITS = re.compile(r"-?[\d.]+ bits per token of ")
-"""How `plait explain` begins a sentence about a modality that is used."""
+WHOLE = ("present, hardly used", "no difference that matters", "too little to tell", "harms rather than helps")
+"""How `plait explain` begins sentences that say all; of others the table says first whether the modality is used."""
+BITS = re.compile(r"used for “.*”: -?[\d.]+ bits per token(?: \[[^]]*])?|-?[\d.]+ bits per token of [^;]*")
+"""How it begins a sentence about a modality that is used: the bits and their interval; the second form is that of before."""
 
 IN_TABLE = ("train_seconds", "parameters")
 """Prices that stand beside the score; all stand in a table of their own."""
@@ -238,9 +239,12 @@ def credit_cell(name: str, one: Credit | None) -> tuple[str, str, str, str]:
     bounds = "" if one.low is None or one.high is None else words.signed(f"{one.low:.2f} to {one.high:.2f}")
     used = {True: "used", False: "not measurably used", None: ""}[one.used]
     note = words.quoted(one.note.removeprefix(f"{name}: "))
-    if note.startswith(HARDLY_USED):
+    if note.startswith(WHOLE):
         return name, words.signed(f"{one.bits:.2f}"), bounds, note
     if one.used and BITS.match(note):  # the bits and their interval stand above it
-        note = note.partition("; ")[2]
+        note = BITS.sub("", note, count=1)
+    note = note.removeprefix("; ")
+    if note.startswith(" ("):
+        return name, words.signed(f"{one.bits:.2f}"), bounds, f"{used}{note}"
     said = note if used and note.startswith(used) else "; ".join(filter(None, (used, note)))
     return name, words.signed(f"{one.bits:.2f}"), bounds, said

@@ -17,28 +17,17 @@ from plait.evaluate import Figure, Record, Summary
 from plait.evaluate.metrics import LOSS_NAMES
 from plait.evaluate.patterns import parts_of
 from plait.evaluate.render import SCORES
-from plait.explain import Explanation
 from plait.explain.curves import Curves
-from plait.explain.losses import NO_INPUT
-from plait.explain.verdict import interval, number
 from plait.report import run_plots, words
 from plait.report.cards import flat
 from plait.report.found import Found, Missing, find
 from plait.report.media import Media
 from plait.report.page import NAME, write_page
 from plait.report.run_examples import examples
+from plait.report.run_explained import explanation_view, rows_of, sentences
 from plait.report.svg import INSTALL, can_plot
 from plait.train.metrics import tune_segments
 from plait.train.resume import leaves
-
-USED = {
-    "used": "used",
-    "redundant": "redundant",
-    "present": "present, hardly used",
-    "unused": "not measurably used",
-    "harmful": "harms",
-    "unknown": "not known",
-}
 
 
 def run_report(folder: Path, *, out: Path | None = None, media: Media | None = None) -> Path:
@@ -146,14 +135,8 @@ def facts(found: Found) -> list[tuple[str, str, str]]:
 
 
 def further(found: Found) -> list[str]:
-    """Which modality is used for what, as `plait explain` said it; behind other segments, after what the model itself wrote."""
-    sentences: list[str] = []
-    for one in (one for one in found.explanations.values() if one.manifest is None):
-        own = {segment.segment for segment in one.segments if segment.context == "own"}
-        for segment in one.segments:
-            if segment.verdicts and (segment.context == "own" or segment.segment not in own):
-                sentences += [verdict.sentence for verdict in segment.verdicts]
-    return sentences
+    """Which modality is used for what, as `plait explain` said it of the run's own data."""
+    return [said for one in found.explanations.values() if one.manifest is None for said in sentences(one)]
 
 
 def parts(found: Found) -> list[tuple[str, str, str]]:
@@ -294,61 +277,6 @@ def percent(one: Figure | None) -> str:
 
 def plain(one: Figure | None) -> str:
     return words.NONE if one is None or one.value is None else f"{one.value:g}"
-
-
-def bits(one: Figure | None) -> str:
-    """`0.90 [0.87, 0.93]`."""
-    if one is None or one.value is None:
-        return words.NONE
-    return words.signed(f"{number(one.value)} {interval(one)}".strip())
-
-
-def explanation_view(found: Explanation) -> dict[str, Any]:
-    """The tables of one explanation."""
-    rows = []
-    for segment in found.segments:
-        status = {v.modality: USED[v.status] for v in segment.verdicts}
-        if segment.credits:
-            rows += [
-                (segment.title, m, bits(c.credit), bits(c.own), bits(c.alone), bits(c.marginal), status.get(m, ""))
-                for m, c in segment.credits.items()
-            ]
-        else:
-            rows += [
-                (segment.title, m, bits(one), words.NONE, words.NONE, words.NONE, status.get(m, ""))
-                for m, one in segment.reliance.items()
-            ]
-    losses = [
-        (segment.title, "no input" if name == NO_INPUT else name, bits(one))
-        for segment in found.segments
-        for name, one in {
-            **({"constant answer": segment.constant} if segment.constant else {}),
-            **segment.losses,
-        }.items()
-    ]
-    interactions = [
-        (segment.title, " × ".join(one.members), bits(one.pair or one.index), one.note or "")
-        for segment in found.segments
-        for one in segment.interactions
-    ]
-    own = any(segment.context == "own" for segment in found.segments)
-    return {
-        "split": rows_of(found),
-        "n": found.n,
-        "kind": found.kind,
-        "plot": run_plots.modalities(found),
-        "positions": run_plots.positions(found),
-        "rows": rows,
-        "losses": losses,
-        "interactions": interactions,
-        "own": own,
-        "verdicts": [verdict.sentence for segment in found.segments for verdict in segment.verdicts],
-    }
-
-
-def rows_of(found: Explanation | Curves) -> str:
-    """The split, and whose it is if not the run's own."""
-    return found.split if found.manifest is None else f"{found.split} of {found.manifest}, not the run's own data"
 
 
 def damage_view(found: Curves) -> dict[str, Any]:

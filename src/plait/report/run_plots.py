@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plait.explain import Explanation
+from plait.explain import Explanation, SegmentResult
 from plait.explain.curves import Curves
 from plait.explain.curves.plot import panel
 from plait.explain.plot import bars, colour, draw_positions, errors
@@ -69,9 +69,9 @@ def held_out(lines: Sequence[Mapping[str, Any]]) -> dict[str | None, list[tuple[
     return found
 
 
-def modalities(found: Explanation) -> Plot | None:
+def modalities(found: Explanation, segments: Sequence[SegmentResult]) -> Plot | None:
     """Credit (or reliance) of every modality, a panel for each segment; it reads as `plait explain`'s own picture."""
-    shown = [(segment, bars(segment)) for segment in found.segments if bars(segment)]
+    shown = [(segment, bars(segment)) for segment in segments if bars(segment)]
     if not shown:
         return None
     what = "bits per token" if found.kind == "credit" else "reliance (bits per token)"
@@ -95,25 +95,31 @@ def modalities(found: Explanation) -> Plot | None:
                     width=0.62,
                 )
             axes.axhline(0, color=COLOURS["axis"], linewidth=0.8)
-            axes.set_title(clean(segment.title, 22), loc="left")
+            axes.set_title(clean(found.title_of(segment), 22), loc="left")
             axes.grid(axis="y")
             axes.set_axisbelow(True)
         figure.supylabel(what, fontsize=8.5)
 
     said = [
-        f"{clean(segment.title)}: {', '.join(f'{n} {f.value:.2f}' for n, f in of.items())}" for segment, of in shown
+        f"{clean(found.title_of(segment))}: {', '.join(f'{n} {f.value:.2f}' for n, f in of.items())}"
+        for segment, of in shown
     ]
     return plot(
         draw,
         title=f"{what[0].upper()}{what[1:]} by modality",
         description=f"{'; '.join(said)}.",
-        key=f"modalities {found.split}",
+        key=f"modalities {place_of(found, segments)}",
     )
 
 
-def positions(found: Explanation) -> Plot | None:
+def place_of(found: Explanation, segments: Sequence[SegmentResult]) -> str:
+    """What tells a plot of these segments from all others in the page."""
+    return f"{found.split} {found.manifest} {' '.join(found.title_of(segment) for segment in segments)}"
+
+
+def positions(found: Explanation, segments: Sequence[SegmentResult]) -> Plot | None:
     """The same token by token of the target."""
-    shown = [segment for segment in found.segments if segment.positions and segment.credits]
+    shown = [segment for segment in segments if segment.positions and segment.credits]
     if not shown:
         return None
 
@@ -122,17 +128,17 @@ def positions(found: Explanation) -> Plot | None:
         rows = math.ceil(len(shown) / columns)
         figure.set_size_inches(figure.get_figwidth(), 2.4 * rows)
         for axes, segment in zip(figure.subplots(rows, columns, squeeze=False).flat, shown, strict=False):
-            draw_positions(axes, segment)
+            draw_positions(axes, segment, found.title_of(segment))
             axes.grid(axis="y")
         for axes in figure.axes[len(shown) :]:
             axes.set_visible(False)
 
-    names = ", ".join(clean(segment.title) for segment in shown)
+    names = ", ".join(clean(found.title_of(segment)) for segment in shown)
     return plot(
         draw,
         title="Bits of each modality, token by token",
         description=f"One panel for each of: {names}.",
-        key=f"positions {found.split}",
+        key=f"positions {place_of(found, segments)}",
     )
 
 
