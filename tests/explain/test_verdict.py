@@ -11,7 +11,7 @@ import pytest
 from plait.evaluate.statistics import Figure
 from plait.explain.render import render
 from plait.explain.result import Explanation, Interaction, ModalityCredit, SegmentResult
-from plait.explain.verdict import smallest_detectable, standard_error, verdicts
+from plait.explain.verdict import smallest_detectable, verdicts
 from plait.types import Modality
 
 MODALITIES = (Modality.TEXT, Modality.AUDIO)
@@ -42,7 +42,7 @@ def test_used_and_not_measurably_used():
     assert text.status == "unused"
     assert "not measurably used for `heard`" in text.sentence
     assert "could have seen 0.050 bits" in text.sentence
-    assert text.smallest_detectable == pytest.approx(2.8 / 1.96 * 0.035)
+    assert text.smallest_detectable == pytest.approx(2.8 / 1.96 * 0.035, rel=1e-3)
 
 
 @pytest.mark.parametrize("marginal", [0.0, 1.0])
@@ -86,10 +86,21 @@ def test_reliance_is_never_called_bits_of_credit():
     assert (text.status, audio.status) == ("unused", "used")
 
 
-def test_the_standard_error_of_an_interval():
-    assert standard_error(around(0.0, 1.96)) == pytest.approx(1)
-    assert smallest_detectable(around(0.0, 1.96)) == pytest.approx(2.8)
+def test_what_an_interval_could_have_seen():
+    """(1.96 + .84) standard errors; with 4 degrees of freedom (2.776 + .941) of them, of an interval that is 2.776 to each side."""
+    assert smallest_detectable(around(0.0, 1.96)) == pytest.approx(2.8, rel=1e-3)
+    assert smallest_detectable(replace(around(0.0, 2.776), df=4.0)) == pytest.approx(2.776 + 0.941, rel=1e-3)
     assert smallest_detectable(Figure(1.0, None, None, 1)) is None
+
+
+@pytest.mark.parametrize(("value", "status"), [(-0.7, "harmful"), (0.7, "used")])
+def test_what_is_claimed_of_samples_has_to_agree_with_what_few_groups_allow(value: float, status: str):
+    """Previously, with 4 speakers in the test, a sentence of 0 bits "harmed": the interval did not know how unlike speakers are."""
+    few = replace(around(value), grouping="sample", num_groups=100, of_these="speaker")
+    for over_few, said in (((value - 0.3, value + 0.3), status), ((value - 0.9, value + 0.9), "unused"), (None, status)):
+        text, _ = verdicts(segment(of(replace(few, over_few=over_few)), of(around(1.0))), MODALITIES, PRESENT)
+        assert text.status == said
+        assert text.sentence.endswith("(too few speakers to tell about another: of these samples only)")
 
 
 def test_a_credit_that_is_hardly_of_the_own_input_is_presence_and_not_use():

@@ -7,7 +7,9 @@ Invariant: nothing but the column names where there is nothing to show.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 
+from plait.evaluate.render import without_counts
 from plait.evaluate.statistics import Figure
 from plait.explain.losses import NO_INPUT
 from plait.explain.result import Explanation, SegmentResult
