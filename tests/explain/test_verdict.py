@@ -97,7 +97,11 @@ def test_what_an_interval_could_have_seen():
 def test_what_is_claimed_of_samples_has_to_agree_with_what_few_groups_allow(value: float, status: str):
     """Previously, with 4 speakers in the test, a sentence of 0 bits "harmed": the interval did not know how unlike speakers are."""
     few = replace(around(value), grouping="sample", num_groups=100, of_these="speaker")
-    for over_few, said in (((value - 0.3, value + 0.3), status), ((value - 0.9, value + 0.9), "unused"), (None, status)):
+    for over_few, said in (
+        ((value - 0.3, value + 0.3), status),
+        ((value - 0.9, value + 0.9), "unused"),
+        (None, status),
+    ):
         text, _ = verdicts(segment(of(replace(few, over_few=over_few)), of(around(1.0))), MODALITIES, PRESENT)
         assert text.status == said
         assert text.sentence.endswith("(too few speakers to tell about another: of these samples only)")

@@ -8,10 +8,11 @@ temperature per subset has been fitted on the tuning split; of any other model o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int
 
 from plait.data.preprocess import Preprocessor
 from plait.data.splits import known_split
@@ -60,7 +61,78 @@ def explain(
 
     `worth`: per cent of a segment's loss without inputs; a smaller effect is called none that matters.
     """
-    modalities, worth = run.modalities, checked_worth(worth)
+    worth = checked_worth(worth)
+    measured = measure(run, samples, split=split, seed=seed, batch_size=batch_size, progress=progress, say=say)
+    segments = measured.segments(worth)
+    if not segments:
+        raise UserError(f"no target in split {split!r}", where="--split", right="Explain a split that has targets")
+    has_credit, chosen = measured.has_credit, measured.tables.samples
+    aside = (*measured.aside, *pooled(segments))
+    found = Explanation(
+        split,
+        "credit" if has_credit else "reliance",
+        len(chosen),
+        seed,
+        0.95,
+        tuple(m.value for m in run.modalities),
+        {
+            c: {subset_name(s, run.modalities): float(t) for s, t in enumerate(table[:, 0])}
+            for c, table in measured.temperatures.items()
+            if has_credit
+        },
+        segments,
+        (*kind_notes(run, has_credit), *measured.notes, *aside, *left_out(chosen, measured.tables.losses)),
+        worth=worth,
+        side_notes=aside,
+    )
+    return replace(found, training=training_signs(run, found.used))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the model loses on a split, from which every figure follows. `strange`: with each modality shuffled across samples;
+    `notes`, `aside`: what has to be known, and what belongs beside the further figures.
+    """
+
+    tables: Tables
+    strange: Mapping[str, SubsetLosses]
+    train: Sequence[Sample]
+    temperatures: Temperatures
+    has_credit: bool
+    notes: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
+
+    def segments(self, worth: float) -> tuple[SegmentResult, ...]:
+        """Every segment in every context, with what follows from its figures; `worth` in per cent."""
+        run = self.tables.run
+        found = (
+            self.tables.segment(number, context, self.strange, self.train, self.has_credit)
+            for number in range(len(run.segments))
+            for context in self.temperatures
+            if context == "true" or number > 0
+        )
+        return tuple(judged(run, one, self.tables.losses, worth) for one in found if one.num_samples)
+
+    def only(self, rows: Int[np.ndarray, " rows"]) -> Measured:
+        """The same of some of the samples, without what stands per position and per tag."""
+        samples = [self.tables.samples[row] for row in rows]
+        whole = Positions.whole(len(self.tables.run.segments))
+        tables = Tables(self.tables.run, samples, self.tables.losses.only(rows), Groupings.of(samples), {}, whole)
+        return replace(self, tables=tables, strange={name: lost.only(rows) for name, lost in self.strange.items()})
+
+
+def measure(
+    run: Run,
+    samples: Sequence[Sample],
+    *,
+    split: str,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Measured:
+    """The losses of a split under every subset of the modalities, and with each modality shuffled."""
+    modalities = run.modalities
     if not modalities:
         raise UserError(
             "this model reads no inputs, so there is nothing to explain", right="Give a run with data.inputs"
@@ -93,15 +165,6 @@ def explain(
         positions=positions,
         progress=count,
     )
-    patterns, untold = patterns_of(chosen, run.config.evaluate.by, pairs=False)
-    tables = Tables(
-        run,
-        chosen,
-        losses,
-        Groupings.of(chosen),
-        patterns,
-        positions or Positions.whole(len(run.segments)),
-    )
     strange: dict[str, SubsetLosses] = {}
     for k, modality in enumerate(modalities):
         moved, equal = shuffled(chosen, modality, seed=seed)
@@ -112,35 +175,11 @@ def explain(
         strange[modality.value] = subset_losses(
             run, moved, temperatures, batch_size=batch_size, under=under, progress=count
         )
+    patterns, untold = patterns_of(chosen, run.config.evaluate.by, pairs=False)
+    whole = positions or Positions.whole(len(run.segments))
+    tables = Tables(run, chosen, losses, Groupings.of(chosen), patterns, whole)
     train = [s for s in samples if s.split == "train"]
-    segments = [
-        tables.segment(number, context, strange, train, has_credit)
-        for number in range(len(run.segments))
-        for context in contexts
-        if context == "true" or number > 0
-    ]
-    segments = [segment for segment in segments if segment.num_samples]
-    if not segments:
-        raise UserError(f"no target in split {split!r}", where="--split", right="Explain a split that has targets")
-    aside += [*untold, *pooled(segments)]
-    found = Explanation(
-        split,
-        "credit" if has_credit else "reliance",
-        len(chosen),
-        seed,
-        0.95,
-        tuple(m.value for m in modalities),
-        {
-            c: {subset_name(s, modalities): float(t) for s, t in enumerate(table[:, 0])}
-            for c, table in temperatures.items()
-            if has_credit
-        },
-        tuple(judged(run, segment, losses, worth) for segment in segments),
-        (*kind_notes(run, has_credit), *notes, *aside, *left_out(chosen, losses)),
-        worth=worth,
-        side_notes=tuple(aside),
-    )
-    return replace(found, training=training_signs(run, found.used))
+    return Measured(tables, strange, train, temperatures, has_credit, tuple(notes), (*aside, *untold))
 
 
 def judged(run: Run, segment: SegmentResult, losses: SubsetLosses, worth: float) -> SegmentResult:
