@@ -42,7 +42,7 @@ def table(result: ComparisonResult) -> str:
     """The arms, the best first."""
     rows = [["arm", "score", "seeds", "difference", "p", "parameters", "FLOPs", "training", "latency", "samples/s"]]
     rows += [row(arm, result.metric) for arm in result.arms if arm.score is not None]
-    if not result.config:  # models that were not trained here have no price
+    if result.files:  # models that were not trained here have no price
         rows = [one[:NUM_SCORES] for one in rows]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = [

@@ -102,7 +102,7 @@ def comparison_report(
 
 def definition(result: ComparisonResult) -> str:
     """What the metric counts, by the normalisation that scored it; one that states none is older and was folded."""
-    if not result.config:  # scored by another tool, by rules of its own
+    if result.files:  # scored by another tool, by rules of its own
         return "Each arm's score is the mean of its samples' scores, as they stand in the files that were compared"
     name = result.metric.name
     if name not in METRIC_NAMES:

@@ -8,6 +8,7 @@ Invariant: nothing is trained, run or evaluated; prices and credits are not know
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from plait.compare.arms import EMPTY
@@ -52,7 +53,7 @@ def compare_others(
         empty=[arm.name for arm in arms if arm.role in EMPTY],
     )
     with result_folder(wanted, say):
-        result = result_of(wanted, arms, found, decided, notes)
+        result = replace(result_of(wanted, arms, found, decided, notes), files=tuple(map(str, sources)))
         say(f"\n{decided.verdict.sentence}")
         roles = {arm.name: arm.role for arm in arms}
         write_scores(wanted.folder, found.table, groups=found.groups, roles=roles)

@@ -30,6 +30,10 @@ NOT_SCORED = ("", "na", "n/a", "nan", "null", "none")
 TRUTH = {"true": 1.0, "false": 0.0}
 
 
+class NoNumber(ValueError):
+    """A value that is no score."""
+
+
 class Row(NamedTuple):
     """One sample at one seed. `scores`: metric → the value as the file has it; `why`: what kept the sample from being scored."""
 
@@ -82,7 +86,7 @@ class Format(NamedTuple):
 
 
 def plain_number(value: Any) -> float | None:
-    """A number, a truth value, or a text of one; None for what says that there is none; `ValueError` for everything else."""
+    """A number, a truth value, or a text of one; None for what says that there is none; `NoNumber` for everything else."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -92,15 +96,15 @@ def plain_number(value: Any) -> float | None:
         if word in TRUTH:
             return TRUTH[word]
     elif not isinstance(value, int | float):
-        raise ValueError
+        raise NoNumber
     try:
         number = float(value)
-    except OverflowError:
-        raise ValueError from None
+    except (ValueError, OverflowError):
+        raise NoNumber from None
     if math.isnan(number):
         return None
     if math.isinf(number):
-        raise ValueError
+        raise NoNumber
     return number
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from plait.compare.others.arms import Scored
-from plait.compare.others.sheet import Row, Sheet, shown
+from plait.compare.others.sheet import NoNumber, Row, Sheet, shown
 from plait.compare.statistics import ScoreTable
 from plait.compare.statistics.table import DENOMINATORS
 from plait.errors import UserError, did_you_mean
@@ -74,7 +74,7 @@ def is_number(sheet: Sheet, metric: str) -> bool:
     for row in sheet.rows:
         try:
             values.append(sheet.number(row.scores.get(metric)))
-        except ValueError:
+        except NoNumber:
             return False
     return any(value is not None for value in values)
 
@@ -167,7 +167,7 @@ def scores(cells: Cells, shared: Sequence[str], metric: str) -> tuple[Float[np.n
             value = row.scores.get(metric)
             try:
                 number = sheet.number(value)
-            except ValueError:
+            except NoNumber:
                 raise UserError(
                     f"the score {metric} is {shown(value)}, which is no number",
                     where=f"{sheet.where}, sample {id}",
