@@ -17,6 +17,7 @@ from others_helpers import FIXTURES, LARGE, SMALL, drawn, write_inspect_eval, wr
 
 from plait.compare.compared import Settings
 from plait.compare.others import compare_others, inspect_ai, read_source
+from plait.compare.others.compare import gathered
 from plait.compare.others.inspect_ai import number
 from plait.compare.others.sheet import NoNumber
 from plait.errors import UserError
@@ -59,9 +60,9 @@ def test_real_logs_are_compared_with_their_epochs_and_speakers(tmp_path: Path):
 
 
 def test_a_sample_that_a_scorer_could_not_score_is_left_out_with_its_reason(tmp_path: Path):
-    result = compare_others([SMALL, LARGE], Settings(tmp_path / "out", (0,), metric="overlap"))
-    assert result.metric.num_samples == 10
-    assert any("2 without a score in some arm or seed (no_response)" in line for line in result.decision.further)
+    _, found, _ = gathered([SMALL, LARGE], Settings(tmp_path / "out", (0,), metric="overlap"))
+    assert len(found.table.ids) == 10
+    assert found.table.notes == ("left out: 2 of 12 samples: 2 without a score in some arm or seed (no_response)",)
 
 
 def test_both_kinds_of_log_say_the_same():
@@ -208,8 +209,8 @@ def test_settings_make_arms_of_one_model_and_name_them(tmp_path: Path):
         log = json.loads(path.read_text(encoding="utf-8"))
         log["eval"] |= {"model": "acme/one", "model_generate_config": {"temperature": temperature, "seed": temperature}}
         path.write_text(json.dumps(log), encoding="utf-8")
-    result = compare_others(paths, Settings(tmp_path / "out", (0,)))
-    assert {arm.name for arm in result.arms} == {
+    _, found, _ = gathered(paths, Settings(tmp_path / "out", (0,)))
+    assert set(found.table.arms) == {
         "acme/one, config.temperature=0.0",
         "acme/one, config.temperature=0.7",
     }

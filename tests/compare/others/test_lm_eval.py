@@ -12,6 +12,7 @@ from others_helpers import FIXTURES
 
 from plait.compare.compared import Settings
 from plait.compare.others import compare_others, read_source
+from plait.compare.others.compare import gathered
 from plait.errors import UserError
 
 HARNESS = sorted((FIXTURES / "lm_eval").glob("*/samples_*.jsonl"))
@@ -72,16 +73,16 @@ def test_the_results_say_which_metric_is_better_low(tmp_path: Path):
 def test_a_metric_of_part_of_the_questions_is_compared_on_those(tmp_path: Path):
     """As MME has it: a mapping with the picture, the category and the score."""
     wanted = Settings(tmp_path / "out", (0,), metric="perception")
-    result = compare_others(MULTIMODAL, wanted, group_by=["perception.question_id"])
-    assert (result.metric.name, result.metric.num_samples) == ("perception.score", 6)
-    assert any("left out: 6 of 12 samples" in line for line in result.decision.further)
+    _, found, _ = gathered(MULTIMODAL, wanted, group_by=["perception.question_id"])
+    assert (found.table.metric, len(found.table.ids)) == ("perception.score", 6)
+    assert found.table.notes == ("left out: 6 of 12 samples: 6 without a score in some arm or seed",)
 
 
 def test_of_several_filters_one_must_be_chosen(tmp_path: Path):
     with pytest.raises(UserError, match=r"several metrics are called 'wer'.*--metric: wer,strict; wer,flexible"):
         compare_others(HARNESS, Settings(tmp_path / "out", (0,), metric="wer"))
-    found = compare_others(HARNESS, Settings(tmp_path / "out", (0,), metric="wer,flexible"))
-    assert found.metric.name == "wer,flexible"
+    _, found, _ = gathered(HARNESS, Settings(tmp_path / "out", (0,), metric="wer,flexible"))
+    assert found.table.metric == "wer,flexible"
 
 
 def test_without_the_results_the_folder_names_the_model_and_that_is_said(tmp_path: Path):

@@ -10,6 +10,7 @@ from others_helpers import drawn, write_csv
 
 from plait.compare.compared import Settings
 from plait.compare.others import compare_others
+from plait.compare.others.compare import gathered
 from plait.compare.others.sheet import NoNumber, plain_number
 from plait.errors import UserError
 
@@ -18,7 +19,8 @@ def compare(tmp_path: Path, text: str, **options: Any) -> Any:
     """Two arms in one table."""
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     wanted = Settings(tmp_path / "out", (0,), metric=options.pop("metric", None), segment=options.pop("segment", None))
-    return compare_others([tmp_path / "t.csv"], wanted, **options)
+    _, found, notes = gathered([tmp_path / "t.csv"], wanted, **options)
+    return found.table, notes
 
 
 def rows(*lines: str) -> str:
@@ -29,19 +31,18 @@ FIVE = [f"{arm},{i},{(i + (arm == 'b')) % 2}" for arm in "ab" for i in range(5)]
 
 
 def test_samples_that_an_arm_lacks_are_left_out_of_all_and_counted(tmp_path: Path):
-    result = compare(tmp_path, rows("arm,id,score", *FIVE, "a,5,1", "b,6,1", "a,7,1", "b,7,"))
-    assert result.metric.num_samples == 5
+    table, _ = compare(tmp_path, rows("arm,id,score", *FIVE, "a,5,1", "b,6,1", "a,7,1", "b,7,"))
+    assert len(table.ids) == 5
     assert (
-        "left out: 3 of 8 samples: 2 missing in some arm or seed, 1 without a score in some arm or seed"
-        in result.decision.further
+        "left out: 3 of 8 samples: 2 missing in some arm or seed, 1 without a score in some arm or seed" in table.notes
     )
 
 
 def test_seeds_that_an_arm_lacks_are_left_out_and_named(tmp_path: Path):
     lines = [f"{line},{seed}" for line in FIVE for seed in (0, 1, 2) if seed < 2 or line[0] == "a"]
-    result = compare(tmp_path, rows("arm,id,score,seed", *lines))
-    assert result.seeds == (0, 1)
-    assert "left out: a at seed 2, which other arms lack" in result.decision.further
+    table, _ = compare(tmp_path, rows("arm,id,score,seed", *lines))
+    assert table.seeds == (0, 1)
+    assert "left out: a at seed 2, which other arms lack" in table.notes
 
 
 @pytest.mark.parametrize(
@@ -76,9 +77,9 @@ def test_a_wrong_score_is_named_with_file_and_sample(tmp_path: Path):
 
 def test_one_task_of_several_is_chosen_by_its_name(tmp_path: Path):
     lines = [f"{line},{task}" for line in FIVE for task in ("x", "y")]
-    result = compare(tmp_path, rows("arm,id,score,segment", *lines), segment="y")
-    assert result.metric.segment == "y"
-    assert "left out: other tasks (x)" in result.notes
+    table, notes = compare(tmp_path, rows("arm,id,score,segment", *lines), segment="y")
+    assert table.segment == "y"
+    assert "left out: other tasks (x)" in notes
 
 
 @pytest.mark.parametrize(
@@ -94,11 +95,11 @@ def test_one_task_of_several_is_chosen_by_its_name(tmp_path: Path):
 )
 def test_the_name_says_whether_more_is_better(metric: str, higher: bool, tmp_path: Path):
     lines = [f"{line},{metric}" for line in FIVE]
-    result = compare(tmp_path, rows("arm,id,score,metric", *lines))
-    assert result.metric.higher_is_better == higher
-    assert any("lower is taken to be better" in line for line in result.decision.further) == (not higher)
-    other = compare(tmp_path, rows("arm,id,score,metric", *lines), lower_is_better=higher)
-    assert other.metric.higher_is_better != higher
+    table, _ = compare(tmp_path, rows("arm,id,score,metric", *lines))
+    assert table.higher_is_better == higher
+    assert any("lower is taken to be better" in line for line in table.notes) == (not higher)
+    other, _ = compare(tmp_path, rows("arm,id,score,metric", *lines), lower_is_better=higher)
+    assert other.higher_is_better != higher
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_the_name_says_whether_more_is_better(metric: str, higher: bool, tmp_pat
 )
 def test_shares_are_shown_as_percent(metric: str, scores: str, percent: bool, tmp_path: Path):
     lines = [f"{arm},{i},{scores[(i + (arm == 'b')) % 2]},{metric}" for arm in "ab" for i in range(5)]
-    assert compare(tmp_path, rows("arm,id,score,metric", *lines)).metric.percent == percent
+    assert compare(tmp_path, rows("arm,id,score,metric", *lines))[0].percent == percent
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_anything_else_is_no_number(value: Any):
 def test_a_table_from_a_spreadsheet_is_read(tmp_path: Path):
     """Excel writes a byte order mark, semicolons and \\r\\n."""
     text = "\ufeff" + rows("arm;id;score", *(line.replace(",", ";") for line in FIVE)).replace("\n", "\r\n")
-    assert compare(tmp_path, text).metric.num_samples == 5
+    assert len(compare(tmp_path, text)[0].ids) == 5
 
 
 def test_a_name_makes_an_arm_of_a_file(tmp_path: Path):
@@ -137,8 +138,8 @@ def test_a_name_makes_an_arm_of_a_file(tmp_path: Path):
         (tmp_path / name).mkdir()
         scores = drawn(arms={"acme/one": 0.0}, seed=ord(name))
         files.append(Path(f"{name}=1={write_csv(tmp_path / name, scores)[0]}"))
-    result = compare_others(files, Settings(tmp_path / "out", (0,)))
-    assert {arm.name for arm in result.arms} == {"x=1", "y=1"}
+    _, found, _ = gathered(files, Settings(tmp_path / "out", (0,)))
+    assert found.table.arms == ("x=1", "y=1")
 
 
 def test_a_name_for_a_table_of_several_arms_is_refused(tmp_path: Path):

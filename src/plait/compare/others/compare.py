@@ -39,14 +39,7 @@ def compare_others(
 ) -> ComparisonResult:
     """Compare the arms in these files. `group_by`: keys that name what must not be counted twice, such as the speaker."""
     check(wanted)
-    check_sources(sources)
-    sheets = [sheet for source in sources for sheet in read_source(source, group_by)]
-    sheets, notes = of_task(sheets, wanted.segment)
-    metric, others = chosen_metric(sheets, wanted.metric)
-    if others:
-        notes.append(f"also in these files: {', '.join(others[:MAX_LISTED])} (--metric)")
-    arms = arms_of(sheets)
-    found = score_table_of(arms, task=sheets[0].task, metric=metric, lower_is_better=lower_is_better)
+    arms, found, notes = gathered(sources, wanted, group_by=group_by, lower_is_better=lower_is_better)
     decided = decide(
         found.table,
         candidates=[arm.name for arm in arms if arm.role == "candidate"],
@@ -59,6 +52,20 @@ def compare_others(
         write_scores(wanted.folder, found.table, groups=found.groups, roles=roles)
         result.write(wanted.folder)
     return result
+
+
+def gathered(
+    sources: Sequence[Path], wanted: Settings, *, group_by: Sequence[str] = (), lower_is_better: bool | None = None
+) -> tuple[list[Scored], Chosen, list[str]]:
+    """The arms, their table, and what else is to be said."""
+    check_sources(sources)
+    sheets = [sheet for source in sources for sheet in read_source(source, group_by)]
+    sheets, notes = of_task(sheets, wanted.segment)
+    metric, others = chosen_metric(sheets, wanted.metric)
+    if others:
+        notes.append(f"also in these files: {', '.join(others[:MAX_LISTED])} (--metric)")
+    arms = arms_of(sheets)
+    return arms, score_table_of(arms, task=sheets[0].task, metric=metric, lower_is_better=lower_is_better), notes
 
 
 def check_sources(sources: Sequence[Path]) -> None:
