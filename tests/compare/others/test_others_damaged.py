@@ -6,8 +6,6 @@ import copy
 import json
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from others_helpers import FIXTURES, SMALL, WRITERS, drawn, inspect_log, write_parquet
+from others_helpers import FIXTURES, SMALL, WRITERS, drawn, inspect_log
 
 from plait.compare.others import arms, read_source, table
 from plait.compare.others.sheet import Sheet
@@ -181,23 +179,6 @@ def test_a_small_table_of_very_many_rows_is_refused_before_they_are_read(tmp_pat
     assert (tmp_path / "t.parquet").stat().st_size < 1_000_000
     with pytest.raises(UserError, match="has 20,000,000 rows; 10,000,000 are read at most"):
         read_source(tmp_path / "t.parquet")
-
-
-def test_a_damaged_table_does_not_end_the_process(tmp_path: Path):
-    """Previously, threads that read ahead were left behind, and Python ended with SIGABRT after its message."""
-    data, draw = Path(write_parquet(tmp_path, SCORES)[0]).read_bytes(), random.Random(3)
-    paths = []
-    for number in range(80):
-        paths.append(tmp_path / f"{number}.parquet")
-        paths[-1].write_bytes(damaged(data, draw))
-    code = (
-        "import sys; from pathlib import Path; from plait.compare.others import read_source\n"
-        "for path in sys.argv[1:]:\n"
-        "    try: read_source(Path(path))\n"
-        "    except ValueError: pass\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *map(str, paths)], capture_output=True, timeout=120, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_sheet_is_plain_data():

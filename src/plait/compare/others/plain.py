@@ -33,8 +33,9 @@ from plait.compare.others.sheet import (
     whole,
 )
 from plait.compare.result import Role
+from plait.data.row import readable
 from plait.errors import UserError
-from plait.files import open_regular
+from plait.files import open_regular, read_bytes
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SCORE, SHARE = "score", "share"
@@ -194,30 +195,31 @@ def parquet_rows(path: Path, group_by: Sequence[str]) -> tuple[list[str], Iterat
 
     right = "It may be cut off or damaged: write it again"
     try:
-        with open_regular(path) as file:
-            schema, rows = parquet.read_schema(file), parquet.read_metadata(file).num_rows
-            if rows > MAX_ROWS:
-                raise UserError(f"has {rows:,} rows; {MAX_ROWS:,} are read at most", where=str(path))
-            used = {*COLUMNS, *group_by}
-            wanted = [f.name for f in schema if f.name in used or f.name.startswith("group.")]
-            if len(set(wanted)) < len(wanted):
-                raise UserError("two columns have the same name", where=str(path))
-            texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-            file.seek(0)
-            reader = parquet.ParquetFile(file, read_dictionary=texts, pre_buffer=False)
-            table = reader.read(columns=wanted, use_threads=False)
-            table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        # out of memory, without threads: one that still read a file of Python's when the program ended would abort it
+        source = pa.BufferReader(read_bytes(path, max_bytes=4 * MAX_BYTES))
+        schema, rows = parquet.read_schema(source), parquet.read_metadata(source).num_rows
+        if rows > MAX_ROWS:
+            raise UserError(f"has {rows:,} rows; {MAX_ROWS:,} are read at most", where=str(path))
+        used = {*COLUMNS, *group_by}
+        wanted = [f.name for f in schema if f.name in used or f.name.startswith("group.")]
+        if len(set(wanted)) < len(wanted):
+            raise UserError("two columns have the same name", where=str(path))
+        texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+        source.seek(0)
+        table = parquet.ParquetFile(source, read_dictionary=texts).read(columns=wanted, use_threads=False)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError, MemoryError, NotImplementedError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"is no Parquet file: {error}", where=str(path), right=right) from None
+        message = next(iter(readable(str(error)).splitlines()), "") or type(error).__name__
+        raise UserError(f"is not readable as Parquet: {message}", where=str(path), right=right) from None
     known = {key: value for key, value in (schema.metadata or {}).items() if key in (b"segment", b"metric", b"split")}
     fixed = {key.decode(): value.decode("utf-8", "replace") for key, value in known.items()}
 
     def records() -> Iterator[Record]:
         number = 0
         for batch in table.to_batches():
-            lists = [values_of(column) for column in batch.columns]
+            lists = [values_of(batch.column(i), name, path) for i, name in enumerate(wanted)]
             for values in zip(*lists, strict=True):
                 number += 1
                 yield {**fixed, **dict(zip(wanted, values, strict=True))}, f"{path}, row {number}"
@@ -225,14 +227,18 @@ def parquet_rows(path: Path, group_by: Sequence[str]) -> tuple[list[str], Iterat
     return [*schema.names, *fixed], records()
 
 
-def values_of(column: Any) -> list[Any]:
+def values_of(column: Any, name: str, path: Path) -> list[Any]:
     """A column as values of Python; those of a dictionary are one object each, however often they stand there."""
     import pyarrow as pa
 
-    if not pa.types.is_dictionary(column.type):
-        return column.to_pylist()
-    texts = column.dictionary.to_pylist()
-    return [None if place is None else texts[place] for place in column.indices.to_pylist()]
+    try:
+        if not pa.types.is_dictionary(column.type):
+            return column.to_pylist()
+        texts = column.dictionary.to_pylist()
+        return [None if place is None else texts[place] for place in column.indices.to_pylist()]
+    except Exception as error:  # pyarrow raises what it likes: of Unicode, of times that Python has not
+        message = next(iter(readable(str(error)).splitlines()), "") or type(error).__name__
+        raise UserError(f"the column {shown(name)} is not readable: {message}", where=str(path)) from None
 
 
 FORMAT = Format("tables of scores (.csv, .tsv, .jsonl, .parquet) with the columns id and score", fits, read)
