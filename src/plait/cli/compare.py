@@ -35,7 +35,29 @@ def compare(
     ] = None,
     existing: Annotated[
         list[Path] | None,
-        typer.Option("--from", metavar="RUN", help="Compare runs that exist, instead of training; once per run."),
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Compare runs that exist, instead of training; once per run. Or models that Plait did not train, by their "
+            "scores per sample: logs of inspect_ai, lmms-eval and lm-evaluation-harness, tables (CSV, JSON lines, Parquet); "
+            "NAME=FILE names an arm.",
+        ),
+    ] = None,
+    group_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group-by",
+            metavar="KEY",
+            help="With --from FILE: the metadata or column that names what must not be counted twice, such as the speaker.",
+        ),
+    ] = None,
+    higher_is_better: Annotated[
+        bool | None,
+        typer.Option(
+            "--higher-is-better/--lower-is-better",
+            help="With --from FILE; default: as the file says, or by the metric's name (wer, loss, perplexity: lower).",
+            show_default=False,
+        ),
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Trainings of each arm; 5 or more can tell arms apart.")
@@ -95,6 +117,7 @@ def compare(
     from plait.compare.accept import accept_runs
     from plait.compare.compared import Settings
     from plait.compare.existing import compare_existing
+    from plait.compare.others import compare_others, is_other
     from plait.compare.render import render
     from plait.compare.run import run_comparison, seeds_from
     from plait.report import report
@@ -123,14 +146,20 @@ def compare(
                 "--race": race,
                 "--learning-rates": learning_rates,
                 "--encoders-from": encoders_from,
-                f"{config}": config is not None and config.is_file(),
+                f"{config}": config is not None and config.suffix in (".yaml", ".yml"),
             }
             refuse_beside(given)
             runs = [*existing, *([config] if config else []), *map(Path, overrides or [])]
-            for note in accept_runs(runs, None, wanted.folder) if accept_changes else []:
-                output.say(note)
-            result = compare_existing(runs, wanted, say=output.say)
+            if any(map(is_other, runs)):
+                lower = None if higher_is_better is None else not higher_is_better
+                result = compare_others(runs, wanted, group_by=group_by or (), lower_is_better=lower, say=output.say)
+            else:
+                refuse_without_files(group_by, higher_is_better)
+                for note in accept_runs(runs, None, wanted.folder) if accept_changes else []:
+                    output.say(note)
+                result = compare_existing(runs, wanted, say=output.say)
         else:
+            refuse_without_files(group_by, higher_is_better)
             refuse_axes(overrides or [])
             changes = [*(overrides or []), *settings(device=device, threads=threads)]
             tree = tree_of(config, changes, trust_code)
@@ -140,7 +169,7 @@ def compare(
             result = run_comparison(tree, arms or [], wanted, say=output.say)
     output.say(f"\n{render(result)}")
     written = report(wanted.folder, None).path
-    output.say(f"\nreport: {written}  (and result.json, scores.parquet beside it)")
+    output.say(f"\nreport: {written}  (and result.json, scores.csv, scores.parquet beside it)")
     output.result({"folder": str(wanted.folder), "report": str(written), **result.to_json()})
 
 
@@ -161,6 +190,14 @@ def refuse_beside(given: dict[str, Any]) -> None:
             raise UserError(
                 "these runs are trained already", where=f"--from beside {option}", right="Leave one of them out"
             )
+
+
+def refuse_without_files(group_by: list[str] | None, higher_is_better: bool | None) -> None:
+    """Plait's own records know their groups and their metrics."""
+    for option, given in (("--group-by", group_by), ("--higher-is-better", higher_is_better is not None)):
+        if given:
+            right = "Give files of scores: --from FILE"
+            raise UserError("is for the records of other tools; Plait's own runs know it", where=option, right=right)
 
 
 def refuse_axes(overrides: list[str]) -> None:

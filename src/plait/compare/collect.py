@@ -36,6 +36,7 @@ from plait.compare.result import (
     SeedResult,
     Term,
 )
+from plait.compare.scores import Said, write_scores
 from plait.compare.statistics import Cost, Decided, ScoreTable, Verdict, decide, score_table
 from plait.compare.statistics.verdict import listed
 from plait.compare.tasks import explain_task, price_task
@@ -45,12 +46,12 @@ from plait.data.manifest import Dataset
 from plait.environment import environment
 from plait.errors import UserError
 from plait.evaluate import LOSS_NAMES
-from plait.evaluate.record import Record
+from plait.evaluate.record import Record, SegmentRow
 from plait.run import replacing, write_json
 from plait.train.metrics import METRICS, read_metrics
 from plait.writing import read_json
 
-PRICES, SCORES = "prices.json", "scores.parquet"
+PRICES = "prices.json"
 NUM_EXAMPLES = 8
 Run_tasks = Callable[[Sequence[Task]], dict[str, Outcome]]
 
@@ -87,7 +88,7 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
     say(f"\n{decided.verdict.sentence}")
     arms = arm_results(found, records, table, decided, prices, credits)
     scored = {arm.name: arm.score for arm in arms if arm.score is not None}
-    write_scores(wanted.folder / SCORES, records, table)
+    keep_scores(found, records, table)
     first = wanted.seeds[0]
     return ComparisonResult(
         metric=metric_of(table, decided),
@@ -330,28 +331,17 @@ def credits_of(explained: Mapping[str, Any], segment: str) -> tuple[Credit, ...]
     return tuple(found)
 
 
-def write_scores(path: Path, records: Records, table: ScoreTable) -> None:
-    """One row per arm, seed and sample: what was said, what it adds to the score."""
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
+def keep_scores(found: Collected, records: Records, table: ScoreTable) -> None:
+    """The tables of scores: what each arm said of each sample, and what that adds to its score."""
+    roles = {one.arm.name: one.arm.role for one in found.compared}
+    first = {row.id: row.groups for row in records[table.arms[0]][table.seeds[0]].rows}
+    known: dict[tuple[str, int], Mapping[str, SegmentRow]] = {}
 
-    columns: dict[str, list[Any]] = {name: [] for name in ("arm", "seed", "id", "output", "score", "share", "bits")}
-    for a, arm in enumerate(table.arms):
-        for s, seed in enumerate(table.seeds):
-            rows = {row.id: row.segments[table.segment] for row in records[arm][seed].rows}
-            for i, id in enumerate(table.ids):
-                part = rows[id]
-                values = (
-                    arm,
-                    seed,
-                    id,
-                    part.output,
-                    part.scores.get(table.metric),
-                    float(table.values[a, s, i]),
-                    part.bits,
-                )
-                for column, value in zip(columns.values(), values, strict=True):
-                    column.append(value)
-    metadata = {"segment": table.segment, "metric": table.metric, "split": table.split}
-    with replacing(path) as part:
-        parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), part, compression="zstd")
+    def said(arm: str, seed: int, id: str) -> Said:
+        if (arm, seed) not in known:
+            known.clear()  # the rows come arm by arm, seed by seed
+            known[arm, seed] = {row.id: row.segments[table.segment] for row in records[arm][seed].rows}
+        part = known[arm, seed][id]
+        return Said(part.output, part.scores.get(table.metric), part.bits)
+
+    write_scores(found.wanted.folder, table, groups=[first[id] for id in table.ids], roles=roles, details=said)

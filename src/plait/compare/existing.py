@@ -7,7 +7,8 @@ Invariant: nothing is trained and nothing evaluated; runs that differ in their s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,20 +59,27 @@ def compare_existing(folders: Sequence[Path], wanted: Settings, *, say: Say = la
     if wanted.baselines:
         compared.append(Compared(Arm(CONSTANT, (), "constant", None), None))
     settings = replace(wanted, seeds=seeds, match="none")
+
+    def tell(tasks: Sequence[Task]) -> dict[str, Outcome]:
+        return run_tasks(tasks, jobs=wanted.jobs or 1) if tasks else {}
+
+    with result_folder(wanted, say):
+        result = collect(Collected(settings, base, dataset, compared, (), notes), tell=tell, say=say)
+        result.write(wanted.folder)
+    return result
+
+
+@contextmanager
+def result_folder(wanted: Settings, say: Say) -> Iterator[None]:
+    """The folder of a comparison that trains nothing, for the block its own: in place of an earlier one, never of trainings."""
     make_folder(wanted.folder, option="--folder")
     if (wanted.folder / "runs").exists():
         right = "Take another name, or leave --folder out"
         raise UserError(f"{wanted.folder} holds a comparison with its own trainings", where="--folder", right=right)
     if (wanted.folder / RESULT).exists():
         say(f"in place of what {wanted.folder} held; --folder NAME keeps both")
-
-    def tell(tasks: Sequence[Task]) -> dict[str, Outcome]:
-        return run_tasks(tasks, jobs=wanted.jobs or 1) if tasks else {}
-
     with locked(wanted.folder):
-        result = collect(Collected(settings, base, dataset, compared, (), notes), tell=tell, say=say)
-        result.write(wanted.folder)
-    return result
+        yield
 
 
 def config_of(folder: Path, *, trust_code: bool = False) -> RunConfig:

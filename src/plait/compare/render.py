@@ -13,15 +13,18 @@ from plait.compare.match import short
 from plait.compare.result import ArmResult, ComparisonResult, Metric
 
 WIDTH = 120
+NUM_SCORES = 5
+"""So many columns of the table are about the score; the rest are prices."""
 
 
 def render(result: ComparisonResult) -> str:
     """Everything, the verdict first and last."""
     metric, decided = result.metric, result.decision
     groups = ", ".join(f"{num:,} by {name}" for name, num in metric.num_groups.items())
+    split = f", split {metric.split}" if metric.split else ""
     better = "higher is better" if metric.higher_is_better else "lower is better"
     title = (
-        f"{metric.name} of `{metric.segment}` ({better}), split {metric.split}, n = {metric.num_samples:,} ({groups}), "
+        f"{metric.name} of `{metric.segment}` ({better}){split}, n = {metric.num_samples:,} ({groups}), "
         f"{len(result.seeds)} {'seed' if len(result.seeds) == 1 else 'seeds'}; differences to the best arm with "
         f"{metric.confidence:.0%} intervals over seeds × groups, simultaneous over the candidates, and for baselines over all arms"
     )
@@ -39,6 +42,8 @@ def table(result: ComparisonResult) -> str:
     """The arms, the best first."""
     rows = [["arm", "score", "seeds", "difference", "p", "parameters", "FLOPs", "training", "latency", "samples/s"]]
     rows += [row(arm, result.metric) for arm in result.arms if arm.score is not None]
+    if result.files:  # models that were not trained here have no price
+        rows = [one[:NUM_SCORES] for one in rows]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(r, widths, strict=True)))

@@ -184,7 +184,8 @@ class ComparisonResult:
     """Everything that a comparison found. `arms`: the best first, then by score, then those without one.
 
     `seconds`: of all trainings with their evaluations, one after another. `frontier`: price's name → the arms that no other arm
-    beats in both score and that price. `command`: repeats it. `saved`: what a race saved, in words.
+    beats in both score and that price. `command`: repeats it. `saved`: what a race saved, in words. `files`: the files of scores
+    that were compared, where the models were not trained here; then there is no configuration, price, credit or example.
     """
 
     metric: Metric
@@ -200,6 +201,7 @@ class ComparisonResult:
     seconds: float
     notes: tuple[str, ...] = ()
     saved: str = ""
+    files: tuple[str, ...] = ()
 
     def arm(self, name: str) -> ArmResult:
         """The arm of that name."""

@@ -126,6 +126,7 @@ def check(wanted: Settings) -> None:
         RESULT,
         "report.html",
         "scores.parquet",
+        "scores.csv",
         "prices.json",
     }
     there = wanted.folder.iterdir() if wanted.folder.exists() else ()  # half a file that a kill left is hidden

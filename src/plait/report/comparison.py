@@ -102,6 +102,8 @@ def comparison_report(
 
 def definition(result: ComparisonResult) -> str:
     """What the metric counts, by the normalisation that scored it; one that states none is older and was folded."""
+    if result.files:  # scored by another tool, by rules of its own
+        return "Each arm's score is the mean of its samples' scores, as they stand in the files that were compared"
     name = result.metric.name
     if name not in METRIC_NAMES:
         return SCORES[name].definition if name in SCORES else ""
@@ -116,7 +118,8 @@ def subtitle(result: ComparisonResult) -> str:
     better = "higher is better" if metric.higher_is_better else "lower is better"
     return (
         f"{words.several(len(arms), 'candidate')}, {words.several(len(result.arms) - len(arms), 'baseline')}, "
-        f"{words.several(len(result.seeds), 'seed')} each; {metric.num_samples:,} samples of the split {metric.split}"
+        f"{words.several(len(result.seeds), 'seed')} each; {metric.num_samples:,} samples"
+        f"{f' of the split {metric.split}' if metric.split else ''}"
         f"{f' (groups: {groups})' if groups else ''}; {words.metric_title(metric.name)} of {metric.segment}, {better}"
     )
 
