@@ -32,7 +32,7 @@ CROSS = " × "
 FEWEST = 4.5
 """Fewer effective groups, 5 when rounded, are too few for an interval over them."""
 
-SKEWED_COVERAGE = ((8, 0.87), (15, 0.89), (25, 0.90), (60, 0.92), (200, 0.94))
+SKEWED_COVERAGE = ((8, 0.86), (15, 0.88), (25, 0.90), (60, 0.91))
 """Up to how many effective groups a nominal 95 % interval covers how often where single samples score many times the mean
 (benchmarks/intervals.py)."""
 

@@ -17,7 +17,7 @@ def test_logs_are_compared_and_written_as_page_and_tables(tmp_path: Path, shell:
     code, text, _ = shell("compare", "--from", SMALL, "--from", LARGE, "--group-by", "speaker", "--folder", out)
     assert code == 0
     assert "take mockllm/large: its match of `spoken` of 97.0 %" in text
-    assert "match of `spoken` (higher is better), n = 11 (6 by speaker), 3 seeds" in text
+    assert "match of `spoken` (higher is better), n = 11 (6 by speaker), 1 seed" in text
     header = next(line for line in text.splitlines() if line.startswith("arm "))
     assert header.split() == ["arm", "score", "seeds", "difference", "p"], "prices are not known"
     page = (out / "report.html").read_text(encoding="utf-8")

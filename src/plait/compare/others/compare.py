@@ -106,18 +106,7 @@ def result_of(
         notes=(
             *notes,
             *(note for arm in arms for sheet in arm.sheets for note in sheet.notes),
-            *what_seeds_are(arms, table.seeds),
         ),
-    )
-
-
-def what_seeds_are(arms: Sequence[Scored], seeds: Sequence[int]) -> tuple[str, ...]:
-    """A model that answers again is not a model that is trained again."""
-    if len(seeds) < 2 or any(sheet.own_seeds for arm in arms for sheet in arm.sheets):
-        return ()
-    return (
-        f"the {len(seeds)} seeds are epochs or runs of the same models: they tell how much answers vary, and nothing about "
-        "models trained again",
     )
 
 

@@ -82,7 +82,11 @@ def is_number(sheet: Sheet, metric: str) -> bool:
 def score_table_of(
     arms: Sequence[Scored], *, task: str, metric: str, lower_is_better: bool | None = None, notes: Sequence[str] = ()
 ) -> Chosen:
-    """The table of one metric."""
+    """The table of one metric.
+
+    Several epochs or runs of a model that is not trained again are one seed: how much its answers vary is part of how much samples
+    vary, and as crossed seeds two of them would leave one degree of freedom.
+    """
     seeds, told = shared_seeds(arms)
     cells: Cells = {(arm.name, seed): arm.cells[seed] for arm in arms for seed in seeds}
     first = next(iter(cells.values()))
@@ -99,6 +103,11 @@ def score_table_of(
         raise UserError(f"no sample was scored by {metric} in every arm and seed", where="--metric")
     ids = tuple(shared[i] for i in keep)
     values = values[:, keep].reshape(len(arms), len(seeds), len(keep))
+    if len(seeds) > 1 and not any(sheet.own_seeds for arm in arms for sheet in arm.sheets):
+        told.append(
+            f"each score is the mean over {len(seeds)} epochs or runs of the same model: nothing is said of models trained again"
+        )
+        values, seeds = values.mean(axis=1, keepdims=True), seeds[:1]
     groups = [first[id][0].groups for id in ids]
     splits = {sheet.split for arm in arms for sheet in arm.sheets}
     higher, percent, rule = sense(metric, [sheet for arm in arms for sheet in arm.sheets], values, lower_is_better)
