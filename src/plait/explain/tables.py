@@ -97,6 +97,8 @@ class Tables:
             return result
         moved = {m: lost.bits[context][:, :, 0, number] for m, lost in strange.items()}
         result = replace(result, **self.credits(bits[..., 0], moved, tokens, rows))
+        if self.losses.tokens_at is None:
+            return result
         return replace(result, positions=tuple(self.at_positions(number, context, rows)))
 
     def credits(
