@@ -51,7 +51,7 @@ class EvaluateConfig(Config):
     num_resamples: int = Field(
         default=1000,
         ge=100,
-        description="of version 0.2, without effect since: intervals are computed, nothing is resampled",
+        description="of version 0.1, without effect since: intervals are computed, nothing is resampled",
     )
     confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
     by: tuple[str, ...] | None = Field(

@@ -272,7 +272,7 @@ def intersection(groups: Sequence[Int[np.ndarray, " n"]]) -> Int[np.ndarray, " n
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Kept for programs written for version 0.2: intervals are computed since, nothing is resampled."""
+    """Kept for programs written for version 0.1: intervals are computed since, nothing is resampled."""
 
     num_resamples: int = 1000
     confidence: float = 0.95
