@@ -88,8 +88,9 @@ def calibrate(
     """Draw `num_tables` tables of equal arms; look at them as they are, and with the first arm raised by the
     detectable difference.
 
-    `behind`: by so many points (1 = 0.01) the arm whose seeds are `unequal` is worse than the others; then it is the last one
-    and counts neither as a false winner nor as a false difference.
+    The arm whose seeds are `unequal` is the last one; `behind`: by so many points (1 = 0.01) it is worse than the others, and then
+    it counts neither as a false winner nor as a false difference. The power is that of a lead over all arms; where one is unstable
+    and level, over all others but that one, which is what a comparison states.
     """
     parts = joined(
         [
@@ -99,14 +100,17 @@ def calibrate(
             )
         ]
     )
-    if behind:
+    unstable = effects.unequal != 1
+    if unstable:
         parts = turned(parts)
         parts.means[:, -1] -= 0.01 * behind
     worse = called_worse(parts)
     winners = worse.sum(axis=1) == num_arms - 1
     worse = worse[:, :-1] if behind else worse
-    size = detectable(Components.of(mean_of(parts)), num_arms)
-    seen = int((lead_needed(parts) <= size).sum())
+    alike = np.arange(num_arms) < num_arms - unstable
+    size = detectable(Components.of(mean_of(parts), lending=alike if alike.sum() > 1 else None), num_arms)
+    over = slice(1, num_arms - 1 if unstable and not behind else num_arms)
+    seen = int((lead_needed(parts, over=over) <= size).sum())
     some = range(min(_STATED, num_tables))
     stated = [detectable(Components.of(table_of(parts, k)), num_arms, max_draws=2000) for k in some]
     low, high = np.quantile(stated, [0.1, 0.9])

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from plait.compare.statistics.differences import CONFIDENCE, critical_curve, set_apart, spread
+from plait.compare.statistics.differences import CONFIDENCE, critical_curve, lends, spread
 from plait.compare.statistics.parts import Parts, sums_of_squares
 from plait.seeds import numpy_generator
 
@@ -51,12 +51,11 @@ class Components:
     group_df: float
 
     @classmethod
-    def of(cls, parts: Parts, pair: tuple[int, int] | None = None) -> Components:
-        """Over all pairs of arms that lend to each other (differences.py), or of one pair as the procedure takes it (its seeds'
-        part at least the mean of these).
+    def of(cls, parts: Parts, pair: tuple[int, int] | None = None, *, lending: np.ndarray | None = None) -> Components:
+        """Over all pairs of arms that lend to each other (differences.py; `lending` names others), or of one pair as the procedure
+        takes it (its seeds' part at least the mean of these).
         """
-        lending = ~set_apart(parts)
-        lending = lending if lending.sum() >= 2 else np.ones_like(lending)
+        lending = lends(parts) if lending is None else lending
         pairs = np.outer(lending, lending) & ~np.eye(parts.num_arms, dtype=bool)
         means = [float(x[pairs].mean()) for x in (parts.seed, parts.group, parts.cell, parts.widest_group)]
         if pair is not None:
@@ -121,11 +120,13 @@ def detectable(
     return float(np.quantile(lead_needed(parts, confidence), power))
 
 
-def lead_needed(parts: Parts, confidence: float = CONFIDENCE) -> Float[np.ndarray, " tables"]:
-    """How much must be added to the first arm of each table for the procedure to call it the winner."""
+def lead_needed(
+    parts: Parts, confidence: float = CONFIDENCE, *, over: slice = slice(1, None)
+) -> Float[np.ndarray, " tables"]:
+    """How much must be added to the first arm of each table for the procedure to call the arms `over` worse than it."""
     found = spread(parts)
-    reach = critical_curve(parts.num_arms, confidence)(found.df[:, 0, 1:]) * np.sqrt(found.variance[:, 0, 1:])
-    return (reach + parts.means[:, 1:]).max(axis=1) - parts.means[:, 0]
+    reach = critical_curve(parts.num_arms, confidence)(found.df[:, 0, over]) * np.sqrt(found.variance[:, 0, over])
+    return (reach + parts.means[:, over]).max(axis=1) - parts.means[:, 0]
 
 
 def needed(

@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from plait.compare.statistics.differences import NOTHING, Comparison, Difference, set_apart, spread
+from plait.compare.statistics.differences import NOTHING, Comparison, Difference, lends, spread
 from plait.compare.statistics.power import POWER, Components, Needed, detectable, needed
 from plait.errors import UserError, did_you_mean
 
@@ -146,7 +146,7 @@ def _power(found: Comparison, least: float | None) -> list[str]:
         return [
             "every sample says the same of the arms at every seed, so what lead would have been seen cannot be told"
         ]
-    seeds, unlike = len(found.table.seeds), [found.table.arms[a] for a in np.flatnonzero(set_apart(found.parts))]
+    seeds, unlike = len(found.table.seeds), [found.table.arms[a] for a in np.flatnonzero(~lends(found.parts))]
     but = f" (but {listed(unlike, 'and')}, whose seeds vary more)" if unlike else ""
     return [
         f"a lead of {_number(found, least)} over all other arms{but} would have been seen in {POWER:.0%} of such comparisons "
