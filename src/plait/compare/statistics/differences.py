@@ -118,8 +118,8 @@ def spread(parts: Parts) -> Spread:
     lead = np.maximum(seed, np.minimum(cell, variance))
     below = lead**2 / freedom + (variance - lead) ** 2 / parts.group_df
     df = np.maximum(np.divide(variance**2, below, out=np.ones_like(variance), where=below > 0), 1.0)
-    if parts.num_arms > 2 and parts.num_seeds > 1:
-        own = own_excess(parts, pooled, freedom)
+    if parts.num_arms > 2 and parts.num_seeds > 1:  # of two arms both are what the pair has
+        own = own_excess(parts, lending, pooled)
         weight = (OWN_ERRORS / critical_curve(parts.num_arms)(df)) ** 2
         variance = variance + apart * weight * (own[..., :, None] + own[..., None, :])
     return Spread(variance, df)
@@ -132,11 +132,20 @@ def lends(parts: Parts) -> Bool[np.ndarray, "*T A"]:
 
 
 def own_excess(
-    parts: Parts, pooled: Float[np.ndarray, "*T 1 1"], freedom: Float[np.ndarray, "*T 1 1"]
+    parts: Parts, lending: Bool[np.ndarray, "*T A"], pooled: Float[np.ndarray, "*T 1 1"]
 ) -> Float[np.ndarray, "*T A"]:
-    """What the variance of each arm's mean over its seeds is above what chance makes of the pooled one."""
-    chance = f.ppf(CHANCE, parts.num_seeds - 1, freedom)
-    return np.maximum(parts.seed_variances() / parts.num_seeds - (chance * pooled / 2)[..., 0], 0.0)
+    """What the variance of each arm's mean over its seeds is above what chance makes of the pooled one.
+
+    V_seed of a pair is σ²_i / S + σ²_j / S: solved for each arm against those that lend, so that an unstable one does not blur what
+    the others' own are.
+    """
+    count = lending.sum(axis=-1, keepdims=True)
+    sums = (parts.seed * lending[..., None, :]).sum(axis=-1)
+    together = count * pooled[..., 0] / 2
+    own = np.where(lending, (sums - together) / np.maximum(count - 2, 1), (sums - together) / count)
+    own = np.where(lending & (count == 2), pooled[..., 0] / 2, own)
+    chance = f.ppf(CHANCE, parts.num_seeds - 1, np.maximum(1, (count - 1) * (parts.num_seeds - 1)))
+    return np.maximum(own - chance * pooled[..., 0] / 2, 0.0)
 
 
 def worse_than_best(parts: Parts, found: Spread, confidence: float = CONFIDENCE) -> Bool[np.ndarray, "*T A"]:
