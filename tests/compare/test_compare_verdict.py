@@ -5,7 +5,7 @@ import pytest
 from compare_helpers import noisy, table
 
 from plait.compare.statistics import Cost, compare, verdict
-from plait.compare.statistics.verdict import cheapest
+from plait.compare.statistics.cost import cheapest
 from plait.errors import UserError
 
 COSTS = {"A": Cost(1000, 30.0), "B": Cost(900, 20.0), "C": Cost(2000, 60.0)}

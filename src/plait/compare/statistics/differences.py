@@ -15,10 +15,10 @@ The procedure, one for all cases:
     p     = P(range of A independent normals / s_df > √2 |d| / √V)      Tukey's studentised range: max-t over all pairs
 
 With few seeds the arms lend each other their V_seed, all pairs to all pairs; one whose seeds stand out (`Parts.unlike`) lends nothing,
-level or behind, so it widens no interval between the others. What an arm's own seed variance σ²_i is above the `CHANCE` quantile F
-of its ratio to the others' is its own: it counts K = 3.5 standard errors (c: the critical value of df), because only its own few
-seeds measured it. So an unstable arm is told apart from the others no more often than others are, recognised or not, and equal
-arms pay nothing for it. With two arms it is nothing: V_seed is their own.
+level or behind, so it widens no interval between the others. What an arm's own seed variance σ²_i is above the median F of its
+ratio to the others' counts K = 4 standard errors (c: the critical value of df), because only its own few seeds measured it. So an
+unstable arm is parted from the others no more often than equal arms may be, whether it is recognised or not. With two arms it
+is nothing: V_seed is their own.
 V is never smaller than any of its parts, so a difference of estimates that falls below (even below zero) is never
 used. With one seed V = V_group and df = df_group: only the samples vary, and nothing is said about training again.
 """
@@ -43,7 +43,7 @@ from plait.errors import UserError
 
 CONFIDENCE = 0.95
 FEW_GROUPS = 20
-OWN_ERRORS, CHANCE = 3.5, 0.6
+OWN_ERRORS, CHANCE = 4.0, 0.5
 """K and the quantile of F, chosen by calibration (benchmarks/calibration.py, cells with an unstable arm)."""
 
 NOTHING = 1e-24

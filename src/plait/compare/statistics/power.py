@@ -1,7 +1,7 @@
 """What a comparison could have seen, and how many seeds or samples it would take to see more.
 
 In: the `Parts` of a comparison.
-Out: the smallest detectable difference; how many seeds, and how many samples, would separate two arms.
+Out: the smallest detectable difference; how many seeds, and how many samples, would separate two arms, or show a wanted lead.
 Invariant: the figures are those of the very procedure (differences.py), run on drawn tables whose parts are the
 measured ones: equal arms but one.
 
@@ -12,7 +12,7 @@ parts are the mean over all pairs of arms that lend to each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,10 @@ MAX_SEEDS = 100
 MAX_FACTOR = 100.0
 _NUMBERS = 2_000_000  # drawn at once
 MAX_DRAWS = 20_000
+FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0)
+PLAN_DRAWS = 2_000
+PRACTICAL_SEEDS = 30
+"""Up to so many seeds are told rather than more samples: they take machine time, samples take people's."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,14 @@ class Needed:
 
     seeds: int | None
     sample_factor: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A number of seeds, and how many times the samples, with which a lead over all other arms would be seen."""
+
+    seeds: int
+    sample_factor: float
 
 
 @dataclass(frozen=True)
@@ -147,6 +159,38 @@ def needed(
     if seen(components.scaled(sample_factor=MAX_FACTOR)):
         factor = float(factors[_least(0, steps, lambda k: seen(components.scaled(sample_factor=float(factors[k]))))])
     return Needed(seeds, factor)
+
+
+def plan(
+    components: Components,
+    num_arms: int,
+    lead: float,
+    *,
+    confidence: float = CONFIDENCE,
+    power: float = POWER,
+    factors: Sequence[float] = FACTORS,
+    seed: int = 0,
+) -> Plan | None:
+    """The seeds and samples, no fewer than there are, that show such a lead: on these samples if up to `PRACTICAL_SEEDS` seeds do,
+    otherwise with the least to train and evaluate; None where `MAX_SEEDS` seeds on the largest of the `factors` do not.
+    """
+
+    def seen(num_seeds: int, factor: float) -> bool:
+        scaled = components.scaled(num_seeds=num_seeds, sample_factor=factor)
+        most = dict(confidence=confidence, power=power, seed=seed, max_draws=PLAN_DRAWS)  # noqa: C408
+        return detectable(scaled, num_arms, **most) <= lead
+
+    fewest, best = max(2, components.num_seeds), None
+    for factor in factors:
+        most = MAX_SEEDS if best is None else min(MAX_SEEDS, int(best.seeds * best.sample_factor / factor))
+        if most < fewest or not seen(most, factor):
+            continue
+        num = _least(fewest, most, lambda s, factor=factor: seen(s, factor))
+        if best is None or num * factor < best.seeds * best.sample_factor:
+            best = Plan(num, factor)
+        if factor == 1 and num <= PRACTICAL_SEEDS:
+            break
+    return best
 
 
 def _least(low: int, high: int, holds: Callable[[int], bool]) -> int:

@@ -75,7 +75,9 @@ def equal_tables(
     slope = float(norm.pdf(h).mean())  # of the mean score in v
     scale = np.full((num_arms, 1), 0.01 * effects.seed_sd / slope)
     scale[0] *= effects.unequal
-    wider = np.sqrt((1 + scale**2) / (1 + scale[-1] ** 2))[..., None]  # so that an unstable arm's mean is that of the others
+    wider = np.sqrt((1 + scale**2) / (1 + scale[-1] ** 2))[
+        ..., None
+    ]  # so that an unstable arm's mean is that of the others
     size = max(1, _CHUNK // (num_arms * num_seeds * len(h)))
     for start in range(0, num_tables, size):
         shape = (min(size, num_tables - start), num_arms, num_seeds)
