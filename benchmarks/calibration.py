@@ -91,7 +91,7 @@ def demo_shaped(share: float = 0.88) -> Population:
 
 def grouped(groups: int, *, skew: float, right: float, sizes: int = 0, num: int = 600) -> Population:
     """About `num` samples in groups whose sizes are log-normal with this standard deviation; `sizes` numbers the draw."""
-    generator = numpy_generator(sizes, "groups", groups, skew)
+    generator = numpy_generator(sizes, "groups", groups, f"{skew}")
     wide = np.exp(skew * generator.standard_normal(groups))
     index = np.repeat(np.arange(groups), np.maximum(1, np.round(num * wide / wide.sum())).astype(int))
     wrong = generator.permutation(len(index)) < round((1 - right) * len(index))

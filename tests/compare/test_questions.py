@@ -41,10 +41,10 @@ def test_baselines_behind_do_not_widen_what_is_told_of_the_candidates():
 @pytest.mark.parametrize("arm", ARMS[3:])
 def test_a_baseline_that_is_level_decides_among_the_candidates(arm: str):
     leads = dict.fromkeys(ARMS, 0.1) | {"A": 0.5, "B": 0.49, "C": 0.3, arm: 0.5}
-    found = decide(table(values([*leads.values()]), arms=ARMS), candidates=CANDIDATES, empty=EMPTY)
+    found = decide(table(values([*leads.values()]), arms=ARMS), candidates=CANDIDATES, empty=EMPTY, worth=0.2)
     assert found.verdict.kind == "modalities do not help"
     which = "no modality measurably helps" if arm in EMPTY else "the other modalities do not measurably help"
-    assert found.verdict.sentence == f"nothing beats {arm}: {which} on these data"
+    assert found.verdict.sentence.startswith(f"nothing beats {arm}: {which} on these data (a lead of ")
     assert set(found.inner.table.arms) == {*CANDIDATES, arm}
     assert set(found.verdict.level) == {"A", "B", arm}
     assert found.verdict.take == arm

@@ -26,9 +26,9 @@ class Settings:
     `trust_code`: import the code that runs name which were not trained here (`--from`, `encoders.start_from`).
     `jobs`: trainings at once, 0 = as many as the machine has cores. `learning_rates`: each arm tries all of them; empty = the
     configuration's own. `explained`: so many of the best arms are explained; `price_seconds`: how long prices are measured, all
-    arms together. `worth`: the lead worth a word, in points of a score in per cent, else in the metric's unit; None: 2 points, or
-    5 % of the best arm's. `power`: plan the number of seeds that shows such a lead (in points) in 80 % of such comparisons, in
-    place of `seeds`, of which the first stays.
+    arms together. `worth`: the smallest lead that matters, in points of a score in per cent, else in the metric's unit; None: 2
+    points, or 5 % of the best arm's. `power`: plan the number of seeds that shows such a lead (in points) in 80 % of such
+    comparisons, in place of `seeds`, of which the first stays.
     """
 
     folder: Path

@@ -11,14 +11,17 @@ the samples, 30 % of that at every seed, and a share of .15 of it in whole group
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int
 
+from plait.compare.arms import Arm
+from plait.compare.compared import Settings
 from plait.compare.statistics.differences import effective_groups
 from plait.compare.statistics.power import FACTORS, MAX_SEEDS, POWER, Components, Plan, detectable, plan
+from plait.compare.statistics.table import is_percent
 from plait.compare.statistics.wording import groups, listed, seeds
 from plait.errors import UserError
 from plait.evaluate.statistics import ALONE, Groupings
@@ -83,6 +86,21 @@ class Planned:
         return f"{self.num_arms} arms, {seeds(num_seeds)}, {self.num_samples:,} samples{of}"
 
 
+def foreseen(wanted: Settings, arms: Sequence[Arm], samples: Sequence[Sample], say: Callable[[str], None]) -> Settings:
+    """Say what the comparison will be able to see; with `power` the settings with the seeds that it takes."""
+    if wanted.metric is None:
+        return wanted
+    candidates = sum(arm.role == "candidate" for arm in arms)
+    planned, percent = Planned.of(samples, candidates if candidates > 1 else len(arms)), is_percent(wanted.metric)
+    if wanted.power is not None:
+        number, told = seeds_for(planned, wanted.power, percent=percent)
+        say(told)
+        first = wanted.seeds[0]
+        wanted = replace(wanted, seeds=tuple(range(first, first + number)))
+    say(forecast(planned, len(wanted.seeds), percent=percent))
+    return wanted
+
+
 def forecast(planned: Planned, num_seeds: int, *, percent: bool) -> str:
     """What so many seeds can see."""
     if num_seeds < 2:
@@ -92,7 +110,7 @@ def forecast(planned: Planned, num_seeds: int, *, percent: bool) -> str:
         times = detectable(only, planned.num_arms, max_draws=DRAWS)
         return (
             f"what this can see at best ({planned.described(num_seeds)}): in {POWER:.0%} of such comparisons leads over "
-            f"{times:.1f} times the standard deviation of an arm's score from seed to seed; the samples' own uncertainty comes on top"
+            f"{times:.1f} times the standard deviation of an arm's score from seed to seed; the samples' own part comes on top"
         )
     leads = [f"{planned.sees(num_seeds, sd):.1f}" for sd in SEED_SDS]
     return (

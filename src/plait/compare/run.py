@@ -28,9 +28,10 @@ from plait.compare.collect import Collected, collect
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.match import match
+from plait.compare.planned import foreseen
 from plait.compare.race import RaceRow, race
 from plait.compare.result import RESULT, ComparisonResult, Term
-from plait.compare.statistics.table import DENOMINATORS, default_metric, is_percent
+from plait.compare.statistics.table import DENOMINATORS, default_metric
 from plait.compare.tasks import choose_task, facts_path, is_done, train_task
 from plait.config import RunConfig, apply_overrides, make_config
 from plait.config.before import FORMAT, as_written
@@ -193,22 +194,6 @@ def with_metric(wanted: Settings, base: RunConfig) -> Settings:
             what = f"{wanted.metric} is no sum over samples, so differences have no exact share per sample"
         raise UserError(what, where="--metric", right=did_you_mean(wanted.metric, comparable))
     return replace(wanted, segment=segment, metric=wanted.metric or default_metric(known))
-
-
-def foreseen(wanted: Settings, arms: Sequence[Arm], samples: Sequence[Sample], say: Say) -> Settings:
-    """Say what the comparison will be able to see; with `power` the settings with the seeds that it takes."""
-    from plait.compare.planned import Planned, forecast, seeds_for
-
-    if wanted.metric is None:
-        return wanted
-    candidates = sum(arm.role == "candidate" for arm in arms)
-    planned, percent = Planned.of(samples, candidates if candidates > 1 else len(arms)), is_percent(wanted.metric)
-    if wanted.power is not None:
-        number, told = seeds_for(planned, wanted.power, percent=percent)
-        say(told)
-        wanted = replace(wanted, seeds=seeds_from(number, wanted.seeds[0]))
-    say(forecast(planned, len(wanted.seeds), percent=percent))
-    return wanted
 
 
 def fixed(config: RunConfig, dataset: Dataset) -> RunConfig:

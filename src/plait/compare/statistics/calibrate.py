@@ -123,9 +123,10 @@ def calibrate(
 
 
 def power_of(parts: Parts, leads: np.ndarray) -> tuple[int, float]:
-    """In how many tables the stated lead is seen, and its mean. Stated from the mean parts of the tables in which the same arms lend
-    to each other: a comparison in which an unstable arm stands out states the lead over the others, one in which it is not
-    recognised a larger one.
+    """In how many tables the stated lead is seen, and its mean.
+
+    It is stated from the mean parts of the tables in which the same arms lend to each other: a comparison in which an unstable arm
+    stands out states the lead over the others, one in which it is not recognised a larger one.
     """
     masks, which = np.unique(lends(parts), axis=0, return_inverse=True)
     which, seen, sizes = which.reshape(-1), 0, np.empty(len(leads))

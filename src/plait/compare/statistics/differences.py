@@ -14,11 +14,11 @@ The procedure, one for all cases:
     V     + (K / c)² (x_i + x_j),  x_i = max(0, σ²_i / S − F · seed / 2)   what an arm's own seeds vary more than chance lets them
     p     = P(range of A independent normals / s_df > √2 |d| / √V)      Tukey's studentised range: max-t over all pairs
 
-With few seeds the arms lend each other their V_seed, all pairs to all pairs; one whose seeds stand out (`Parts.unlike`) lends nothing,
-level or behind, so it widens no interval between the others. What an arm's own seed variance σ²_i is above the median F of its
-ratio to the others' counts K = 4 standard errors (c: the critical value of df), because only its own few seeds measured it. So an
-unstable arm is parted from the others no more often than equal arms may be, whether it is recognised or not. With two arms it
-is nothing: V_seed is their own.
+With few seeds the arms lend each other their V_seed, all pairs to all pairs; one whose seeds stand out (`Parts.unlike`) lends
+nothing, level or behind, so it widens no interval between the others. What an arm's own seed variance σ²_i is above the median F
+of its ratio to the others' counts K = 4 standard errors (c: the critical value of df), because only its own few seeds measured
+it. So an unstable arm is parted from the others no more often than equal arms may be, whether it is recognised or not. With two
+arms it is nothing: V_seed is their own.
 V is never smaller than any of its parts, so a difference of estimates that falls below (even below zero) is never
 used. With one seed V = V_group and df = df_group: only the samples vary, and nothing is said about training again.
 """

@@ -177,8 +177,8 @@ def plan(
 
     def seen(num_seeds: int, factor: float) -> bool:
         scaled = components.scaled(num_seeds=num_seeds, sample_factor=factor)
-        most = dict(confidence=confidence, power=power, seed=seed, max_draws=PLAN_DRAWS)  # noqa: C408
-        return detectable(scaled, num_arms, **most) <= lead
+        found = detectable(scaled, num_arms, confidence=confidence, power=power, seed=seed, max_draws=PLAN_DRAWS)
+        return found <= lead
 
     fewest, best = max(2, components.num_seeds), None
     for factor in factors:

@@ -1,23 +1,23 @@
 """What follows from a comparison, by rule, in one sentence; and what it could not have seen.
 
-In: a `Comparison`; the price of each arm; which arms lack the other modalities, and which read nothing; the lead worth a word.
+In: a `Comparison`; the price of each arm; which arms lack the other modalities, and which read nothing; the lead that matters.
 Out: a `Verdict`.
 Invariant: a winner is named only if it is measurably better than every other arm; that there is no difference, or that modalities
-do not help, is said only where a lead worth a word would have been seen in 80 % of such comparisons; the sentence says which.
+do not help, is said only where a lead that matters would have been seen in 80 % of such comparisons; the sentence says which.
 
 The rules, the first that fits: (1) an arm without the other modalities (text only, image only, no input) is not measurably
 worse than the best: nothing beats it, take the cheapest such arm; (2) one arm is measurably better than all others: take it;
-(3) several are level: take the cheapest of them (cost.py). Where the smallest lead that such comparisons see (power.py) is larger than
-the one worth a word, (1) and (3) are "too little to tell", and say what it would take; what to take meanwhile stays.
+(3) several are level: take the cheapest of them (cost.py). Where the smallest lead that such comparisons see (power.py) is larger
+than the one that matters, (1) and (3) are "too little to tell", with what it would take; which arm to take meanwhile stays.
 
-Why the power and not the interval: an interval that lies within ± the lead worth a word would be the stronger statement (wrong in
-2.5 %, the power in 20 %), but it is out of reach of most comparisons: it takes about 1.4 times the seeds and samples even where the
-arms score the same. The promise made is the weaker one, and the sentence names it; how often it is broken is in LOG.md. The interval
-of every arm stands in the table.
+Why power and not the interval: that the whole interval lies within ± the lead that matters would be the stronger statement
+(wrong in 2.5 % where the arms do differ by that much, power in up to 20 %), but most comparisons cannot reach it: even where
+arms score the same it takes 1.4 times the lead that power asks for, so twice the seeds and samples. The promise made is the
+weaker one and the sentence names it ("would have been seen in 80 %"); every arm's interval stands in the table.
 
-A level arm whose seeds stand out (`Parts.unlike`) says nothing about the others: the verdict is that of a comparison without it, and
-the sentence ends with what is to be said of it. Where no two arms differ on any sample, the rule of three stands in for the power: what
-95 % of such comparisons would have seen at least once.
+A level arm whose seeds stand out (`Parts.unlike`) says nothing about the others: the verdict is that of a comparison without
+it, and the sentence ends with what is to be said of it. Where no two arms differ on any sample, the verdict asks instead on how
+many samples they may differ: what 95 % of such comparisons would have shown at least once.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ from plait.errors import UserError, did_you_mean
 
 ENOUGH_SEEDS = 5
 WORTH, WORTH_SHARE = 0.02, 0.05
-"""The lead worth a word: 2 points of a score in per cent; of other scores (bits, CIDEr) 5 % of the best arm's."""
+"""The smallest lead that matters: 2 points of a score in per cent; of other scores (bits, CIDEr) 5 % of the best arm's."""
 
 Kind = Literal["winner", "level", "modalities do not help", "too little to tell"]
 
@@ -78,7 +78,7 @@ class Verdict:
     `detectable`: the smallest lead over all others that 4 of 5 such comparisons would have seen, in the metric's units; None where
     nothing varied, so that nobody can say. `separate`: what would part the first two arms if their difference is the true one;
     None where one seed, no variance or no difference says nothing about it. `further`: what else belongs beside the sentence, one
-    sentence each. `worth`: the lead worth a word; `planned`: what would show it, where that is more than there is.
+    sentence each. `worth`: the smallest lead that matters; `planned`: what would show it, where that is more than there is.
     """
 
     kind: Kind
@@ -103,7 +103,7 @@ class Said(NamedTuple):
 
     @property
     def enough(self) -> bool:
-        """Whether a lead worth a word would have been seen."""
+        """Whether a lead that matters would have been seen."""
         least = unseen(self.found.table) if self.least is None else self.least
         return least is not None and least <= self.worth
 
@@ -119,8 +119,8 @@ def verdict(
     seconds_per_seed: float | None = None,
 ) -> Verdict:
     """The verdict. `without`: the arms that lack the other modalities (text only, no input, a constant answer); `empty`: those of
-    them that read nothing. `worth`: the lead worth a word, in the metric's units. `seconds_per_seed`: what one more seed of all arms
-    takes.
+    them that read nothing. `worth`: the smallest lead that matters, in the metric's units. `seconds_per_seed`: what one more seed
+    of all arms takes.
     """
     costs = costs or {}
     for name in (*costs, *without, *empty):
@@ -149,7 +149,7 @@ def set_apart(found: Comparison) -> tuple[str, ...]:
 
 
 def worth_of(table: ScoreTable, worth: float | None = None) -> float:
-    """The lead worth a word, in the metric's units."""
+    """The smallest lead that matters, in the metric's units."""
     if worth is not None:
         return worth
     best = table.scores.max() if table.higher_is_better else table.scores.min()
@@ -164,7 +164,7 @@ def least_seen(found: Comparison, seed: int = 0) -> float | None:
 
 
 def unseen(table: ScoreTable) -> float | None:
-    """Of arms that never differ: on how large a share of the samples they might, had 95 % of such tests shown one; of shares only."""
+    """Of arms that never differ: a share of the samples on which they might, as 95 % of such tests would have shown."""
     if not table.percent or np.ptp(table.values, axis=0).max() > 0:
         return None
     return 1 - 0.05 ** (1 / min(effective_groups(index) for index in table.groupings.values()))
@@ -299,6 +299,6 @@ def _seeds(found: Comparison, least: float | None, seed: int) -> list[str]:
     more = Components.of(found.parts).scaled(num_seeds=ENOUGH_SEEDS)
     then = detectable(more, len(found.table.arms), confidence=found.confidence, seed=seed)
     return [
-        f"only {num} seeds: that rules out telling leads under {number(found.table, least)} with any certainty; {ENOUGH_SEEDS} seeds "
-        f"would tell {number(found.table, then)}, as far as {num} can say how much seeds vary"
+        f"only {num} seeds: that rules out telling leads under {number(found.table, least)} with any certainty; "
+        f"{ENOUGH_SEEDS} seeds would tell {number(found.table, then)}, as far as {num} can say how much seeds vary"
     ]
