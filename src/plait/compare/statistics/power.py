@@ -6,7 +6,7 @@ Invariant: the figures are those of the very procedure (differences.py), run on 
 measured ones: equal arms but one.
 
 Drawn: each arm's seed means ~ N(0, S · max(V_seed, V_cell) / 2), its groups' part ~ N(0, (V_group − V_cell) / 2), and
-the estimate of V_group with its degrees of freedom. V_seed and its pooling are estimated anew in every draw. The
+the estimate of V_group with its degrees of freedom (of few groups for every pair, else one for all). V_seed and its pooling are estimated anew in every draw. The
 parts are the mean over all pairs of arms that lend to each other.
 """
 
@@ -29,6 +29,7 @@ _NUMBERS = 2_000_000  # drawn at once
 MAX_DRAWS = 20_000
 FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0)
 PLAN_DRAWS = 2_000
+FEW_GROUPS = 40
 PRACTICAL_SEEDS = 30
 """Up to so many seeds are told rather than more samples: they take machine time, samples take people's."""
 
@@ -111,11 +112,17 @@ def detectable(
     winner.
     """
     num_seeds = components.num_seeds
-    draws = int(np.clip(_NUMBERS // (num_arms * max(1, num_seeds)), 2000, max_draws))
+    num_groups = max(2, round(components.group_df + 1))
+    few = num_groups <= FEW_GROUPS
+    draws = int(np.clip(_NUMBERS // (num_arms * max(1, num_seeds, num_groups * few)), 2000, max_draws))
     generator = numpy_generator(seed, "detectable", num_arms, num_seeds)
     at_seed = generator.standard_normal((draws, num_arms, num_seeds)) * np.sqrt(components.seed * num_seeds / 2)
     stays = generator.standard_normal((draws, num_arms)) * np.sqrt((components.group - components.cell) / 2)
     measured = generator.chisquare(components.group_df, (draws, 1, 1)) / components.group_df
+    if few and num_arms > 2:  # then the estimates differ from pair to pair, and a lead over all arms must pass the widest
+        of_group = generator.standard_normal((draws, num_arms, num_groups))
+        of_group -= of_group.mean(axis=-1, keepdims=True)
+        measured = sums_of_squares(of_group) / (2 * (num_groups - 1))
     if num_seeds == 1:
         at_seed = np.zeros_like(at_seed)
     away = at_seed - at_seed.mean(axis=-1, keepdims=True)
