@@ -42,7 +42,7 @@ from plait.compare.statistics.table import ScoreTable
 from plait.errors import UserError
 
 CONFIDENCE = 0.95
-FEW_GROUPS = 20
+FEW_GROUPS, FEWEST_GROUPS = 20, 5
 OWN_ERRORS, CHANCE = 4.0, 0.5
 """K and the quantile of F, chosen by calibration (benchmarks/calibration.py, cells with an unstable arm)."""
 
@@ -264,6 +264,7 @@ def _notes(table: ScoreTable, parts: Parts) -> list[str]:
     """What makes the intervals wide."""
     notes = [
         f"only {groups_in_words(table, name, number)}: only large differences can be seen"
+        + ("" if number >= FEWEST_GROUPS else ", and how large is itself a rough figure")
         for name, number in few_groups(table).items()
     ]
     times = np.sqrt(parts.times_unlike())
