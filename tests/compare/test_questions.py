@@ -82,6 +82,18 @@ def test_the_best_arm_is_the_best_of_both(higher_is_better: bool):
     assert "A" not in found.differences
 
 
+def test_differences_are_those_that_the_verdict_is_of():
+    """An unstable arm that is level is in no family of the others: what the table calls worse is what the sentence calls worse."""
+    given = values([0.8, 0.7, 0.6, 0.1, 0.1, 0.5], wild=0.4)
+    found = decide(table(given, arms=ARMS), candidates=CANDIDATES, empty=EMPTY)
+    assert "no input" in found.inner.level
+    assert found.verdict.sentence.startswith("take A")
+    assert "; the score of no input varies " in found.verdict.sentence
+    alone = compare(table(given[:3], arms=ARMS[:3]))
+    assert [found.differences[arm] for arm in ("B", "C")] == list(alone.differences)
+    assert found.differences["no input"].low < 0 < found.differences["no input"].high
+
+
 @pytest.mark.slow
 def test_equal_candidates_beside_worse_baselines_are_parted_no_more_often_than_stated():
     """200 tables: at 5 % the number called worse lies under 17 in 97.5 % of such tests."""

@@ -119,7 +119,9 @@ def detectable(
     at_seed = generator.standard_normal((draws, num_arms, num_seeds)) * np.sqrt(components.seed * num_seeds / 2)
     stays = generator.standard_normal((draws, num_arms)) * np.sqrt((components.group - components.cell) / 2)
     measured = generator.chisquare(components.group_df, (draws, 1, 1)) / components.group_df
-    if few and num_arms > 2:  # then the estimates differ from pair to pair, and a lead over all arms must pass the widest
+    if (
+        few and num_arms > 2
+    ):  # then the estimates differ from pair to pair, and a lead over all arms must pass the widest
         of_group = generator.standard_normal((draws, num_arms, num_groups))
         of_group -= of_group.mean(axis=-1, keepdims=True)
         measured = sums_of_squares(of_group) / (2 * (num_groups - 1))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from plait.compare.statistics.cost import Cost
 from plait.compare.statistics.differences import Comparison, Difference, compare
 from plait.compare.statistics.table import ScoreTable
-from plait.compare.statistics.verdict import Verdict, verdict
+from plait.compare.statistics.verdict import Verdict, verdict, without_unstable
 from plait.compare.statistics.wording import gap, listed
 
 
@@ -37,8 +37,11 @@ class Decided:
 
     @property
     def differences(self) -> dict[str, Difference]:
-        """Every arm but the best → its difference, of the family that it belongs to."""
-        return {d.arm: d for d in (*self.overall.differences, *self.inner.differences)}
+        """Every arm but the best → its difference, of the family that it belongs to: without an unstable arm, where the verdict is of
+        those."""
+        judged = without_unstable(self.inner)
+        same = judged.differences if judged.best == self.overall.best else ()
+        return {d.arm: d for d in (*self.overall.differences, *self.inner.differences, *same)}
 
 
 def decide(

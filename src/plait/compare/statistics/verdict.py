@@ -126,9 +126,8 @@ def verdict(
     for name in (*costs, *without, *empty):
         if name not in found.table.arms:
             raise UserError(f"no arm {name!r}", right=did_you_mean(name, found.table.arms))
-    unstable = set_apart(found)
-    kept = [arm for arm in found.table.arms if arm not in unstable]
-    judged = compare(found.table.only(kept), confidence=found.confidence) if unstable else found
+    unstable, judged = set_apart(found), without_unstable(found)
+    kept = judged.table.arms
     least, worth = least_seen(judged, seed), worth_of(judged.table, worth)
     planned = None
     if least is not None and least > worth and judged.parts.num_seeds > 1:
@@ -146,6 +145,13 @@ def set_apart(found: Comparison) -> tuple[str, ...]:
     """The level arms whose seeds stand out, where at least two others are left."""
     stable = lends(found.parts)
     return tuple(found.table.arms[a] for a in np.flatnonzero(~stable) if found.table.arms[a] in found.level)
+
+
+def without_unstable(found: Comparison) -> Comparison:
+    """The comparison of the arms that are not set apart: the one that the verdict is of."""
+    unstable = set_apart(found)
+    kept = [arm for arm in found.table.arms if arm not in unstable]
+    return compare(found.table.only(kept), confidence=found.confidence) if unstable else found
 
 
 def worth_of(table: ScoreTable, worth: float | None = None) -> float:
