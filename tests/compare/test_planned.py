@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from compare_helpers import ARMS
 
 from plait.compare.arms import Arm
 from plait.compare.compared import Settings
@@ -79,3 +83,36 @@ def test_power_takes_the_place_of_the_seeds() -> None:
     assert len(said) == 2
     assert f"2 arms, {number} seeds, 800 samples" in said[1]
     assert foreseen(replace(wanted, power=None), arms, samples, said.append).seeds == (3,)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run.yaml", "--power", "2", "--seeds", "5"), "--power beside --seeds: both say how many seeds"),
+        (("run.yaml", "--power", "0"), "--power: 0 is no lead"),
+        (("run.yaml", "--worth", "-1"), "--worth: -1 is no lead"),
+        (("--from", "a", "b", "--power", "2"), "--from beside --power: these runs are trained already"),
+    ],
+)
+def test_leads_that_make_no_sense_are_refused(words: tuple[str, ...], message: str, shell: Any) -> None:
+    code, _, err = shell("compare", *words)
+    assert code == 2
+    assert message in err
+
+
+def test_the_command_says_what_it_will_see_and_then_what_it_could(
+    compared: Path, config: Path, tmp_path: Path, shell: Any
+) -> None:
+    """A comparison that is trained already: the same words with another lead that matters."""
+    own = Path(shutil.copytree(compared, tmp_path / "compared"))
+    code, out, err = shell("compare", config, "--folder", own, *ARMS, "--worth", "60", "--json")
+    assert code == 0, err
+    found = json.loads(out)["decision"]
+    assert "what this can see (2 arms, 2 seeds, " in err
+    assert found["worth"] == pytest.approx(0.6)
+    if found["detectable"] is None:  # untrained models that all say the same
+        assert "no two arms differ on any of 8 samples" in found["sentence"]
+    elif found["kind"] == "too little to tell":
+        assert found["detectable"] > 0.6
+    else:
+        assert "would have been seen" in found["sentence"] or found["kind"] == "winner"

@@ -40,6 +40,7 @@ from scipy.stats import t as student
 from plait.compare.statistics.parts import Parts, variance_parts
 from plait.compare.statistics.table import ScoreTable
 from plait.errors import UserError
+from plait.evaluate.statistics import ALONE
 
 CONFIDENCE = 0.95
 FEW_GROUPS, FEWEST_GROUPS = 20, 5
@@ -256,6 +257,8 @@ def few_groups(table: ScoreTable) -> dict[str, float]:
 def groups_in_words(table: ScoreTable, name: str, number: float) -> str:
     """`4 groups (speaker)`; of unlike size `12 groups (speaker) that count as 4.2, because their sizes are uneven`."""
     num = len(np.unique(table.groupings[name]))
+    if name == ALONE:
+        return f"{num} samples"
     uneven = f" that count as {number:.1f}, because their sizes are uneven" if number < 0.95 * num else ""
     return f"{num} groups ({name}){uneven}"
 

@@ -6,8 +6,8 @@ Invariant: the figures are those of the very procedure (differences.py), run on 
 measured ones: equal arms but one.
 
 Drawn: each arm's seed means ~ N(0, S · max(V_seed, V_cell) / 2), its groups' part ~ N(0, (V_group − V_cell) / 2), and
-the estimate of V_group with its degrees of freedom (of few groups for every pair, else one for all). V_seed and its pooling are estimated anew in every draw. The
-parts are the mean over all pairs of arms that lend to each other.
+the estimate of V_group with its degrees of freedom (for every pair where groups are few, else one for all). V_seed and its
+pooling are estimated anew in every draw. The parts are the mean over all pairs of arms that lend to each other.
 """
 
 from __future__ import annotations

@@ -37,8 +37,9 @@ class Decided:
 
     @property
     def differences(self) -> dict[str, Difference]:
-        """Every arm but the best → its difference, of the family that it belongs to: without an unstable arm, where the verdict is of
-        those."""
+        """Every arm but the best → its difference, of the family that it belongs to: the one that the verdict is of, where that leaves
+        an unstable arm out.
+        """
         judged = without_unstable(self.inner)
         same = judged.differences if judged.best == self.overall.best else ()
         return {d.arm: d for d in (*self.overall.differences, *self.inner.differences, *same)}

@@ -225,7 +225,7 @@ def _not_seen(said: Said) -> str:
     table, found = said.found.table, said.found
     if said.least is None:
         largest = unseen(table)
-        told = "" if largest is None else f", which rules out no lead under {number(table, largest)}"
+        told = "" if largest is None else f", so leads under {number(table, largest)} are not ruled out"
         return f"no two arms differ on any of {limits(table)}{told}"
     cannot = f"leads under {number(table, said.least)} cannot be seen with {seeds(found.parts.num_seeds)} and {limits(table)}"
     if found.parts.num_seeds < 2:
