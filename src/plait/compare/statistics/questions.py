@@ -37,8 +37,9 @@ class Decided:
 
     @property
     def differences(self) -> dict[str, Difference]:
-        """Every arm but the best → its difference, of the family that it belongs to: the one that the verdict is of, where that leaves
-        an unstable arm out.
+        """Every arm but the best → its difference, of the family that it belongs to.
+
+        Where an unstable arm is left out of the verdict, that of the others is theirs.
         """
         judged = without_unstable(self.inner)
         same = judged.differences if judged.best == self.overall.best else ()
