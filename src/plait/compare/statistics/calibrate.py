@@ -108,7 +108,12 @@ def calibrate(
     winners = worse.sum(axis=1) == num_arms - 1
     worse = worse[:, :-1] if behind else worse
     over = slice(1, num_arms - 1 if unstable and not behind else num_arms)
-    seen, size = power_of(parts, lead_needed(parts, over=over))
+    leads = lead_needed(parts, over=over)
+    if unstable:
+        seen, size = power_of(parts, leads)
+    else:
+        size = detectable(Components.of(mean_of(parts)), num_arms)
+        seen = int((leads <= size).sum())
     some = range(min(_STATED, num_tables))
     stated = [detectable(Components.of(table_of(parts, k)), num_arms, max_draws=2000) for k in some]
     low, high = np.quantile(stated, [0.1, 0.9])
