@@ -24,31 +24,57 @@ from plait.seeds import numpy_generator
 
 ARMS, SEEDS, SEED_SDS, GROUPINGS = (2, 3, 6, 12), (3, 5, 10), (0.0, 1.0, 2.0, 3.0), (1, 2)
 DISAGREEMENT = 0.06
+UNSTABLE, UNSTABLE_SDS = (3.0, 4.0, 10.0), (1.0, 3.0)
+NUM_SIZES = 4
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One size of comparison under one set of effects."""
+    """One size of comparison under one set of effects.
+
+    `groups`: of 600 samples in so many groups, whose sizes are log-normal with `skew` as their standard deviation, `right` of them
+    right; without it the samples are the given ones.
+    """
 
     num_arms: int
     num_seeds: int
     num_groupings: int
     effects: Effects
     behind: float = 0.0
+    groups: int | None = None
+    skew: float = 0.0
+    right: float | None = None
+    sizes: int = 0
 
 
 def cells() -> Iterator[Cell]:
-    """The grid, then what the procedure does not assume: heavy tails, and one arm whose seeds vary 3 or 4 times as much,
-    level with the others or 30 points behind them.
+    """The grid; then what the procedure does not assume: heavy tails, one arm whose seeds vary 3, 4 or 10 times as much (at a seed
+    sd of nearly 0: 3 points), level with the others or 30 points behind them; then few and uneven groups.
     """
     for num_groupings, sd, num_arms, num_seeds in product(GROUPINGS, SEED_SDS, ARMS, SEEDS):
         yield Cell(num_arms, num_seeds, num_groupings, Effects(seed_sd=sd, disagreement=DISAGREEMENT))
-    for num_arms, num_seeds, effects in product((3, 6), (3, 5), ({"tailed": True}, {"unequal": 3.0}, {"unequal": 4.0})):
-        yield Cell(num_arms, num_seeds, 1, Effects(seed_sd=1.0, disagreement=DISAGREEMENT, **effects))
-    for num_arms, num_seeds, unequal in product((6, 12), (3, 5), (3.0, 4.0)):
-        yield Cell(
-            num_arms, num_seeds, 1, Effects(seed_sd=1.0, disagreement=DISAGREEMENT, unequal=unequal), behind=30.0
-        )
+    for num_arms, num_seeds in product((3, 6), (3, 5)):
+        yield Cell(num_arms, num_seeds, 1, Effects(seed_sd=1.0, disagreement=DISAGREEMENT, tailed=True))
+    yield from unstable_cells()
+    yield from group_cells()
+
+
+def unstable_cells() -> Iterator[Cell]:
+    """One arm whose seeds vary more than the others'."""
+    some = ((0.1, 30.0), *product(UNSTABLE_SDS, UNSTABLE))
+    for (sd, times), num_arms, num_seeds, behind in product(some, ARMS[1:], SEEDS[:2], (0.0, 30.0)):
+        effects = Effects(seed_sd=sd, disagreement=DISAGREEMENT, unequal=times)
+        yield Cell(num_arms, num_seeds, 1, effects, behind=behind)
+
+
+def group_cells() -> Iterator[Cell]:
+    """Few groups of even and uneven sizes, with a small and a large part of what groups share; four draws of sizes."""
+    for shared, (num_arms, num_seeds), right, groups, skew in product(
+        (0.15, 0.5), ((2, 5), (6, 3)), (0.9, 0.97), (5, 10, 30), (0.0, 1.0, 2.0)
+    ):
+        effects = Effects(seed_sd=1.0, disagreement=0.06 if right < 0.95 else 0.04, group_share=shared)
+        for sizes in range(NUM_SIZES if skew else 1):
+            yield Cell(num_arms, num_seeds, 1, effects, groups=groups, skew=skew, right=right, sizes=sizes)
 
 
 def demo_shaped(share: float = 0.88) -> Population:
@@ -63,6 +89,15 @@ def demo_shaped(share: float = 0.88) -> Population:
     return Population(right, {"picture": picture, "speaker": generator.permutation(speaker)})
 
 
+def grouped(groups: int, *, skew: float, right: float, sizes: int = 0, num: int = 600) -> Population:
+    """About `num` samples in groups whose sizes are log-normal with this standard deviation; `sizes` numbers the draw."""
+    generator = numpy_generator(sizes, "groups", groups, f"{skew}")
+    wide = np.exp(skew * generator.standard_normal(groups))
+    index = np.repeat(np.arange(groups), np.maximum(1, np.round(num * wide / wide.sum())).astype(int))
+    wrong = generator.permutation(len(index)) < round((1 - right) * len(index))
+    return Population((~wrong).astype(float), {"group": index})
+
+
 def population_of(path: Path) -> Population:
     """The samples of a record: whether its last segment was right, and its groups."""
     record = read_record(path)
@@ -72,6 +107,8 @@ def population_of(path: Path) -> Population:
 
 def measure_cell(population: Population, cell: Cell, num_tables: int) -> dict[str, Any]:
     """One row."""
+    if cell.groups is not None and cell.right is not None:
+        population = grouped(cell.groups, skew=cell.skew, right=cell.right, sizes=cell.sizes)
     some = dict(list(population.groupings.items())[: cell.num_groupings])
     found = calibrate(
         Population(population.right, some),

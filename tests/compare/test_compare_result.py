@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def result() -> ComparisonResult:
 
 def test_what_is_written_reads_back_equal(tmp_path: Path):
     result().write(tmp_path)
+    assert read_result(tmp_path) == result()
+
+
+def test_a_result_of_before_is_read(tmp_path: Path):
+    """It says nothing of the lead that matters, nor how steady a step was."""
+    result().write(tmp_path)
+    path = tmp_path / "result.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("worth", "worth_seeds", "worth_samples"):
+        assert data["decision"].pop(name) is None
+    for arm in data["arms"]:
+        del arm["price"]["step_spread"]
+    path.write_text(json.dumps(data), encoding="utf-8")
     assert read_result(tmp_path) == result()
 
 

@@ -118,3 +118,12 @@ def test_crossed_groupings_whose_estimate_falls_below_zero_still_say_a_number() 
     parts = variance_parts(np.stack([board[None], 1 - board[None]]), groups)
     assert parts.group[0, 1] < 0 < parts.widest_group[0, 1]
     assert detectable(Components.of(parts), 2) > np.sqrt(parts.widest_group[0, 1])
+
+
+def test_with_few_groups_a_lead_over_many_arms_must_pass_the_widest_of_the_estimates() -> None:
+    """Previously one estimate served all pairs, and of 6 arms on 5 groups a stated lead was seen in 72 %, not 80."""
+    generator = np.random.default_rng(0)
+    values = generator.standard_normal((4000, 6, 1, 5))
+    parts = variance_parts(values, {"speaker": np.arange(5)})
+    one = Components(0.0, 2 / 5, 0.0, 2 / 5, 1, 4.0)
+    assert (lead_needed(parts) <= detectable(one, 6)).mean() == pytest.approx(0.8, abs=0.025)

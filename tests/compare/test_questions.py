@@ -41,10 +41,10 @@ def test_baselines_behind_do_not_widen_what_is_told_of_the_candidates():
 @pytest.mark.parametrize("arm", ARMS[3:])
 def test_a_baseline_that_is_level_decides_among_the_candidates(arm: str):
     leads = dict.fromkeys(ARMS, 0.1) | {"A": 0.5, "B": 0.49, "C": 0.3, arm: 0.5}
-    found = decide(table(values([*leads.values()]), arms=ARMS), candidates=CANDIDATES, empty=EMPTY)
+    found = decide(table(values([*leads.values()]), arms=ARMS), candidates=CANDIDATES, empty=EMPTY, worth=0.2)
     assert found.verdict.kind == "modalities do not help"
     which = "no modality measurably helps" if arm in EMPTY else "the other modalities do not measurably help"
-    assert found.verdict.sentence == f"nothing beats {arm}: {which} on these data"
+    assert found.verdict.sentence.startswith(f"nothing beats {arm}: {which} on these data (a lead of ")
     assert set(found.inner.table.arms) == {*CANDIDATES, arm}
     assert set(found.verdict.level) == {"A", "B", arm}
     assert found.verdict.take == arm
@@ -80,6 +80,18 @@ def test_the_best_arm_is_the_best_of_both(higher_is_better: bool):
     found = decide(given, candidates=CANDIDATES, empty=EMPTY)
     assert found.overall.best == found.inner.best == found.ranking[0] == "A"
     assert "A" not in found.differences
+
+
+def test_differences_are_those_that_the_verdict_is_of():
+    """An unstable arm that is level is in no family of the others: what the table calls worse is what the sentence calls worse."""
+    given = values([0.8, 0.7, 0.6, 0.1, 0.1, 0.5], wild=0.4)
+    found = decide(table(given, arms=ARMS), candidates=CANDIDATES, empty=EMPTY)
+    assert "no input" in found.inner.level
+    assert found.verdict.sentence.startswith("take A")
+    assert "; the score of no input varies " in found.verdict.sentence
+    alone = compare(table(given[:3], arms=ARMS[:3]))
+    assert [found.differences[arm] for arm in ("B", "C")] == list(alone.differences)
+    assert found.differences["no input"].low < 0 < found.differences["no input"].high
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_everything_that_was_found_is_said(compared: Path):
 
 
 @pytest.mark.usefixtures("no_plots")
-@pytest.mark.parametrize("kind", ["winner", "level", "modalities do not help"])
+@pytest.mark.parametrize("kind", ["winner", "level", "modalities do not help", "too little to tell"])
 @pytest.mark.parametrize(
     ("name", "percent", "higher"),
     [("accuracy", True, True), ("wer", True, False), ("bits_per_token", False, False), ("cider_d", False, True)],

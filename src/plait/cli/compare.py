@@ -15,6 +15,8 @@ import typer
 from plait.cli.common import AcceptChanges, Device, Json, Leave, Output, Seed, Threads, TrustCode, settings
 from plait.errors import UserError
 
+DEFAULT_SEEDS = 5
+
 
 def compare(
     config: Annotated[
@@ -60,8 +62,27 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Trainings of each arm; 5 or more can tell arms apart.")
-    ] = 5,
+        int | None,
+        typer.Option("--seeds", min=1, help="Trainings of each arm; 5 or more can tell arms apart. Default: 5."),
+    ] = None,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            "--power",
+            metavar="POINTS",
+            help="Instead of --seeds: as many as it takes to see such a lead in 80 % of comparisons, if an arm's score varies "
+            "by 1 point from seed to seed.",
+        ),
+    ] = None,
+    worth: Annotated[
+        float | None,
+        typer.Option(
+            "--worth",
+            metavar="POINTS",
+            help="The smallest lead that matters, in points (in the metric's unit if it is not in per cent). That there is none is "
+            "only said where it would have been seen. Default: 2 points, or 5 % of the best arm's score.",
+        ),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option("--folder", help="Where runs and results go; default: runs/compare-NAME of the configuration."),
@@ -123,10 +144,13 @@ def compare(
     from plait.report import report
 
     output = Output(as_json)
+    check_leads({"--power": power, "--worth": worth})
+    if power is not None and seeds is not None:
+        raise UserError("both say how many seeds", where="--power beside --seeds", right="Leave one of them out")
     name = "compare-from" if existing or config is None else f"compare-{config.stem}"
     wanted = Settings(
         folder=folder or Path("runs") / name,
-        seeds=seeds_from(seeds, seed or 0),
+        seeds=seeds_from(seeds or DEFAULT_SEEDS, seed or 0),
         jobs=jobs or 0,
         baselines=baselines,
         learning_rates=numbers(learning_rates),
@@ -138,11 +162,14 @@ def compare(
         price_seconds=price_seconds,
         command=command_line(),
         trust_code=trust_code,
+        worth=worth,
+        power=power,
     )
     with stoppable():
         if existing:
             given = {
                 "--arms": arms,
+                "--power": power,
                 "--race": race,
                 "--learning-rates": learning_rates,
                 "--encoders-from": encoders_from,
@@ -171,6 +198,13 @@ def compare(
     written = report(wanted.folder, None).path
     output.say(f"\nreport: {written}  (and result.json, scores.csv, scores.parquet beside it)")
     output.result({"folder": str(wanted.folder), "report": str(written), **result.to_json()})
+
+
+def check_leads(given: dict[str, float | None]) -> None:
+    """A lead is larger than 0."""
+    for option, value in given.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{value:g} is no lead", where=option, right="Give a number above 0, such as 2")
 
 
 def tree_of(config: Path | None, changes: list[str], trust_code: bool) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from plait.compare.result import (
 )
 from plait.compare.scores import Said, write_scores
 from plait.compare.statistics import Cost, Decided, ScoreTable, Verdict, decide, score_table
-from plait.compare.statistics.verdict import listed
+from plait.compare.statistics.wording import listed
 from plait.compare.tasks import explain_task, price_task
 from plait.compare.terms import terms_of
 from plait.config import RunConfig
@@ -83,6 +83,8 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
         candidates=[c.arm.name for c in found.compared if c.arm.role == "candidate"],
         costs={name: cost_of(name, prices.get(name, Price())) for name in records},
         empty=[c.arm.name for c in found.compared if c.arm.role in EMPTY and c.arm.name in records],
+        worth=wanted.worth_in(percent=table.percent),
+        seconds_per_seed=seconds_per_seed(found, table.arms),
     )
     credits = credited(found, decided, tell)
     say(f"\n{decided.verdict.sentence}")
@@ -92,7 +94,7 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
     first = wanted.seeds[0]
     return ComparisonResult(
         metric=metric_of(table, decided),
-        decision=decision_of(decided.verdict),
+        decision=decision_of(decided.verdict, num_samples=len(table.ids)),
         arms=tuple(arms),
         seeds=table.seeds,
         terms=terms_of(found, arms, tell),
@@ -136,6 +138,13 @@ def took(facts: Mapping[str, Any]) -> float:
     return float(facts.get("seconds") or facts.get("train_seconds") or 0.0)
 
 
+def seconds_per_seed(found: Collected, arms: Sequence[str]) -> float | None:
+    """What one more seed of all arms takes, as many trainings at once as here; None where no folder says it."""
+    each = [[took(facts) for facts in one.facts.values()] for one in found.compared if one.arm.name in arms]
+    spent = sum(float(np.mean(seconds)) for seconds in each if seconds)
+    return spent / max(1, found.wanted.jobs) if spent > 0 else None
+
+
 def disagreements(found: Collected, records: Records, table: ScoreTable) -> tuple[Example, ...]:
     """The samples on which the arms disagree most at the first seed; none where the data are gone."""
     samples, first = found.dataset.split(found.base.evaluate.split), table.seeds[0]
@@ -163,9 +172,9 @@ def metric_of(table: ScoreTable, decided: Decided) -> Metric:
     )
 
 
-def decision_of(decided: Verdict) -> Decision:
+def decision_of(decided: Verdict, *, num_samples: int) -> Decision:
     """The verdict as plain data."""
-    separate = decided.separate
+    separate, planned = decided.separate, decided.planned
     return Decision(
         decided.kind,
         decided.sentence,
@@ -175,6 +184,9 @@ def decision_of(decided: Verdict) -> Decision:
         separate.seeds if separate else None,
         None if separate is None or separate.sample_factor is None else math.ceil(separate.sample_factor),
         decided.further,
+        decided.worth,
+        planned.seeds if planned else None,
+        round(planned.sample_factor * num_samples) if planned else None,
     )
 
 
@@ -184,7 +196,7 @@ def cost_of(name: str, price: Price) -> Cost:
     """
     if name == CONSTANT:
         return Cost(0, 0.0)
-    return Cost(price.parameters, price.train_seconds if price.step_seconds else None)
+    return Cost(price.parameters, price.train_seconds if price.step_seconds else None, price.step_spread)
 
 
 def arm_results(

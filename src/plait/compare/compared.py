@@ -26,7 +26,9 @@ class Settings:
     `trust_code`: import the code that runs name which were not trained here (`--from`, `encoders.start_from`).
     `jobs`: trainings at once, 0 = as many as the machine has cores. `learning_rates`: each arm tries all of them; empty = the
     configuration's own. `explained`: so many of the best arms are explained; `price_seconds`: how long prices are measured, all
-    arms together.
+    arms together. `worth`: the smallest lead that matters, in points of a score in per cent, else in the metric's unit; None: 2
+    points, or 5 % of the best arm's. `power`: plan the number of seeds that shows such a lead (in points) in 80 % of such
+    comparisons, in place of `seeds`, of which the first stays.
     """
 
     folder: Path
@@ -42,6 +44,12 @@ class Settings:
     price_seconds: float = 60.0
     command: str = "plait compare"
     trust_code: bool = False
+    worth: float | None = None
+    power: float | None = None
+
+    def worth_in(self, *, percent: bool) -> float | None:
+        """`worth` in the metric's units, where shares are 0 to 1."""
+        return self.worth if self.worth is None or not percent else self.worth / 100
 
     def trust(self, config: RunConfig | None) -> Trust:
         """What may be imported for a run of this configuration."""

@@ -15,7 +15,8 @@ from plait.compare.result import Price
 
 MORE_IS_CHEAPER = ("throughput",)
 """Prices of which more is better."""
-PRICES = tuple(field.name for field in fields(Price))
+PRICES = tuple(field.name for field in fields(Price) if field.name != "step_spread")
+"""All prices; how steady the step was is none."""
 
 
 def frontier(

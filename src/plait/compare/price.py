@@ -96,6 +96,7 @@ def measure_prices(
             peak_bytes=(peaks or {}).get(name),
             latency_p50_ms=times(percentile(alone[name], 50), 1000),
             latency_p95_ms=times(percentile(alone[name], 95), 1000),
+            step_spread=relative_spread(steps[name]),
             throughput=median([asked[name].num_together(turn) / taken for turn, taken in enumerate(together[name], 1)]),
         )
         for name, run in runs.items()
@@ -371,6 +372,14 @@ MORE_FLOPS = {torch.ops.aten.mkldnn_rnn_layer: recurrent_flops}
 def median(values: Sequence[float]) -> float | None:
     """The median; None of nothing."""
     return statistics.median(values) if values else None
+
+
+def relative_spread(values: Sequence[float]) -> float | None:
+    """By what part of the median a value typically differs from it: half of what the middle two thirds span; None of nothing."""
+    if not values:
+        return None
+    low, high = np.percentile(values, [16, 84])
+    return float((high - low) / 2 / statistics.median(values))
 
 
 def percentile(values: Sequence[float], rank: int) -> float | None:

@@ -51,10 +51,11 @@ class Decision:
 
     `detectable`: the smallest lead that 4 of 5 such comparisons would have seen, None where nothing varied. `further`: what belongs
     beside the sentence. `seeds_needed`, `samples_needed`: what would part the first two arms, None where no number would or none
-    can be said.
+    can be said. `worth`: the smallest lead that matters, in the metric's units; where it could not have been seen, `worth_seeds` on
+    `worth_samples` would have shown it, None where no numbers within reach would. Results of before have none of the three.
     """
 
-    kind: Literal["winner", "level", "modalities do not help"]
+    kind: Literal["winner", "level", "modalities do not help", "too little to tell"]
     sentence: str
     take: str
     level: tuple[str, ...]
@@ -62,6 +63,9 @@ class Decision:
     seeds_needed: int | None = None
     samples_needed: int | None = None
     further: tuple[str, ...] = ()
+    worth: float | None = None
+    worth_seeds: int | None = None
+    worth_samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ class Price:
 
     `parameters` of the whole model, `fusion_parameters` of its fusion; `flops` of one sample's forward pass (matrix products and
     convolutions; a multiplication and an addition are two). `train_seconds`: one training, its steps at the measured
-    `step_seconds`. `peak_bytes`: the most memory that the training process held. Latencies are milliseconds of generating one
-    answer alone (batch 1), `throughput` samples per second of generating 32 at a time.
+    `step_seconds`; `step_spread`: by what part of that a step differs from turn to turn. `peak_bytes`: the most memory that the
+    training process held. Latencies are milliseconds of generating one answer alone (batch 1), `throughput` samples per second of
+    generating 32 at a time.
     """
 
     parameters: int | None = None
@@ -83,6 +88,7 @@ class Price:
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     throughput: float | None = None
+    step_spread: float | None = None
 
 
 @dataclass(frozen=True)

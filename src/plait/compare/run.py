@@ -28,6 +28,7 @@ from plait.compare.collect import Collected, collect
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.match import match
+from plait.compare.planned import foreseen
 from plait.compare.race import RaceRow, race
 from plait.compare.result import RESULT, ComparisonResult, Term
 from plait.compare.statistics.table import DENOMINATORS, default_metric
@@ -85,6 +86,7 @@ def run_comparison(
     if wanted.race:
         check_race(dataset)
     wanted = replace(with_metric(wanted, base), jobs=wanted.jobs or jobs_for(base))
+    wanted = foreseen(wanted, arms, split_of(dataset.samples, base.evaluate.split), say)
     for modality in base.encoders.freeze:
         if why := can_cache(base, modality):
             say(f"{modality} features are computed at every step: {why}")

@@ -44,6 +44,7 @@ def compare_others(
         found.table,
         candidates=[arm.name for arm in arms if arm.role == "candidate"],
         empty=[arm.name for arm in arms if arm.role in EMPTY],
+        worth=wanted.worth_in(percent=found.table.percent),
     )
     with result_folder(wanted, say):
         result = replace(result_of(wanted, arms, found, decided, notes), files=tuple(map(str, sources)))
@@ -93,7 +94,7 @@ def result_of(
         rows.append(ArmResult(name, role, (), "done", score=score, against=against.get(name), seeds=seeds))
     return ComparisonResult(
         metric=metric_of(table, decided),
-        decision=decision_of(decided.verdict),
+        decision=decision_of(decided.verdict, num_samples=len(found.table.ids)),
         arms=tuple(rows),
         seeds=table.seeds,
         terms=terms_of(arms, found),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.stats import beta
 
-from plait.compare.statistics.differences import called_worse
+from plait.compare.statistics.differences import called_worse, lends
 from plait.compare.statistics.parts import Parts, variance_parts
 from plait.compare.statistics.power import Components, detectable, lead_needed
 from plait.compare.statistics.simulate import Effects, Population, equal_tables
@@ -88,8 +88,9 @@ def calibrate(
     """Draw `num_tables` tables of equal arms; look at them as they are, and with the first arm raised by the
     detectable difference.
 
-    `behind`: by so many points (1 = 0.01) the arm whose seeds are `unequal` is worse than the others; then it is the last one
-    and counts neither as a false winner nor as a false difference.
+    The arm whose seeds are `unequal` is the last one; `behind`: by so many points (1 = 0.01) it is worse than the others, and then
+    it counts neither as a false winner nor as a false difference. The power is that of a lead over all arms; where one is unstable
+    and level, over all others but that one, which is what a comparison states.
     """
     parts = joined(
         [
@@ -99,14 +100,20 @@ def calibrate(
             )
         ]
     )
-    if behind:
+    unstable = effects.unequal != 1
+    if unstable:
         parts = turned(parts)
         parts.means[:, -1] -= 0.01 * behind
     worse = called_worse(parts)
     winners = worse.sum(axis=1) == num_arms - 1
     worse = worse[:, :-1] if behind else worse
-    size = detectable(Components.of(mean_of(parts)), num_arms)
-    seen = int((lead_needed(parts) <= size).sum())
+    over = slice(1, num_arms - 1 if unstable and not behind else num_arms)
+    leads = lead_needed(parts, over=over)
+    if unstable:
+        seen, size = power_of(parts, leads)
+    else:
+        size = detectable(Components.of(mean_of(parts)), num_arms)
+        seen = int((leads <= size).sum())
     some = range(min(_STATED, num_tables))
     stated = [detectable(Components.of(table_of(parts, k)), num_arms, max_draws=2000) for k in some]
     low, high = np.quantile(stated, [0.1, 0.9])
@@ -120,6 +127,25 @@ def calibrate(
     )
 
 
+def power_of(parts: Parts, leads: np.ndarray) -> tuple[int, float]:
+    """In how many tables the stated lead is seen, and its mean.
+
+    It is stated from the mean parts of the tables in which the same arms lend to each other: a comparison in which an unstable arm
+    stands out states the lead over the others, one in which it is not recognised a larger one.
+    """
+    masks, which = np.unique(lends(parts), axis=0, return_inverse=True)
+    which, seen, sizes = which.reshape(-1), 0, np.empty(len(leads))
+    usual = int(np.bincount(which).argmax())
+    for k, mask in enumerate(masks):
+        rows = which == k
+        alike = mask if rows.sum() >= _FEW else masks[usual]
+        mean = mean_of(rows_of(parts, rows if rows.sum() >= _FEW else which == usual))
+        sizes[rows] = detectable(Components.of(mean, lending=alike), parts.num_arms)
+        seen += int((leads[rows] <= sizes[rows]).sum())
+    return seen, float(sizes.mean())
+
+
+_FEW = 20  # fewer tables have no mean worth using
 _ARRAYS = tuple(one.name for one in fields(Parts) if one.name not in ("num_seeds", "group_df"))
 
 
@@ -134,6 +160,13 @@ def turned(parts: Parts) -> Parts:
     arrays = {name: np.roll(getattr(parts, name), -1, axis=1) for name in _ARRAYS}
     pairs = {name: np.roll(array, -1, axis=2) for name, array in arrays.items() if array.ndim == 3}
     return Parts(**(arrays | pairs), num_seeds=parts.num_seeds, group_df=parts.group_df)
+
+
+def rows_of(parts: Parts, rows: np.ndarray) -> Parts:
+    """The parts of some tables."""
+    return Parts(
+        **{name: getattr(parts, name)[rows] for name in _ARRAYS}, num_seeds=parts.num_seeds, group_df=parts.group_df
+    )
 
 
 def table_of(parts: Parts, number: int) -> Parts:

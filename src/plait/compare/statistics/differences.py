@@ -7,16 +7,18 @@ Invariant: that any arm is called worse than the best although it is not, happen
 
 The procedure, one for all cases:
 
-    seed  = max(V_seed of the pair, mean of V_seed over the pairs that lend to it)
+    seed  = mean of V_seed over the pairs of arms that lend to each other
     V     = max(seed + V_group − max(V_cell, 0), seed, V_group, V_group of every single grouping)
     lead  = max(seed, min(V_cell, V))                                   the part that few seeds measured
     df    = V² / (lead² / df_seed + (V − lead)² / df_group)             Satterthwaite; df_seed = (lending arms − 1)(seeds − 1)
+    V     + (K / c)² (x_i + x_j),  x_i = max(0, σ²_i / S − F · seed / 2)   what an arm's own seeds vary more than chance lets them
     p     = P(range of A independent normals / s_df > √2 |d| / √V)      Tukey's studentised range: max-t over all pairs
 
-With few seeds the arms lend each other their V_seed, all pairs to all pairs, but an arm whose seeds vary more than the others'
-keeps its own. One whose seeds stand out (`Parts.unlike`) and that is measurably worse than the best for all that, lends nothing to
-pairs without it: what is far behind does not blur the leaders. (Were it enough to stand out, equal arms of which one is unstable
-would be parted too often.)
+With few seeds the arms lend each other their V_seed, all pairs to all pairs; one whose seeds stand out (`Parts.unlike`) lends
+nothing, level or behind, so it widens no interval between the others. What an arm's own seed variance σ²_i is above the median F
+of its ratio to the others' counts K = 4 standard errors (c: the critical value of df), because only its own few seeds measured
+it. So an unstable arm is parted from the others no more often than equal arms may be, whether it is recognised or not. With two
+arms it is nothing: V_seed is their own.
 V is never smaller than any of its parts, so a difference of estimates that falls below (even below zero) is never
 used. With one seed V = V_group and df = df_group: only the samples vary, and nothing is said about training again.
 """
@@ -29,18 +31,22 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
-from scipy.stats import studentized_range
+from scipy.stats import f, studentized_range
 from scipy.stats import t as student
 
 from plait.compare.statistics.parts import Parts, variance_parts
 from plait.compare.statistics.table import ScoreTable
 from plait.errors import UserError
+from plait.evaluate.statistics import ALONE
 
 CONFIDENCE = 0.95
-FEW_GROUPS = 20
+FEW_GROUPS, FEWEST_GROUPS = 20, 5
+OWN_ERRORS, CHANCE = 4.0, 0.5
+"""K and the quantile of F, chosen by calibration (benchmarks/calibration.py, cells with an unstable arm)."""
+
 NOTHING = 1e-24
 """A variance up to this is none."""
 
@@ -101,33 +107,46 @@ class Spread:
 
 def spread(parts: Parts) -> Spread:
     """V and df, as at the head of this file."""
-    return spread_with(parts, ~set_apart(parts))
-
-
-def set_apart(parts: Parts, confidence: float = CONFIDENCE) -> Bool[np.ndarray, "*T A"]:
-    """The arms that lend nothing: their seeds stand out, and they are measurably worse than the best even where all lend to all."""
-    unlike = parts.unlike()
-    if not unlike.any():
-        return unlike
-    return unlike & worse_than_best(parts, spread_with(parts, np.ones_like(unlike)), confidence)
-
-
-def spread_with(parts: Parts, lending: Bool[np.ndarray, "*T A"]) -> Spread:
-    """V and df where these arms lend to each other and all lend to the others; all to all where fewer than two are left."""
+    lending = lends(parts)
     count = lending.sum(axis=-1)[..., None, None]
-    pairs = lending[..., :, None] & lending[..., None, :] & (count >= 2)
-    everyone = parts.num_arms * (parts.num_arms - 1)
-    ours = (parts.seed * pairs).sum(axis=(-1, -2), keepdims=True) / np.maximum(1, count * (count - 1))
-    pooled = np.where(pairs, ours, parts.seed.sum(axis=(-1, -2), keepdims=True) / everyone)
-    num_lending = np.where(pairs, count, parts.num_arms)
-    seed = np.maximum(parts.seed, pooled) if parts.num_seeds > 1 else np.zeros_like(parts.seed)
+    pairs = lending[..., :, None] & lending[..., None, :]
+    pooled = (parts.seed * pairs).sum(axis=(-1, -2), keepdims=True) / (count * (count - 1))
+    freedom = np.maximum(1.0, (count - 1.0) * (parts.num_seeds - 1))
+    apart = 1.0 - np.eye(parts.num_arms)
+    seed = pooled * apart if parts.num_seeds > 1 else np.zeros_like(parts.seed)
     cell = np.maximum(parts.cell, 0.0)
     variance = np.maximum.reduce([seed + parts.group - cell, seed, parts.group, parts.widest_group])
     lead = np.maximum(seed, np.minimum(cell, variance))
-    freedom = np.maximum(1.0, (num_lending - 1) * (parts.num_seeds - 1))
     below = lead**2 / freedom + (variance - lead) ** 2 / parts.group_df
-    df = np.divide(variance**2, below, out=np.ones_like(variance), where=below > 0)
-    return Spread(variance, np.maximum(df, 1.0))
+    df = np.maximum(np.divide(variance**2, below, out=np.ones_like(variance), where=below > 0), 1.0)
+    if parts.num_arms > 2 and parts.num_seeds > 1:  # of two arms both are what the pair has
+        own = own_excess(parts, lending, pooled)
+        weight = (OWN_ERRORS / critical_curve(parts.num_arms)(df)) ** 2
+        variance = variance + apart * weight * (own[..., :, None] + own[..., None, :])
+    return Spread(variance, df)
+
+
+def lends(parts: Parts) -> Bool[np.ndarray, "*T A"]:
+    """The arms that lend each other their seeds' variance: all but those that stand out; all where fewer than two are left."""
+    alike = ~parts.unlike()
+    return alike | (alike.sum(axis=-1, keepdims=True) < 2)
+
+
+def own_excess(
+    parts: Parts, lending: Bool[np.ndarray, "*T A"], pooled: Float[np.ndarray, "*T 1 1"]
+) -> Float[np.ndarray, "*T A"]:
+    """What the variance of each arm's mean over its seeds is above what chance makes of the pooled one.
+
+    V_seed of a pair is σ²_i / S + σ²_j / S: solved for each arm against those that lend, so that an unstable one does not blur what
+    the others' own are.
+    """
+    count = lending.sum(axis=-1, keepdims=True)
+    sums = (parts.seed * lending[..., None, :]).sum(axis=-1)
+    together = count * pooled[..., 0] / 2
+    own = np.where(lending, (sums - together) / np.maximum(count - 2, 1), (sums - together) / count)
+    own = np.where(lending & (count == 2), pooled[..., 0] / 2, own)
+    chance = f.ppf(CHANCE, parts.num_seeds - 1, np.maximum(1, (count - 1) * (parts.num_seeds - 1)))
+    return np.maximum(own - chance * pooled[..., 0] / 2, 0.0)
 
 
 def worse_than_best(parts: Parts, found: Spread, confidence: float = CONFIDENCE) -> Bool[np.ndarray, "*T A"]:
@@ -223,21 +242,38 @@ def critical_curve(num_arms: int, confidence: float = CONFIDENCE) -> Callable[[n
     return lambda df: np.exp(curve(1 / np.clip(df, 1.0, 1e5)))
 
 
+def effective_groups(index: Int[np.ndarray, " n"]) -> float:
+    """How many groups of one size would say as much (Kish): (Σ w)² / Σ w² over the groups' samples."""
+    sizes = np.bincount(index).astype(float)
+    return float(sizes.sum() ** 2 / (sizes @ sizes))
+
+
+def few_groups(table: ScoreTable) -> dict[str, float]:
+    """The groupings with few effective groups, and how many these are."""
+    found = {name: effective_groups(index) for name, index in table.groupings.items()}
+    return {name: number for name, number in found.items() if number < FEW_GROUPS}
+
+
+def groups_in_words(table: ScoreTable, name: str, number: float) -> str:
+    """`4 groups (speaker)`; of unlike size `12 groups (speaker) that count as 4.2, because their sizes are uneven`."""
+    num = len(np.unique(table.groupings[name]))
+    if name == ALONE:
+        return f"{num} samples"
+    uneven = f" that count as {number:.1f}, because their sizes are uneven" if number < 0.95 * num else ""
+    return f"{num} groups ({name}){uneven}"
+
+
 def _notes(table: ScoreTable, parts: Parts) -> list[str]:
-    """What makes the intervals less certain than they say."""
+    """What makes the intervals wide."""
     notes = [
-        f"only {num} groups ({name}): the intervals cover less often than they say"
-        for name, index in table.groupings.items()
-        if (num := len(np.unique(index))) < FEW_GROUPS
+        f"only {groups_in_words(table, name, number)}: only large differences can be seen"
+        + ("" if number >= FEWEST_GROUPS else ", and how large is itself a rough figure")
+        for name, number in few_groups(table).items()
     ]
-    times, apart = np.sqrt(parts.times_unlike()), set_apart(parts)
-    for a in np.flatnonzero(parts.unlike()):
-        then = (
-            "it is worse all the same, and widens no interval between the others"
-            if apart[a]
-            else "with few seeds a difference to it is seen wrongly more often than stated"
-        )
-        notes.append(
-            f"the seeds of {table.arms[a]} vary {times[a]:.1f} times as much as the other arms' or more: {then}"
-        )
+    times = np.sqrt(parts.times_unlike())
+    notes += [
+        f"the seeds of {table.arms[a]} vary {times[a]:.1f} times as much as the other arms' or more: little can be said about "
+        "it, but it widens no interval between the others"
+        for a in np.flatnonzero(~lends(parts))
+    ]
     return notes

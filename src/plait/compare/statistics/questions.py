@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from plait.compare.statistics.cost import Cost
 from plait.compare.statistics.differences import Comparison, Difference, compare
 from plait.compare.statistics.table import ScoreTable
-from plait.compare.statistics.verdict import Cost, Verdict, gap, listed, verdict
+from plait.compare.statistics.verdict import Verdict, verdict, without_unstable
+from plait.compare.statistics.wording import gap, listed
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,13 @@ class Decided:
 
     @property
     def differences(self) -> dict[str, Difference]:
-        """Every arm but the best → its difference, of the family that it belongs to."""
-        return {d.arm: d for d in (*self.overall.differences, *self.inner.differences)}
+        """Every arm but the best → its difference, of the family that it belongs to.
+
+        Where an unstable arm is left out of the verdict, that of the others is theirs.
+        """
+        judged = without_unstable(self.inner)
+        same = judged.differences if judged.best == self.overall.best else ()
+        return {d.arm: d for d in (*self.overall.differences, *self.inner.differences, *same)}
 
 
 def decide(
@@ -45,8 +52,10 @@ def decide(
     candidates: Collection[str],
     costs: Mapping[str, Cost] | None = None,
     empty: Collection[str] = (),
+    worth: float | None = None,
+    seconds_per_seed: float | None = None,
 ) -> Decided:
-    """Answer both questions. `empty`: the baselines that read nothing."""
+    """Answer both questions. `empty`: the baselines that read nothing; `worth` and `seconds_per_seed` as for `verdict`."""
     overall, costs = compare(table), costs or {}
     kept = [arm for arm in table.arms if arm in candidates or arm in overall.level]
     if len(kept) == 1:
@@ -57,6 +66,8 @@ def decide(
         costs={arm: cost for arm, cost in costs.items() if arm in kept},
         without=[arm for arm in kept if arm not in candidates],
         empty=[arm for arm in kept if arm in empty],
+        worth=worth,
+        seconds_per_seed=seconds_per_seed,
     )
     if inner.winner in set(table.arms) - {*candidates, *empty}:
         found = replace(found, further=(left_behind(inner.best), *found.further))

@@ -6,10 +6,11 @@ Invariant: over seeds, groups and samples every arm has the same expected score;
 differs from arm to arm (and stays from seed to seed as far as `arm_share` says), in whole groups as far as
 `group_share` says.
 
-Arm a at seed s gets sample i right if z_asi < h_i + v_as: h_i holds how often the sample is got right at all (so that
+Arm a at seed s gets sample i right if z_asi < h_ai + v_as: h_i holds how often the sample is got right at all (so that
 two models disagree on `disagreement` of the samples, and the record's right ones are right more often), v_as is the
 seed's effect, and z has variance 1: a share `group_share` of it belongs to each grouping's group, the rest to the
-sample; of all that `arm_share` is the arm's own at every seed.
+sample; of all that `arm_share` is the arm's own at every seed. h_ai is h_i, widened for an arm whose seeds vary more, so
+that its mean is the others'.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ def equal_tables(
     slope = float(norm.pdf(h).mean())  # of the mean score in v
     scale = np.full((num_arms, 1), 0.01 * effects.seed_sd / slope)
     scale[0] *= effects.unequal
+    wider = np.sqrt((1 + scale**2) / (1 + scale[-1] ** 2))[
+        ..., None
+    ]  # so that an unstable arm's mean is that of the others
     size = max(1, _CHUNK // (num_arms * num_seeds * len(h)))
     for start in range(0, num_tables, size):
         shape = (min(size, num_tables - start), num_arms, num_seeds)
@@ -84,7 +88,7 @@ def equal_tables(
         z = _latent(generator, shape, population, effects, effects.arm_share, seeds=False)
         z = z + _latent(generator, shape, population, effects, 1 - effects.arm_share, seeds=True)
         z -= (seeds * scale)[..., None].astype(np.float32)
-        yield (z < h.astype(np.float32)).astype(np.float32)
+        yield (z < (wider * h).astype(np.float32)).astype(np.float32)
 
 
 def _latent(

@@ -47,6 +47,13 @@ def default_metric(names: Iterable[str]) -> str | None:
     return next((name for name in names if name in DENOMINATORS), None)
 
 
+def is_percent(metric: str) -> bool:
+    """Whether a metric's scores are shares, shown in per cent."""
+    losses = {score.name: score for score in LOSS_SCORES}
+    score = losses.get(metric) or build_metrics([metric], normalisation="folded", references=[])[0]
+    return score.percent
+
+
 @dataclass(frozen=True)
 class ScoreTable:
     """What each sample adds to each arm's score: `values` (A, S, n), in the metric's own units, and the samples' groupings.

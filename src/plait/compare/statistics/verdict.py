@@ -1,38 +1,73 @@
 """What follows from a comparison, by rule, in one sentence; and what it could not have seen.
 
-In: a `Comparison`; the price of each arm; which arms lack the other modalities, and which read nothing.
+In: a `Comparison`; the price of each arm; which arms lack the other modalities, and which read nothing; the lead that matters.
 Out: a `Verdict`.
-Invariant: a winner is named only if it is measurably better than every other arm; beside every "no measurable
-difference" stands the smallest that could have been seen.
+Invariant: a winner is named only if it is measurably better than every other arm; that there is no difference, or that modalities
+do not help, is said only where a lead that matters would have been seen in 80 % of such comparisons; the sentence says which.
 
 The rules, the first that fits: (1) an arm without the other modalities (text only, image only, no input) is not measurably
 worse than the best: nothing beats it, take the cheapest such arm; (2) one arm is measurably better than all others: take it;
-(3) several are level: take the cheapest of them. Cheap is what takes the fewest seconds and, of that, has the fewest parameters,
-each within 5 %, which is what measuring twice may differ by and what sizes are matched to; of equally cheap arms the best one.
+(3) several are level: take the cheapest of them (cost.py). Where the smallest lead that such comparisons see (power.py) is larger
+than the one that matters, (1) and (3) are "too little to tell", with what it would take; which arm to take meanwhile stays.
+
+Why power and not the interval: that the whole interval lies within ± the lead that matters would be the stronger statement
+(wrong in 2.5 % where the arms do differ by that much, power in up to 20 %), but most comparisons cannot reach it: even where
+arms score the same it takes 1.4 times the lead that power asks for, so twice the seeds and samples. The promise made is the
+weaker one and the sentence names it ("would have been seen in 80 %"); every arm's interval stands in the table.
+
+A level arm whose seeds stand out (`Parts.unlike`) says nothing about the others: the verdict is that of a comparison without
+it, and the sentence ends with what is to be said of it. Where no two arms differ on any sample, the verdict asks instead on how
+many samples they may differ: what 95 % of such comparisons would have shown at least once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from plait.compare.statistics.differences import NOTHING, Comparison, Difference, set_apart, spread
-from plait.compare.statistics.power import POWER, Components, Needed, detectable, needed
+from plait.compare.statistics.cost import Cost, cheapest
+from plait.compare.statistics.differences import (
+    NOTHING,
+    Comparison,
+    compare,
+    effective_groups,
+    few_groups,
+    lends,
+    spread,
+)
+from plait.compare.statistics.power import (
+    MAX_FACTOR,
+    MAX_SEEDS,
+    POWER,
+    Components,
+    Needed,
+    Plan,
+    detectable,
+    needed,
+    plan,
+)
+from plait.compare.statistics.table import ScoreTable
+from plait.compare.statistics.wording import (
+    duration,
+    gap,
+    limits,
+    listed,
+    metric_name,
+    number,
+    rounded,
+    score,
+    seeds,
+)
 from plait.errors import UserError, did_you_mean
 
 ENOUGH_SEEDS = 5
-AS_CHEAP = 0.05
+WORTH, WORTH_SHARE = 0.02, 0.05
+"""The smallest lead that matters: 2 points of a score in per cent; of other scores (bits, CIDEr) 5 % of the best arm's."""
 
-
-@dataclass(frozen=True)
-class Cost:
-    """What an arm costs: parameters, and seconds (of training); None where it is not known."""
-
-    parameters: int | None = None
-    seconds: float | None = None
+Kind = Literal["winner", "level", "modalities do not help", "too little to tell"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +78,34 @@ class Verdict:
     `detectable`: the smallest lead over all others that 4 of 5 such comparisons would have seen, in the metric's units; None where
     nothing varied, so that nobody can say. `separate`: what would part the first two arms if their difference is the true one;
     None where one seed, no variance or no difference says nothing about it. `further`: what else belongs beside the sentence, one
-    sentence each.
+    sentence each. `worth`: the smallest lead that matters; `planned`: what would show it, where that is more than there is.
     """
 
-    kind: Literal["winner", "level", "modalities do not help"]
+    kind: Kind
     sentence: str
     take: str
     level: tuple[str, ...]
     detectable: float | None
     separate: Needed | None
     further: tuple[str, ...]
+    worth: float | None = None
+    planned: Plan | None = None
+
+
+class Said(NamedTuple):
+    """What the rules need: the comparison that is judged, what it could see, and what more would take."""
+
+    found: Comparison
+    least: float | None
+    worth: float
+    planned: Plan | None
+    seconds_per_seed: float | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether a lead that matters would have been seen."""
+        least = unseen(self.found.table) if self.least is None else self.least
+        return least is not None and least <= self.worth
 
 
 def verdict(
@@ -62,74 +115,141 @@ def verdict(
     without: Collection[str] = (),
     empty: Collection[str] = (),
     seed: int = 0,
+    worth: float | None = None,
+    seconds_per_seed: float | None = None,
 ) -> Verdict:
     """The verdict. `without`: the arms that lack the other modalities (text only, no input, a constant answer); `empty`: those of
-    them that read nothing.
+    them that read nothing. `worth`: the smallest lead that matters, in the metric's units. `seconds_per_seed`: what one more seed
+    of all arms takes.
     """
     costs = costs or {}
     for name in (*costs, *without, *empty):
         if name not in found.table.arms:
             raise UserError(f"no arm {name!r}", right=did_you_mean(name, found.table.arms))
-    varied = bool(spread(found.parts).variance.max() > NOTHING)
-    least = None
-    if varied:
-        least = detectable(Components.of(found.parts), len(found.table.arms), confidence=found.confidence, seed=seed)
-    separate = _separate(found, seed) if varied else None
-    kind, take, sentence = _sentence(found, costs, without, empty)
-    further = [*_power(found, least), *_separating(found, separate), *_seeds(found, least, seed), *found.notes]
-    return Verdict(kind, sentence, take, found.level, least, separate, tuple(further))
+    unstable, judged = set_apart(found), without_unstable(found)
+    kept = judged.table.arms
+    least, worth = least_seen(judged, seed), worth_of(judged.table, worth)
+    planned = None
+    if least is not None and least > worth and judged.parts.num_seeds > 1:
+        planned = plan(Components.of(judged.parts), len(kept), worth, confidence=found.confidence, seed=seed)
+    separate = None if least is None else _separate(judged, seed)
+    said = Said(judged, least, worth, planned, seconds_per_seed)
+    kind, take, sentence = _sentence(said, costs, [a for a in without if a in kept], empty)
+    level = tuple(arm for arm in found.ranking if arm in judged.level or arm in unstable)
+    further = [*_power(judged, least), *_separating(judged, separate), *_seeds(judged, least, seed), *found.notes]
+    sentence += _unstable(found, unstable)
+    return Verdict(kind, sentence, take, level, least, separate, tuple(further), worth, planned)
 
 
-def cheapest(arms: Sequence[str], costs: Mapping[str, Cost]) -> tuple[str, str]:
-    """The cheapest of some arms, the best first, and why, in words; the first one where nothing is known of all of them."""
-    known = [costs.get(arm, Cost()) for arm in arms]
-    if all(cost.seconds is not None for cost in known):
-        as_cheap = _as_cheap(arms, {arm: costs[arm].seconds or 0.0 for arm in arms})
-        if all(costs[arm].parameters is not None for arm in as_cheap):
-            as_cheap = _as_cheap(as_cheap, {arm: costs[arm].parameters or 0 for arm in as_cheap})
-        what = _training(costs[as_cheap[0]].seconds or 0.0)
-    elif all(cost.parameters is not None for cost in known):
-        as_cheap = _as_cheap(arms, {arm: costs[arm].parameters or 0 for arm in arms})
-        what = f"{costs[as_cheap[0]].parameters:,} parameters"
-    else:
-        return arms[0], "the first by its score, since not all their costs are known"
-    return as_cheap[0], f"{'the cheapest' if len(as_cheap) == 1 else 'the best of the cheapest'} ({what})"
+def set_apart(found: Comparison) -> tuple[str, ...]:
+    """The level arms whose seeds stand out, where at least two others are left."""
+    stable = lends(found.parts)
+    return tuple(found.table.arms[a] for a in np.flatnonzero(~stable) if found.table.arms[a] in found.level)
 
 
-def _as_cheap(arms: Sequence[str], costs: Mapping[str, float | int]) -> list[str]:
-    """The arms that cost no more than `AS_CHEAP` above the least."""
-    return [arm for arm in arms if costs[arm] <= (1 + AS_CHEAP) * min(costs[one] for one in arms)]
+def without_unstable(found: Comparison) -> Comparison:
+    """The comparison of the arms that are not set apart: the one that the verdict is of."""
+    unstable = set_apart(found)
+    kept = [arm for arm in found.table.arms if arm not in unstable]
+    return compare(found.table.only(kept), confidence=found.confidence) if unstable else found
 
 
-def _training(seconds: float) -> str:
-    """What a training takes; of short ones two digits, so that the cheapest of them does not take 0 s."""
-    if seconds == 0:
-        return "no training"
-    return f"{seconds:.2g} s of training" if seconds < 10 else f"{seconds:,.0f} s of training"
+def worth_of(table: ScoreTable, worth: float | None = None) -> float:
+    """The smallest lead that matters, in the metric's units."""
+    if worth is not None:
+        return worth
+    best = table.scores.max() if table.higher_is_better else table.scores.min()
+    return WORTH if table.percent else WORTH_SHARE * abs(float(best))
+
+
+def least_seen(found: Comparison, seed: int = 0) -> float | None:
+    """The smallest lead over all others that 4 of 5 such comparisons would have seen; None where nothing varied."""
+    if spread(found.parts).variance.max() <= NOTHING:
+        return None
+    return detectable(Components.of(found.parts), len(found.table.arms), confidence=found.confidence, seed=seed)
+
+
+def unseen(table: ScoreTable) -> float | None:
+    """Of arms that never differ: a share of the samples on which they might, as 95 % of such tests would have shown."""
+    if not table.percent or np.ptp(table.values, axis=0).max() > 0:
+        return None
+    return 1 - 0.05 ** (1 / min(effective_groups(index) for index in table.groupings.values()))
 
 
 def _sentence(
-    found: Comparison, costs: Mapping[str, Cost], without: Collection[str], empty: Collection[str]
-) -> tuple[Literal["winner", "level", "modalities do not help"], str, str]:
+    said: Said, costs: Mapping[str, Cost], without: Collection[str], empty: Collection[str]
+) -> tuple[Kind, str, str]:
+    found = said.found
+    table, sign = found.table, 1.0 if found.table.higher_is_better else -1.0
+    scores = {arm: sign * float(value) for arm, value in zip(table.arms, table.scores, strict=True)}
     bare = [arm for arm in found.level if arm in without]
-    if bare and set(found.table.arms) - set(without):
-        take, why = cheapest(bare, costs)
-        which = (
-            "no modality measurably helps" if set(bare) & set(empty) else "the other modalities do not measurably help"
-        )
-        text = f"nothing beats {listed(bare, 'or')}: {which} on these data"
-        return "modalities do not help", take, text + (f"; take {take}, {why}" if len(bare) > 1 else "")
+    if bare and set(table.arms) - set(without):
+        take, why = cheapest(bare, costs, scores)
+        meanwhile = f"take {take}, {why}" if len(bare) > 1 else f"take {take}"
+        all_help = bool(set(bare) & set(empty))
+        if said.enough:
+            which = "no modality measurably helps" if all_help else "the other modalities do not measurably help"
+            text = f"nothing beats {listed(bare, 'or')}: {which} on these data ({_seen(said)})"
+            return "modalities do not help", take, text + (f"; {meanwhile}" if len(bare) > 1 else "")
+        which = "any modality helps" if all_help else "the other modalities help"
+        what = f"whether {which}: nothing beats {listed(bare, 'or')}, but {_not_seen(said)}"
+        return "too little to tell", take, f"too little to tell {what}; meanwhile {meanwhile}"
     if found.winner is not None:
         second = found.differences[0]
         only = "of these trained models " if found.parts.num_seeds == 1 else ""
+        few = f", on only {limits(table)}" if few_groups(table) else ""
         return (
             "winner",
             found.winner,
-            f"{only}take {found.winner}: its {metric_name(found)} of {_score(found, found.best_score)} is "
-            f"{gap(found, second)} better than that of {second.arm}, the next",
+            f"{only}take {found.winner}: its {metric_name(found)} of {score(table, found.best_score)} is "
+            f"{gap(found, second)} better than that of {second.arm}, the next{few}",
         )
-    take, why = cheapest(found.level, costs)
-    return "level", take, f"no measurable difference between {listed(found.level, 'and')}: take {take}, {why}"
+    take, why = cheapest(found.level, costs, scores)
+    names = listed(found.level, "and")
+    if said.enough:
+        return "level", take, f"no measurable difference between {names} ({_seen(said)}): take {take}, {why}"
+    text = f"too little to tell {names} apart: {_not_seen(said)}; meanwhile take {take}, {why}"
+    return "too little to tell", take, text
+
+
+def _seen(said: Said) -> str:
+    """What would have been seen, where that is enough."""
+    table = said.found.table
+    if said.least is None:
+        return f"no two arms differ on any of {limits(table)}"
+    return f"a lead of {number(table, said.least)} would have been seen in {POWER:.0%} of such comparisons"
+
+
+def _not_seen(said: Said) -> str:
+    """What cannot be seen, and what it would take."""
+    table, found = said.found.table, said.found
+    if said.least is None:
+        largest = unseen(table)
+        told = "" if largest is None else f", so leads under {number(table, largest)} are not ruled out"
+        return f"no two arms differ on any of {limits(table)}{told}"
+    cannot = f"leads under {number(table, said.least)} cannot be seen with {seeds(found.parts.num_seeds)} and {limits(table)}"
+    if found.parts.num_seeds < 2:
+        return f"{cannot}, and one seed does not tell how many more it takes"
+    wanted = rounded(table, said.worth)
+    if said.planned is None:
+        return f"{cannot}; {wanted} would take more than {MAX_SEEDS} seeds on {MAX_FACTOR:.0f} times the samples"
+    factor, more = said.planned.sample_factor, said.planned.seeds - found.parts.num_seeds
+    samples = f" and {round(factor * len(table.ids)):,} samples" if factor > 1 else " on these samples"
+    if factor > 1 and few_groups(table):
+        samples += f" of {factor:g} times the {'groups' if len(few_groups(table)) > 1 else next(iter(few_groups(table))) + 's'}"
+    time = said.seconds_per_seed
+    took = f" ({duration(more * time)} more of training)" if time and more > 0 else ""
+    return f"{cannot}; {wanted} would take about {seeds(said.planned.seeds)}{samples}{took}"
+
+
+def _unstable(found: Comparison, unstable: Sequence[str]) -> str:
+    """What is to be said of arms that are set apart."""
+    times = np.sqrt(found.parts.times_unlike())
+    return "".join(
+        f"; the score of {arm} varies {times[found.table.arms.index(arm)]:.0f} times as much from seed to seed or more, so nothing "
+        f"can be said about it with {seeds(found.parts.num_seeds)}"
+        for arm in unstable
+    )
 
 
 def _separate(found: Comparison, seed: int) -> Needed | None:
@@ -146,11 +266,11 @@ def _power(found: Comparison, least: float | None) -> list[str]:
         return [
             "every sample says the same of the arms at every seed, so what lead would have been seen cannot be told"
         ]
-    seeds, unlike = len(found.table.seeds), [found.table.arms[a] for a in np.flatnonzero(set_apart(found.parts))]
+    table, unlike = found.table, [found.table.arms[a] for a in np.flatnonzero(~lends(found.parts))]
     but = f" (but {listed(unlike, 'and')}, whose seeds vary more)" if unlike else ""
     return [
-        f"a lead of {_number(found, least)} over all other arms{but} would have been seen in {POWER:.0%} of such comparisons "
-        f"({len(found.table.arms)} arms, {seeds} {'seed' if seeds == 1 else 'seeds'}, {len(found.table.ids):,} samples)"
+        f"a lead of {number(table, least)} over all other arms{but} would have been seen in {POWER:.0%} of such comparisons "
+        f"({len(table.arms)} arms, {seeds(len(table.seeds))}, {len(table.ids):,} samples)"
     ]
 
 
@@ -159,7 +279,8 @@ def _separating(found: Comparison, separate: Needed | None) -> list[str]:
     second = found.differences[0]
     if separate is None or second.worse:
         return []
-    pair = f"{found.best} and {second.arm} alone ({_number(found, abs(second.value))} apart, if that is the true difference)"
+    apart = number(found.table, abs(second.value))
+    pair = f"{found.best} and {second.arm} alone ({apart} apart, if that is the true difference)"
     ways = []
     if separate.seeds is not None:
         ways.append(f"{separate.seeds} seeds on these samples")
@@ -184,35 +305,6 @@ def _seeds(found: Comparison, least: float | None, seed: int) -> list[str]:
     more = Components.of(found.parts).scaled(num_seeds=ENOUGH_SEEDS)
     then = detectable(more, len(found.table.arms), confidence=found.confidence, seed=seed)
     return [
-        f"only {num} seeds: that rules out telling leads under {_number(found, least)} with any certainty; {ENOUGH_SEEDS} seeds "
-        f"would tell {_number(found, then)}, as far as {num} can say how much seeds vary"
+        f"only {num} seeds: that rules out telling leads under {number(found.table, least)} with any certainty; "
+        f"{ENOUGH_SEEDS} seeds would tell {number(found.table, then)}, as far as {num} can say how much seeds vary"
     ]
-
-
-def metric_name(found: Comparison) -> str:
-    """What is compared."""
-    return f"{found.table.metric} of `{found.table.segment}`"
-
-
-def gap(found: Comparison, one: Difference) -> str:
-    """How far behind an arm is, with its interval."""
-    bounds = sorted(abs(bound) for bound in (one.low, one.high))
-    return f"{_number(found, abs(one.value))} [{', '.join(_plain(found, bound) for bound in bounds)}]"
-
-
-def _plain(found: Comparison, value: float) -> str:
-    return f"{100 * value:.1f}" if found.table.percent else f"{value:.3f}"
-
-
-def _number(found: Comparison, value: float) -> str:
-    unit = " points" if found.table.percent else ""
-    return _plain(found, value) + unit
-
-
-def _score(found: Comparison, value: float) -> str:
-    return _plain(found, value) + (" %" if found.table.percent else "")
-
-
-def listed(arms: Sequence[str], word: str) -> str:
-    """Arms in a row."""
-    return arms[0] if len(arms) == 1 else f"{', '.join(arms[:-1])} {word} {arms[-1]}"
