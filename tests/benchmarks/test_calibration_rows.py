@@ -16,7 +16,7 @@ from plait.types import Sample
 
 def test_the_grid_has_every_cell_once() -> None:
     found = list(cells())
-    assert len(found) == len(set(found)) == 96 + 12 + 8
+    assert len(found) == len(set(found)) == 96 + 4 + 84 + 216
 
 
 def test_a_row_is_plain_and_shown() -> None:

@@ -12,7 +12,7 @@ from plait.compare.statistics.table import DENOMINATORS, linear
 from plait.errors import UserError
 from plait.evaluate import Record, SegmentLoss, evaluate_outputs
 from plait.evaluate.metrics import Accuracy, WordErrorRate
-from plait.evaluate.statistics import Bootstrap, figure
+from plait.evaluate.statistics import figure, group_sums
 
 ALL = (
     ("heard", "wer"),
@@ -56,7 +56,7 @@ def test_a_mean_is_the_samples_own_score_and_a_ratio_its_linearisation(three) ->
 
 
 def test_the_linearised_variance_is_that_of_the_ratio() -> None:
-    """300 groups: the standard error of Σ edits / Σ words beside the bootstrap's."""
+    """300 groups: the standard error of Σ edits / Σ words beside a bootstrap's over them, and beside the figure's interval."""
     generator = np.random.default_rng(0)
     group = np.repeat(np.arange(300), 2)
     words = generator.integers(2, 12, 300)[group].astype(float)
@@ -64,9 +64,10 @@ def test_the_linearised_variance_is_that_of_the_ratio() -> None:
     statistics = np.stack([edits, words], axis=1)
     values = np.stack([linear(statistics, WordErrorRate(), "a"), np.zeros(600)])[:, None]
     ours = float(np.sqrt(variance_parts(values, {"picture": group}).group[0, 1]))
-    theirs = figure(
-        statistics, WordErrorRate().corpus, {"picture": group}, bootstrap=Bootstrap(4000), undefined="no words"
-    )
+    counts = generator.multinomial(300, np.full(300, 1 / 300), 4000)
+    resampled = WordErrorRate().corpus(counts @ group_sums(statistics, group))
+    assert ours == pytest.approx(float(resampled.std()), rel=0.06)
+    theirs = figure(statistics, WordErrorRate().corpus, {"picture": group}, undefined="no words")
     assert theirs.low is not None
     assert theirs.high is not None
     assert ours == pytest.approx((theirs.high - theirs.low) / 3.92, rel=0.06)

@@ -71,7 +71,7 @@ class SubsetLosses:
 
     def only(self, rows: Int[np.ndarray, " rows"]) -> SubsetLosses:
         """Of some of the samples, without what stands per position."""
-        bits = {context: values[rows] for context, values in self.bits.items()}
+        bits: Mapping[Context, np.ndarray] = {context: values[rows] for context, values in self.bits.items()}
         return SubsetLosses(bits, self.num_tokens[rows], self.present[rows])
 
     @property
