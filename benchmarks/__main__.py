@@ -26,7 +26,7 @@ from benchmarks.measure import machine
 from benchmarks.table import lines_of
 
 PARTS = ("training", "decoding", "demo", "explain", "cache", "preprocess")
-ON_REQUEST = ("calibration", "intervals")
+ON_REQUEST = ("calibration", "intervals", "verdicts")
 """Not speed, and long: measured only if it is named."""
 
 
@@ -56,6 +56,10 @@ def measure(part: str, repeats: int, record: Path | None = None) -> dict[str, An
         from benchmarks.calibration import measure_calibration
 
         return measure_calibration(num_tables=100 * repeats, record=record)
+    if part == "verdicts":
+        from benchmarks.verdicts import measure_verdicts
+
+        return measure_verdicts(models=12, draws=40 * repeats)
     if part == "intervals":
         from benchmarks.intervals import measure_intervals
 

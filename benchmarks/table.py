@@ -35,6 +35,7 @@ def lines_of(figures: Mapping[str, Any]) -> Iterator[str]:
         "preprocess": preprocess_lines,
         "calibration": calibration_lines,
         "intervals": interval_lines,
+        "verdicts": verdict_lines,
     }.items():
         if name in figures:
             yield ""
@@ -205,3 +206,23 @@ def _coverage(row: Mapping[str, Any] | None, number: int) -> str:
         return f"{number:>3}: {'—':<19}"
     star = "*" if row["below_target"] else " "
     return f"{number:>3}: {100 * row['before']:3.0f} → {100 * row['coverage']:5.1f}{star} {row['width']:4.2f}"
+
+
+def verdict_lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """Per model its truth and what was said of its draws; then how many verdicts contradict."""
+    yield (
+        f"Verdicts of `plait explain` on few uneven groups, {part['models']} models × {part['draws']} draws, beside the truth of "
+        f"each model ({part['rows'][0]['fresh']:,} fresh samples)"
+    )
+    for row in part["rows"]:
+        yield f"  model {row['model']}: {row['trained_on']} samples, {row['steps']} steps, worth {row['worth']:.4f}"
+        for modality, (value, low, high) in row["truth"].items():
+            said = ", ".join(f"{status} {count}" for status, count in row["said"][modality].items())
+            wrong = sum(row["wrong"][modality].values())
+            yield f"    {modality:<6}{value:8.4f} [{low:.4f}, {high:.4f}] bits per token; {said}; {wrong} contradict"
+    for modality, one in part["contradictions"].items():
+        share = 100 * one["wrong"] / one["draws"]
+        yield (
+            f"  {modality}: {one['wrong']} of {one['draws']} verdicts contradict, {share:.2f} % "
+            f"[{100 * one['low']:.2f}, {100 * one['high']:.2f}]"
+        )
