@@ -80,7 +80,7 @@ def test_the_first_line_is_a_verdict_and_all_of_it_is_short():
 
 def test_what_is_not_shown_is_named_and_shown_with_verbose():
     short, whole = render(example()), render(example(), verbose=True)
-    assert short.splitlines()[-1] == "-v adds tags, losses, reliance, true `heard`"
+    assert short.splitlines()[-1] == "-v adds figures by tag, losses, reliance, figures with the true `heard` given"
     assert "-v adds" not in whole
     for said in ("pattern=spoken", "  loss with  ", "With the true `heard` already given", "taken together"):
         assert said not in short

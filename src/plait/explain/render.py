@@ -113,13 +113,13 @@ def aligned(tables: Sequence[list[list[str]]], width: int) -> list[str]:
 def hidden(found: Explanation) -> list[str]:
     """What only `verbose` shows of this explanation."""
     parts = {
-        "tags": any(segment.by for segment in found.segments),
-        "tokens": any(segment.positions for segment in found.segments),
+        "figures by tag": any(segment.by for segment in found.segments),
+        "by token": any(segment.positions for segment in found.segments),
         "interactions": any(segment.interactions for segment in found.segments),
         "losses": True,
         "reliance": found.kind == "credit",
-        "training": bool(found.training),
-        true_segments(found).removeprefix("the "): bool(found.details),
+        "signs of the training": bool(found.training),
+        f"figures with {true_segments(found)} given": bool(found.details),
     }
     return [name for name, shown in parts.items() if shown]
 
