@@ -3,8 +3,8 @@
 In: a run that was trained with links, and samples.
 Out: `Retrieved`: for every ordered pair of sides R@1, R@5, R@10 and the median rank with clustered intervals, what chance gives,
 and the rank of each sample.
-Invariant: a query is a sample that has both sides (a target: its first reference), so samples are weighed and resampled as in every
-other figure; the gallery is fixed: only queries are resampled. Every entry of any sample that shares the query's item is
+Invariant: a query is a sample that has both sides (a target: its first reference), so samples are weighed and grouped as in every
+other figure; the gallery is fixed: only queries are drawn anew. Every entry of any sample that shares the query's item is
 right, and the best of them counts (`plait.search.ranks` says how ties are).
 """
 

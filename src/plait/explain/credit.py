@@ -2,7 +2,7 @@
 
 In: bits of each sample under every subset of M modalities `(n, 2^M)`; column s is the subset whose modalities are the bits of s:
 column 0 none of them, column 1 the first, column 2 the second, column 3 both, the last one all.
-Out: usable information, credits and interactions in bits, one value per sample, so that whole groups can be resampled.
+Out: usable information, credits and interactions in bits, one value per sample, so that whole groups can be added up.
 Invariant: credits sum to the value of all modalities together (1e-9); a modality that changes nothing in a sample, because the
 sample lacks it or otherwise, has credit 0 in it and is part of no interaction.
 """
