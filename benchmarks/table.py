@@ -195,6 +195,8 @@ def interval_lines(part: Mapping[str, Any]) -> Iterator[str]:
         score, spread, sizes, second = kind
         name = f"{score}, spread {spread:g}, {sizes}{', × pictures' if second else ''}"
         yield f"  {name:<52}{' | '.join(_coverage(cells.get(number), number) for number in numbers)}"
+    for name, seconds in part.get("seconds", {}).items():
+        yield f"  one figure over {name}: {seconds:.3f} s"
     counted = [row for row in rows if "coverage" in row]
     claimed = [row for row in counted if row["hold"]]
     low, wide = sum(row["below_target"] for row in claimed), sum(row["width"] > WIDEST for row in claimed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.intervals import SCORES, Cell, below_target, cells, draw, measure_cell, ratio
+from benchmarks.intervals import SCORES, Cell, below_target, cells, draw, measure_cell, measure_seconds, ratio
 from benchmarks.table import interval_lines, verdict_lines
 from benchmarks.verdicts import contradicts, measure_model, write_pictures
 
@@ -45,7 +45,9 @@ def test_rows_of_intervals_are_plain_and_shown() -> None:
     rows[0]["below_target"] = below_target(rows[0], 2)
     assert below_target({"covered": 340, "counted": 400}, 400)
     assert not below_target({"covered": 372, "counted": 400}, 400)
-    first, _, one, two, last = interval_lines({"trials": 120, "rows": rows})
+    seconds = measure_seconds(0.01)
+    first, _, one, two, *timed, last = interval_lines({"trials": 120, "rows": rows, "seconds": seconds})
+    assert [line.partition(": ")[0] for line in timed] == [f"  one figure over {name}" for name in seconds]
     assert "120 trials a cell" in first
     assert f"→ {100 * rows[0]['coverage']:5.1f}" in one
     assert "—" in two

@@ -244,7 +244,16 @@ def test_equal_samples_give_the_same_interval_digit_for_digit() -> None:
     """Previously it hung on a seed: nothing is drawn any more."""
     values = mean_of(np.random.default_rng(0).normal(size=40))
     assert measure(values, {ALONE: np.arange(40)}) == measure(values.copy(), {ALONE: np.arange(40)})
-    assert Bootstrap(100, 0.9, 1).confidence == 0.9, "programs of before may still name it"
+
+
+def test_programs_of_before_call_it_as_they_did() -> None:
+    group, right = np.arange(60) // 6, mean_of(np.arange(60) % 7 > 0)
+    settings = {"undefined": "", "bootstrap": Bootstrap(100, 0.9, 1)}
+    asked = figure(right, ratio, {"speaker": group}, proportion=True, **settings)  # pyright: ignore[reportArgumentType]
+    assert asked == measure(right, {"speaker": group}, SHARE, 0.9)
+    asked = figure(right, ratio, {"speaker": group}, limits=(0.0, np.inf), **settings)  # pyright: ignore[reportArgumentType]
+    assert asked == measure(right, {"speaker": group}, Form((0.0, np.inf)), 0.9)
+    assert figure(right, ratio, {"speaker": group}, **settings) == measure(right, {"speaker": group}, ANY, 0.9)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_million_rows() -> None:

@@ -75,6 +75,15 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Bootstrap:
+    """Kept for programs written for version 0.1: intervals are computed since, nothing is resampled."""
+
+    num_resamples: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Groupings:
     """For each grouping the index of each sample's group, and whether the sample names one; one that does not stands alone."""
 
@@ -107,8 +116,18 @@ def figure(
     undefined: str,
     form: Form = ANY,
     confidence: float = 0.95,
+    bootstrap: Bootstrap | None = None,
+    proportion: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> Figure:
-    """The corpus value with its interval over one grouping or several crossed ones. `undefined` is said where it has no value."""
+    """The corpus value with its interval over one grouping or several crossed ones. `undefined` is said where it has no value.
+
+    `bootstrap`, `proportion` (a mean of zeros and ones) and `limits` are how programs written for version 0.1 say `confidence` and
+    `form`.
+    """
+    if bootstrap is not None or proportion or limits is not None:
+        confidence = confidence if bootstrap is None else bootstrap.confidence
+        form = Form(limits or ((0.0, 1.0) if proportion else ANY.limits), counts=proportion)
     n = len(statistics)
     if n == 0:
         return Figure(None, None, None, 0, note="no sample could be scored")
@@ -268,12 +287,3 @@ def intersection(groups: Sequence[Int[np.ndarray, " n"]]) -> Int[np.ndarray, " n
         other = dense(group)
         found = dense(found * (int(other.max()) + 1) + other)
     return found
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Kept for programs written for version 0.1: intervals are computed since, nothing is resampled."""
-
-    num_resamples: int = 1000
-    confidence: float = 0.95
-    seed: int = 0
