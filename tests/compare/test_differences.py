@@ -23,6 +23,7 @@ from plait.compare.statistics.differences import (
 from plait.compare.statistics.parts import Parts, variance_parts
 from plait.compare.statistics.power import Components
 from plait.errors import UserError
+from plait.evaluate.statistics import ALONE
 
 
 def test_variance_and_freedom_are_their_definition() -> None:
@@ -210,9 +211,13 @@ def test_alike_everywhere_is_no_certainty() -> None:
     assert not few.worse
 
 
-def test_one_group_is_refused_and_few_are_said() -> None:
-    with pytest.raises(UserError, match=r"split test: all 200 samples share one picture: too small for any verdict"):
-        compare(table(noisy([0.5, 0.6]), {"picture": np.zeros(200, dtype=int)}))
+def test_one_group_is_compared_over_its_samples_and_few_are_said() -> None:
+    """Leave one speaker out is the standard in speech. Previously it was refused."""
+    one = compare(table(noisy([0.5, 0.6]), {"speaker": np.zeros(200, dtype=int)}))
+    assert one.differences == compare(table(noisy([0.5, 0.6]), {ALONE: np.arange(200)})).differences
+    assert (one.lone, one.notes) == (("speaker",), ("all samples share one speaker: nothing is said about other ones",))
+    with pytest.raises(UserError, match=r"split test: 1 sample: too small for any verdict"):
+        compare(table(noisy([0.5, 0.6])[..., :1], {"speaker": np.zeros(1, dtype=int)}))
     values, picture = noisy([0.5, 0.6]), np.arange(200) // 2
     both = compare(table(values, {"picture": picture, "speaker": np.zeros(200, dtype=int)}))
     assert both.differences == compare(table(values, {"picture": picture})).differences

@@ -50,7 +50,7 @@ class Planned:
         """For the samples that are asked."""
         found = Groupings.of(samples).among(np.arange(len(samples)))
         several = {name: index for name, index in found.items() if len(np.unique(index)) > 1}
-        return cls(num_arms, len(samples), several)
+        return cls(num_arms, len(samples), several or {ALONE: np.arange(len(samples))})
 
     def components(self, num_seeds: int, seed_sd: float) -> Components:
         """What the variance of a difference between two arms would be made of; `seed_sd` in points."""

@@ -20,8 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from plait.compare.arms import Arm, arms_of, slug
 from plait.compare.board import Board, shown
 from plait.compare.collect import Collected, collect
@@ -42,12 +40,10 @@ from plait.errors import UserError, did_you_mean
 from plait.evaluate import LOSS_NAMES
 from plait.evaluate.choice import metrics_for
 from plait.evaluate.run import split_of
-from plait.evaluate.statistics import Groupings
 from plait.features import can_cache
 from plait.run import ENVIRONMENT, format_of, make_folder, replacing, write_json
 from plait.train.fit import read_data, resolved, texts_of
 from plait.train.lock import locked
-from plait.types import Sample
 from plait.writing import read_json
 
 CHOICE = "choice.json"
@@ -155,7 +151,6 @@ def check_split(base: RunConfig, dataset: Dataset, arms: Sequence[Arm] = ()) -> 
             where=base.data.manifest,
             right="Give it at least 2 samples; 20 or more give intervals that mean something",
         )
-    check_groups(chosen, base.evaluate.split, where=base.data.manifest)
 
 
 def check_race(dataset: Dataset) -> None:
@@ -164,18 +159,9 @@ def check_race(dataset: Dataset) -> None:
     if not tune:
         right = "Give some rows `split: tune`, or leave --race out"
         raise UserError("no row is in the split 'tune', on which arms are dropped", where="--race", right=right)
-    check_groups(tune, "tune", where="--race")
-
-
-def check_groups(samples: Sequence[Sample], split: str, *, where: str) -> None:
-    """Samples of one group say nothing about others."""
-    groupings = Groupings.of(samples).among(np.arange(len(samples)))
-    if all(len(np.unique(index)) < 2 for index in groupings.values()):
-        raise UserError(
-            f"all {len(samples)} samples of the split {split!r} share one {' and one '.join(groupings)}: too small for any verdict",
-            where=where,
-            right="Give it samples of at least 2; 20 or more give intervals that mean something",
-        )
+    if len(tune) < 2:
+        right = "Give it at least 2 samples, or leave --race out"
+        raise UserError("1 sample in split 'tune': too small for any verdict", where="--race", right=right)
 
 
 def with_metric(wanted: Settings, base: RunConfig) -> Settings:

@@ -71,7 +71,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All arms, the best first. `differences` holds the others, in the order of their scores."""
+    """All arms, the best first. `differences` holds the others, in the order of their scores. `lone`: the groupings of which all
+    samples share one group, so that nothing is said about other ones.
+    """
 
     table: ScoreTable
     parts: Parts
@@ -80,6 +82,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     confidence: float
     notes: tuple[str, ...] = ()
+    lone: tuple[str, ...] = ()
 
     @property
     def ranking(self) -> tuple[str, ...]:
@@ -164,14 +167,15 @@ def called_worse(parts: Parts, confidence: float = CONFIDENCE) -> Bool[np.ndarra
 
 def compare(table: ScoreTable, *, confidence: float = CONFIDENCE) -> Comparison:
     """Every arm beside the best one."""
-    alone = [name for name, index in table.groupings.items() if len(np.unique(index)) < 2]
-    if len(alone) == len(table.groupings):
+    if len(table.ids) < 2:
         raise UserError(
-            f"all {len(table.ids):,} samples share one {' and one '.join(alone)}: too small for any verdict",
+            f"{len(table.ids)} sample: too small for any verdict",
             where=f"split {table.split}",
-            right="Compare on a split with at least 2 of them; 20 or more give intervals that mean something",
+            right="Compare on at least 2 samples; 20 or more give intervals that mean something",
         )
-    table = replace(table, groupings={name: index for name, index in table.groupings.items() if name not in alone})
+    alone = tuple(name for name, index in table.groupings.items() if name != ALONE and len(np.unique(index)) < 2)
+    several = {name: index for name, index in table.groupings.items() if name not in alone}
+    table = replace(table, groupings=several or {ALONE: np.arange(len(table.ids))})
     lone = [f"all samples share one {name}: nothing is said about other ones" for name in alone]
     sign = 1.0 if table.higher_is_better else -1.0
     parts = variance_parts(sign * table.values, table.groupings)
@@ -185,7 +189,8 @@ def compare(table: ScoreTable, *, confidence: float = CONFIDENCE) -> Comparison:
         worse = p < 1 - confidence if low == high else not low <= 0 <= high
         differences.append(Difference(table.arms[j], float(scores[j]), value, low, high, p, worse))
     notes = [*table.notes, *lone, *_notes(table, parts)]
-    return Comparison(table, parts, table.arms[best], float(scores[best]), tuple(differences), confidence, tuple(notes))
+    told = tuple(differences)
+    return Comparison(table, parts, table.arms[best], float(scores[best]), told, confidence, tuple(notes), alone)
 
 
 class Size(NamedTuple):

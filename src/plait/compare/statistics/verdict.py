@@ -137,7 +137,7 @@ def verdict(
     kind, take, sentence = _sentence(said, costs, [a for a in without if a in kept], empty)
     level = tuple(arm for arm in found.ranking if arm in judged.level or arm in unstable)
     further = [*_power(judged, least), *_separating(judged, separate), *_seeds(judged, least, seed), *found.notes]
-    sentence += _unstable(found, unstable)
+    sentence += _unstable(found, unstable) + _lone(found)
     return Verdict(kind, sentence, take, level, least, separate, tuple(further), worth, planned)
 
 
@@ -249,6 +249,13 @@ def _unstable(found: Comparison, unstable: Sequence[str]) -> str:
         f"; the score of {arm} varies {times[found.table.arms.index(arm)]:.0f} times as much from seed to seed or more, so nothing "
         f"can be said about it with {seeds(found.parts.num_seeds)}"
         for arm in unstable
+    )
+
+
+def _lone(found: Comparison) -> str:
+    """Of how little the samples are: leave one speaker out is the standard in speech."""
+    return "".join(
+        f"; of these samples only, which share one {name}: nothing is said about another" for name in found.lone
     )
 
 
