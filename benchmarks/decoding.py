@@ -19,7 +19,7 @@ from plait.data.text import Tokenizer, WordConfig
 from plait.generate import generate
 from plait.layers import Implementation, set_attention
 from plait.model import Model
-from plait.types import Batch, Items, Modality
+from plait.types import Batch, Items
 
 SEGMENT = "caption"
 LIVELY = 0.08
@@ -58,7 +58,7 @@ def picture_batch(pixels: torch.Tensor) -> Batch:
     num = len(pixels)
     items = Items(pixels, torch.ones(num, dtype=torch.long), torch.arange(num)[:, None])
     none = torch.zeros(num, 1, dtype=torch.long)
-    return Batch(tuple(map(str, range(num))), {Modality.IMAGE: items}, none, none, none, torch.ones(num))
+    return Batch(tuple(map(str, range(num))), {"image": items}, none, none, none, torch.ones(num))
 
 
 def decode_both(

@@ -28,7 +28,7 @@ from plait.layers import Attention, FeedForward, attention_bias, causal_mask
 from plait.lm import Block, LanguageModel, LMOptions, Steps
 from plait.lm.transformer import extend
 from plait.model import Model
-from plait.types import Condition, Features, Items, Modality
+from plait.types import Condition, Features, Items
 
 VIT_EPSILON, GPT2_EPSILON = 1e-12, 1e-5
 
@@ -197,9 +197,9 @@ class PictureReaderConfig(FusionOptions):
     kind: Literal["benchmarks.network:PictureReaderConfig"] = "benchmarks.network:PictureReaderConfig"
     num_heads: int = 4
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> PictureReader:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> PictureReader:
         """The fusion."""
-        return PictureReader(self, width, feature_widths[Modality.IMAGE], num_blocks)
+        return PictureReader(self, width, feature_widths["image"], num_blocks)
 
 
 class PictureReader(Fusion):
@@ -219,11 +219,11 @@ class PictureReader(Fusion):
         assert isinstance(attention, Attention)
         return attention
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values for each place."""
         values: dict[str, Tensor] = {}
         for place in self.at:
-            keys = self.attention(place).keys(features[Modality.IMAGE].values)
+            keys = self.attention(place).keys(features["image"].values)
             values[f"keys.{place}"], values[f"values.{place}"] = keys
         return Condition(values)
 
@@ -265,10 +265,8 @@ def build(config: RunConfig, sizes: Sizes, *, pad_id: int = 0) -> Model:
     """The Plait network (what `plait.build` does, without a tokenizer)."""
     encoder = config.encoders.image.build(config.width)
     lm = config.lm.build(width=config.width, vocabulary_size=sizes.vocabulary, pad_id=pad_id)
-    fusion = config.fusion.build(
-        width=config.width, feature_widths={Modality.IMAGE: config.width}, num_blocks=lm.num_blocks
-    )
-    return Model(encoders={Modality.IMAGE: encoder}, fusion=fusion, lm=lm)
+    fusion = config.fusion.build(width=config.width, feature_widths={"image": config.width}, num_blocks=lm.num_blocks)
+    return Model(encoders={"image": encoder}, fusion=fusion, lm=lm)
 
 
 def hugging_face(sizes: Sizes, *, start_id: int = 0, pad_id: int = 0, attention: str | None = None) -> Any:

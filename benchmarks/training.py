@@ -28,7 +28,7 @@ from plait.model import Model
 from plait.train.optimiser import build_optimiser
 from plait.train.probe import Combination, bf16_is_usable, choose, matmul_precision
 from plait.train.step import forward_backward, train_step
-from plait.types import Batch, Items, Modality
+from plait.types import Batch, Items
 
 SETTINGS: dict[str, Any] = {
     "learning_rate": 1e-4,
@@ -66,7 +66,7 @@ def to_batch(samples: Sequence[dict[str, Tensor]]) -> Batch:
     items = Items(pixels, torch.ones(num, dtype=torch.long), torch.arange(num)[:, None])
     tokens = torch.cat([torch.full((num, 1), START), labels[:, :-1]], dim=1)
     ids = tuple(map(str, range(num)))
-    return Batch(ids, {Modality.IMAGE: items}, tokens, labels, torch.zeros_like(labels), torch.ones(num))
+    return Batch(ids, {"image": items}, tokens, labels, torch.zeros_like(labels), torch.ones(num))
 
 
 def batch_at(data: Captions, number: int, batch_size: int) -> Batch:

@@ -14,11 +14,11 @@ from plait.config import make_config
 from plait.errors import UserError
 from plait.links import TARGET, contrast
 from plait.model import Model
-from plait.types import Batch, Items, Modality
+from plait.types import Batch, Items
 from tiny_model import ENCODERS, READ, SEGMENTS, make_batch, make_model, make_tokenizer, rows_of
 
 TOKENIZER = make_tokenizer()
-SIDES = [*(m.value for m in READ), TARGET]
+SIDES = [*(m for m in READ), TARGET]
 PAIRS = list(combinations(SIDES, 2))
 
 
@@ -49,11 +49,11 @@ def longhand(model: Model, batch: Batch) -> float:
         for m in model.modalities:
             real = features[m].values[row][features[m].mask[row]]
             if len(real):
-                projected = links.projections[m.value](real.mean(0))
-                vectors[m.value][row] = projected / projected.norm()
+                projected = links.projections[m](real.mean(0))
+                vectors[m][row] = projected / projected.norm()
                 items = batch.inputs[m]
                 numbers = [int(i) for i in items.index[row] if i >= 0]
-                names[m.value][row] = sorted(int(items.sources[i]) if items.sources is not None else i for i in numbers)
+                names[m][row] = sorted(int(items.sources[i]) if items.sources is not None else i for i in numbers)
         words = [
             int(token)
             for token, segment in zip(batch.targets[row], batch.segments[row], strict=True)
@@ -128,20 +128,20 @@ def test_a_repeated_sample_is_no_wrong_answer_for_itself():
 
 @torch.no_grad()
 def test_random_changes_of_one_file_are_no_wrong_answers():
-    model, batch = linked((Modality.IMAGE,)), make_batch(TOKENIZER, [(True, True, True)] * 4)
-    items = batch.inputs[Modality.IMAGE]
-    apart = {m: items for m, items in batch.inputs.items() if m is Modality.IMAGE}
+    model, batch = linked(("image",)), make_batch(TOKENIZER, [(True, True, True)] * 4)
+    items = batch.inputs["image"]
+    apart = {m: items for m, items in batch.inputs.items() if m == "image"}
     shared = Items(items.values, items.lengths, items.index, torch.tensor([0, 0, 1, 2]))
-    separate, together = replace(batch, inputs=apart), replace(batch, inputs={Modality.IMAGE: shared})
+    separate, together = replace(batch, inputs=apart), replace(batch, inputs={"image": shared})
     assert found(model, together) < found(model, separate)
     assert found(model, together) == pytest.approx(longhand(model, together), rel=1e-4)
     one = Items(items.values, items.lengths, items.index, torch.zeros(4, dtype=torch.long))
-    assert found(model, replace(batch, inputs={Modality.IMAGE: one})) == pytest.approx(0.0, abs=1e-6)
+    assert found(model, replace(batch, inputs={"image": one})) == pytest.approx(0.0, abs=1e-6)
 
 
 @torch.no_grad()
 def test_the_same_words_are_no_wrong_answers():
-    model, batch = linked((Modality.AUDIO,)), make_batch(TOKENIZER, [(True, True, True)] * 5)
+    model, batch = linked(("audio",)), make_batch(TOKENIZER, [(True, True, True)] * 5)
     (row,) = batch.targets[:1]
     alike = replace(batch, targets=row.expand_as(batch.targets), segments=batch.segments[:1].expand_as(batch.targets))
     assert found(model, alike) == pytest.approx(0.0, abs=1e-6)
@@ -165,14 +165,14 @@ def test_fewer_than_two_samples_with_both_sides_add_nothing(rows):
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_every_pair_of_sides_pulls_on_both_of_its_ends(pair):
     """Samples with exactly these modalities and a target: the gradient reaches their encoders, projections and the words."""
-    has = [tuple(m.value in pair for m in READ)] * 4
+    has = [tuple(m in pair for m in READ)] * 4
     model, batch = linked(), make_batch(TOKENIZER, has)
     links_loss(model, batch).backward()
     reached = {n for n, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
     sides = {side for side in SIDES if any(n.startswith(f"links.projections.{side}.") for n in reached)}
     assert sides == {*pair, TARGET}  # every sample has a target
     for m in READ:
-        assert any(n.startswith(f"encoders.{m.value}.") for n in reached) == (m.value in pair)
+        assert any(n.startswith(f"encoders.{m}.") for n in reached) == (m in pair)
     assert {"links.log_scale", "lm.embedding.table"} <= reached
 
 

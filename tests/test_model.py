@@ -10,7 +10,7 @@ import torch
 
 from plait.fusion import FUSIONS
 from plait.model import Model
-from plait.types import IGNORED, Batch, Items, Modality
+from plait.types import IGNORED, Batch, Items
 from tiny_model import SUBSETS, make_batch, make_model, make_tokenizer, rows_of
 
 TOKENIZER = make_tokenizer()
@@ -58,10 +58,10 @@ def test_a_score_does_not_depend_on_padding(model: Model, batch: Batch):
     close(model.token_losses(padded)[:, : batch.tokens.shape[1]], model.token_losses(batch))
 
 
-def longer(modality: Modality, items: Items) -> Items:
+def longer(modality: str, items: Items) -> Items:
     """Items with more padding, and one that no sample uses."""
     values = items.values
-    if modality is not Modality.IMAGE:
+    if modality != "image":
         values = torch.cat([values, torch.ones_like(values[:, :3])], 1)
     return Items(torch.cat([values, values[:1]]), torch.cat([items.lengths, items.lengths[:1]]), items.index)
 
@@ -90,7 +90,7 @@ def test_every_modality_that_a_sample_has_changes_its_score(model: Model, batch:
     before = model.token_losses(batch)
     for place, modality in enumerate(model.modalities):
         items = batch.inputs[modality]
-        changed = items.values.roll(1, 1) if modality is Modality.TEXT else items.values.flip(1) + 1
+        changed = items.values.roll(1, 1) if modality == "text" else items.values.flip(1) + 1
         moved = model.token_losses(
             replace(batch, inputs={**batch.inputs, modality: Items(changed, items.lengths, items.index)})
         )

@@ -12,12 +12,12 @@ from plait.build import build_model
 from plait.config import make_config
 from plait.data.text import Tokenizer
 from plait.model import Model
-from plait.types import IGNORED, Batch, Items, Modality
+from plait.types import IGNORED, Batch, Items
 
 SEGMENTS = ("heard", "answer")
 TEXTS = ["a red square.", "the blue circle is small", "what is it?", "red or green", "green square. blue circle."]
 SUBSETS = list(product([True, False], repeat=3))
-READ = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+READ = ("text", "image", "audio")
 ENCODERS = {
     "text": {"kind": "transformer", "layers": 1, "num_heads": 2},
     "image": {"kind": "vit", "layers": 1, "num_heads": 2, "patch": 8},
@@ -30,7 +30,7 @@ def make_tokenizer() -> Tokenizer:
     return Tokenizer.train(make_config({"data": {"manifest": "m"}}).data.tokenizer, TEXTS, SEGMENTS)
 
 
-def make_model(tokenizer: Tokenizer, modalities: Sequence[Modality] = READ, **parts: Any) -> Model:
+def make_model(tokenizer: Tokenizer, modalities: Sequence[str] = READ, **parts: Any) -> Model:
     """A model of width 16 whose every parameter is off its first value, ready to be asked."""
     tree = {"data": {"manifest": "m"}, "width": 16, "encoders": ENCODERS, "lm": {"num_heads": 2}, **parts}
     model = build_model(make_config(tree), tokenizer, modalities).model.eval()
@@ -46,14 +46,14 @@ def make_batch(tokenizer: Tokenizer, subsets: Sequence[Sequence[bool]] = tuple(S
     draw = torch.Generator().manual_seed(seed)
     size = len(subsets)
     values = {
-        Modality.TEXT: torch.randint(1, tokenizer.size, (size, 5), generator=draw),
-        Modality.IMAGE: torch.randn(size, 3, 32, 32, generator=draw),
-        Modality.AUDIO: torch.randn(size, 24, 80, generator=draw),
+        "text": torch.randint(1, tokenizer.size, (size, 5), generator=draw),
+        "image": torch.randn(size, 3, 32, 32, generator=draw),
+        "audio": torch.randn(size, 24, 80, generator=draw),
     }
     lengths = {
-        Modality.TEXT: torch.arange(size) % 5 + 1,
-        Modality.IMAGE: torch.ones(size, dtype=torch.long),
-        Modality.AUDIO: 24 - torch.arange(size) % 8,
+        "text": torch.arange(size) % 5 + 1,
+        "image": torch.ones(size, dtype=torch.long),
+        "audio": 24 - torch.arange(size) % 8,
     }
     inputs = {}
     for place, modality in enumerate(READ):

@@ -56,7 +56,7 @@ from plait.report import comparison_report, run_report
 from plait.run import Run
 from plait.search import Found, Query, check_links, embed, find, open_index, say_words
 from plait.train import Progress, fit, usable_device
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 Kept = TypeVar("Kept", Record, Explanation, SampleExplanation, Curves)
 Measured = TypeVar("Measured", Explanation, Curves)
@@ -169,7 +169,7 @@ class TrainedModel:
         self.refuse_unread(sample.present)
         return sample
 
-    def refuse_unread(self, modalities: Iterable[Modality]) -> None:
+    def refuse_unread(self, modalities: Iterable[str]) -> None:
         """One message for a modality that the model does not read."""
         for modality in modalities:
             if modality not in self.run.modalities:
@@ -233,7 +233,7 @@ class TrainedModel:
         self,
         split: str | None = None,
         *,
-        inputs: Sequence[Modality] | None = None,
+        inputs: Sequence[str] | None = None,
         manifest: Path | str | None = None,
         progress: Any = None,
         write: bool = True,
@@ -453,7 +453,7 @@ class TrainedModel:
         if target is not None:
             vector, unknown = say_words(self.run, target)
             return Query(TARGET, vector, unknown)
-        return Query(sample.present[0].value, embed(self.run, sample))
+        return Query(sample.present[0], embed(self.run, sample))
 
     def dataset(self, manifest: Path | str | None = None) -> Dataset:
         """The data of the run, or of another manifest with the same segments."""

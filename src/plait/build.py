@@ -27,7 +27,7 @@ from plait.fusion.cost import Cost, cost
 from plait.links import Links
 from plait.model import Model
 from plait.seeds import derive_seed
-from plait.types import Modality
+from plait.types import in_order
 
 Corpus = Callable[[], Sequence[Sequence[str]]]
 
@@ -43,7 +43,7 @@ class Built:
 def build_model(
     config: RunConfig,
     tokenizer: Tokenizer,
-    modalities: Sequence[Modality],
+    modalities: Sequence[str],
     corpus: Corpus = tuple,
     *,
     read_weights: bool = True,
@@ -66,9 +66,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
         encoders = {
-            m: build_encoder(config, m, tokenizer, vectors, read_weights=read_weights)
-            for m in Modality
-            if m in modalities
+            m: build_encoder(config, m, tokenizer, vectors, read_weights=read_weights) for m in in_order(modalities)
         }
         lm = config.lm.build(
             width=config.width,
@@ -95,7 +93,7 @@ def build_model(
         return Built(model, coverage)
 
 
-def frozen(config: RunConfig, encoders: Mapping[Modality, Encoder]) -> tuple[Modality, ...]:
+def frozen(config: RunConfig, encoders: Mapping[str, Encoder]) -> tuple[str, ...]:
     """The modalities whose encoders do not train, if the run reads them."""
     for modality in config.encoders.freeze:
         if modality not in encoders:
@@ -114,7 +112,7 @@ def segment_weights(config: RunConfig, tokenizer: Tokenizer) -> tuple[float, ...
     return tuple(asked.get(name, 1.0) for name in tokenizer.segments) if asked else ()
 
 
-def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modality, Encoder]) -> CTC | None:
+def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[str, Encoder]) -> CTC | None:
     """The CTC loss, where the run asks for it."""
     asked = config.train.ctc
     if asked is None:
@@ -122,12 +120,12 @@ def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modalit
     if asked.segment not in tokenizer.segments:
         right = did_you_mean(asked.segment, tokenizer.segments)
         raise UserError(f"no segment {asked.segment!r}", where="train.ctc.segment", right=right)
-    if Modality.AUDIO not in encoders:
+    if "audio" not in encoders:
         raise UserError(
             "there is no audio for the CTC loss", where="train.ctc", right="Leave it out, or add audio to data.inputs"
         )
     return CTC(
-        encoders[Modality.AUDIO].width,
+        encoders["audio"].width,
         vocabulary_size=tokenizer.size,
         segment=tokenizer.segments.index(asked.segment),
         pad_id=tokenizer.pad_id,
@@ -136,7 +134,7 @@ def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modalit
     )
 
 
-def build_links(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modality, Encoder]) -> Links | None:
+def build_links(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[str, Encoder]) -> Links | None:
     """The links between modalities and target, where the run asks for them."""
     asked = config.train.alignment
     if asked is None:
@@ -159,7 +157,7 @@ def build_links(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[Modal
 
 def build_encoder(
     config: RunConfig,
-    modality: Modality,
+    modality: str,
     tokenizer: Tokenizer,
     vectors: Callable[[ScratchConfig | VectorSource, str], Tensor | None],
     *,
@@ -168,18 +166,18 @@ def build_encoder(
     """The encoder of one modality."""
     encoders = config.encoders
     match modality:
-        case Modality.TEXT:
+        case "text":
             return encoders.text.build(
                 config.width,
                 vocabulary_size=tokenizer.size,
                 pad_id=tokenizer.pad_id,
                 vectors=vectors(encoders.text.embedding, "encoders.text.embedding"),
             )
-        case Modality.IMAGE:
+        case "image":
             return encoders.image.build(config.width, read_weights=read_weights)
-        case Modality.AUDIO:
+        case "audio":
             return encoders.audio.build(config.width, num_mels=config.data.audio.num_mels)
-        case Modality.VIDEO:
+        case _:
             raise NotImplementedError("video is refused when the manifest is read")
 
 
@@ -196,14 +194,14 @@ class FusionRow(NamedTuple):
 class FusionCosts(NamedTuple):
     """Every kind, and the tokens of each modality that the costs are for."""
 
-    num_tokens: dict[Modality, int]
+    num_tokens: dict[str, int]
     rows: list[FusionRow]
 
 
 def fusion_costs(config: RunConfig, *, num_positions: int, num_words: int, seconds: float) -> FusionCosts:
     """What every fusion would cost in this configuration: the chosen kind with its options, the others with their defaults."""
-    modalities = config.data.inputs or (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
-    num_tokens = {m: tokens_of(config, m, num_words=num_words, seconds=seconds) for m in Modality if m in modalities}
+    modalities = config.data.inputs or ("text", "image", "audio")
+    num_tokens = {m: tokens_of(config, m, num_words=num_words, seconds=seconds) for m in in_order(modalities)}
     rows = []
     for member in FUSIONS:
         chosen = config.fusion if type(config.fusion) is member else member()
@@ -225,11 +223,11 @@ def fusion_costs(config: RunConfig, *, num_positions: int, num_words: int, secon
     return FusionCosts(num_tokens, rows)
 
 
-def tokens_of(config: RunConfig, modality: Modality, *, num_words: int, seconds: float) -> int:
+def tokens_of(config: RunConfig, modality: str, *, num_words: int, seconds: float) -> int:
     """Tokens of one input: so many words, so many seconds, one picture."""
-    if modality is Modality.TEXT:
+    if modality == "text":
         return num_words
-    if modality is Modality.IMAGE:
+    if modality == "image":
         size = config.data.image.size
         return config.encoders.image.build(config.width, read_weights=False).num_tokens(size, size)
     frames = num_frames(round(seconds * SAMPLE_RATE))

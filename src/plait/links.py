@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from plait.embeddings import Embedding
 from plait.layers import Linear
-from plait.types import IGNORED, Batch, Features, Items, Modality
+from plait.types import IGNORED, Batch, Features, Items
 
 TARGET = "target"
 """The side that is no modality."""
@@ -40,7 +40,7 @@ class Links(nn.Module):
 
     def __init__(
         self,
-        widths: Mapping[Modality, int],
+        widths: Mapping[str, int],
         *,
         width: int,
         segment: int | None,
@@ -49,7 +49,7 @@ class Links(nn.Module):
         temperature: float,
     ) -> None:
         super().__init__()
-        of_sides = {**{m.value: widths[m] for m in Modality if m in widths}, TARGET: width}
+        of_sides = {**widths, TARGET: width}
         self.projections = nn.ModuleDict({side: Linear(size, width) for side, size in of_sides.items()})
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.width, self.segment, self.end_id, self.weight = width, segment, end_id, weight
@@ -70,17 +70,17 @@ class Links(nn.Module):
         words = (batch.targets != IGNORED) & (batch.targets != self.end_id)
         return words if self.segment is None else words & (batch.segments == self.segment)
 
-    def loss(self, features: Mapping[Modality, Features], batch: Batch, embedding: Embedding) -> Float[Tensor, ""]:
+    def loss(self, features: Mapping[str, Features], batch: Batch, embedding: Embedding) -> Float[Tensor, ""]:
         """`weight` × Σ over the samples of the mean over the pairs; a pair that a sample lacks counts 0."""
         with torch.no_grad():
             self.log_scale.clamp_(max=math.log(MAX_SCALE))
         said = self.said(batch)
         words = torch.where(said, batch.targets, 0)
         with torch.autocast(batch.tokens.device.type, enabled=False):
-            of_sides = {m.value: features[m] for m in Modality if m.value in self.sides}
+            of_sides = {m: features[m] for m in self.sides if m in features}
             of_sides[TARGET] = Features(embedding(words), said)
             vectors = {side: self.vectors(side, found) for side, found in of_sides.items()}
-            items = {m.value: same_items(items) for m, items in batch.inputs.items()}
+            items = {m: same_items(items) for m, items in batch.inputs.items()}
             items[TARGET] = same_rows(torch.where(said, batch.targets, -1))
             total = batch.weights.new_zeros(())
             pairs = list(combinations(self.sides, 2))

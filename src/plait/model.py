@@ -21,7 +21,7 @@ from plait.encoders.base import length_mask
 from plait.fusion import Fusion
 from plait.links import Links
 from plait.lm import Cache, LanguageModel
-from plait.types import IGNORED, Batch, Condition, Features, Items, Modality
+from plait.types import IGNORED, Batch, Condition, Features, Items
 
 
 class LossSums(NamedTuple):
@@ -46,17 +46,17 @@ class Model(nn.Module):
     def __init__(
         self,
         *,
-        encoders: Mapping[Modality, Encoder],
+        encoders: Mapping[str, Encoder],
         fusion: Fusion | None,
         lm: LanguageModel,
         ctc: CTC | None = None,
         links: Links | None = None,
         segment_weights: Sequence[float] = (),
-        frozen: Collection[Modality] = (),
+        frozen: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self.modalities = tuple(m for m in Modality if m in encoders)
-        self.encoders = nn.ModuleDict({m.value: encoders[m] for m in self.modalities})
+        self.modalities = tuple(encoders)
+        self.encoders = nn.ModuleDict({m: encoders[m] for m in self.modalities})
         self.frozen = tuple(m for m in self.modalities if m in frozen)
         for modality in self.frozen:
             self.encoder(modality).requires_grad_(False)
@@ -73,20 +73,20 @@ class Model(nn.Module):
             self.encoder(modality).eval()
         return self
 
-    def encoder(self, modality: Modality) -> Encoder:
+    def encoder(self, modality: str) -> Encoder:
         """The encoder of one modality."""
-        encoder = self.encoders[modality.value]
+        encoder = self.encoders[modality]
         assert isinstance(encoder, Encoder)
         return encoder
 
-    def encode(self, inputs: Mapping[Modality, Items], batch_size: int) -> dict[Modality, Features]:
+    def encode(self, inputs: Mapping[str, Items], batch_size: int) -> dict[str, Features]:
         """Features `(B, L, E)` of every modality of the model; L = 0 where no sample of the batch has it.
 
         Each item is encoded once, however many samples share it, and only if a sample uses it.
         """
         return {m: self.encode_one(m, inputs.get(m), batch_size) for m in self.modalities}
 
-    def encode_one(self, modality: Modality, items: Items | None, batch_size: int) -> Features:
+    def encode_one(self, modality: str, items: Items | None, batch_size: int) -> Features:
         """The features of one modality."""
         encoder = self.encoder(modality)
         used = items and only_used(items)
@@ -99,7 +99,7 @@ class Model(nn.Module):
             return gather(Features(used.values, length_mask(used.lengths, used.values.shape[1])), used.index)
         return gather(encoder(used), used.index)
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """What the fusion computes once per sample."""
         return Condition() if self.fusion is None else self.fusion.condition(features)
 
@@ -158,13 +158,13 @@ class Model(nn.Module):
         """Weighted token losses, summed."""
         return self.loss_of(self.encode(batch.inputs, len(batch)), batch, label_smoothing)
 
-    def loss_of(self, features: Mapping[Modality, Features], batch: Batch, label_smoothing: float = 0.0) -> LossSums:
+    def loss_of(self, features: Mapping[str, Features], batch: Batch, label_smoothing: float = 0.0) -> LossSums:
         """`loss`, of samples whose inputs are encoded."""
         logits, targets = self.scored_logits(features, batch)
         losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
         weights = self.token_weights(batch)[batch.targets != IGNORED]
         total = (losses * weights).sum()
-        auxiliary = self.ctc.loss(features[Modality.AUDIO], batch) if self.ctc else total.new_zeros(())
+        auxiliary = self.ctc.loss(features["audio"], batch) if self.ctc else total.new_zeros(())
         if self.links:
             auxiliary = auxiliary + self.links.loss(features, batch, self.lm.embedding)
         added = None if self.fusion is None else self.fusion.auxiliary()
@@ -173,7 +173,7 @@ class Model(nn.Module):
         return LossSums(total, weights.sum(), len(losses), auxiliary)
 
     def scored_logits(
-        self, features: Mapping[Modality, Features], batch: Batch
+        self, features: Mapping[str, Features], batch: Batch
     ) -> tuple[Float[Tensor, "N V"], Int[Tensor, " N"]]:
         """The logits at the scored positions only, row by row, and the targets there."""
         hidden, scored = self.hidden(batch.tokens, self.condition(features)), batch.targets != IGNORED

@@ -50,7 +50,6 @@ from plait.tensors import save_tensors as save_tensors
 from plait.tensors import save_weights as save_weights
 from plait.tensors import weights_of as weights_of
 from plait.trust import Trust, reading_run
-from plait.types import Modality
 from plait.writing import reason as reason
 from plait.writing import remove as remove
 from plait.writing import remove_leftovers as remove_leftovers
@@ -86,7 +85,7 @@ class Run:
         return tuple(self.tokenizer.segments)
 
     @property
-    def modalities(self) -> tuple[Modality, ...]:
+    def modalities(self) -> tuple[str, ...]:
         """The modalities that the model reads."""
         return tuple(self.config.data.inputs or ())
 

@@ -23,7 +23,7 @@ row → Sample → Batch → Features → Condition → states → logits
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -36,13 +36,26 @@ IGNORED = -100
 """The target id of a position that is not scored."""
 
 
+FIRST = ("text", "image", "audio", "video")
+"""The first modalities, and the names of the inputs of a run that lists them, in their order."""
+
+FIRST_READ = FIRST[:3]
+"""Those of them that runs of before could read."""
+
+
 class Modality(StrEnum):
-    """What an input is. The order of the members is the order of every mapping that Plait makes."""
+    """The same names, for programs written when mappings were keyed by these: each is equal to the name of the input."""
 
     TEXT = "text"
     IMAGE = "image"
     AUDIO = "audio"
     VIDEO = "video"
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of inputs in their order: text, image, audio, video first, then the others as they are given."""
+    given = tuple(dict.fromkeys(names))
+    return (*(name for name in FIRST if name in given), *(name for name in given if name not in FIRST))
 
 
 Reference = Mapping[str, str]
@@ -70,20 +83,18 @@ class Sample:
     tags: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
 
-    def has(self, modality: Modality) -> bool:
+    def has(self, modality: str) -> bool:
         """Whether the sample has an input of this modality."""
-        return bool(getattr(self, modality.value))
+        return bool(getattr(self, modality))
 
     @property
-    def present(self) -> tuple[Modality, ...]:
-        """The modalities that the sample has, in the order of `Modality`."""
-        return tuple(m for m in Modality if self.has(m))
+    def present(self) -> tuple[str, ...]:
+        """The modalities that the sample has, in their order."""
+        return tuple(m for m in FIRST if self.has(m))
 
-    def only(self, modalities: Collection[Modality]) -> Sample:
+    def only(self, modalities: Collection[str]) -> Sample:
         """The same sample with the inputs outside `modalities` taken away."""
-        gone: dict[str, object] = {
-            m.value: () if m is Modality.IMAGE else None for m in Modality if m not in modalities
-        }
+        gone: dict[str, object] = {m: () if m == "image" else None for m in FIRST if m not in modalities}
         return replace(self, **gone)  # pyright: ignore[reportArgumentType]
 
 
@@ -125,7 +136,7 @@ class Batch:
     """
 
     ids: tuple[str, ...]
-    inputs: Mapping[Modality, Items]
+    inputs: Mapping[str, Items]
     tokens: Int[Tensor, "B T"]
     targets: Int[Tensor, "B T"]
     segments: Int[Tensor, "B T"]

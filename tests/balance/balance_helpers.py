@@ -15,7 +15,7 @@ from plait.config import TrainConfig, make_config
 from plait.model import Model
 from plait.train.optimiser import build_optimiser
 from plait.train.step import Asked, StepResult, train_step
-from plait.types import Batch, Modality
+from plait.types import Batch
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "temperature_sampling": {"tag": "pattern"},
@@ -55,7 +55,7 @@ def one_step(
     return result, model, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def without(batch: Batch, *gone: Modality) -> Batch:
+def without(batch: Batch, *gone: str) -> Batch:
     """The batch whose samples lack these modalities."""
     from dataclasses import replace
 

@@ -49,7 +49,7 @@ def test_the_written_settings_follow_from_the_data(tmp_path: Path):
     out.write_text(first_yaml(look(make_manifest(tmp_path / "data")), out), encoding="utf-8")
     config = read_config(out)
     assert Path(config.data.manifest) == tmp_path / "data" / "manifest.jsonl"
-    assert [m.value for m in config.data.inputs or ()] == ["text", "image", "audio"]
+    assert list(config.data.inputs or ()) == ["text", "image", "audio"]
     assert config.data.segments == ("heard", "answer")
     assert config.data.image.size == 32
     assert config.data.audio.max_seconds == 1

@@ -14,7 +14,7 @@ from plait.compare.match import Counter, Lengths, Matched, blank_item, match, ne
 from plait.compare.price import count_flops
 from plait.config import RunConfig, apply_overrides, make_config
 from plait.fusion import FUSIONS
-from plait.types import Batch, Items, Modality
+from plait.types import Batch, Items
 from tiny_model import ENCODERS, READ, SEGMENTS, make_tokenizer
 
 KINDS = [member.model_fields["kind"].default for member in FUSIONS]
@@ -98,7 +98,7 @@ def test_flops_of_a_small_model_by_hand(lm):
     block = layer(t) if lm == "transformer" else 2 * t * 4 * (2 * d) * d
     expected = encoder + fusion + block + 2 * t * d * v
     assert Counter(tokenizer, "flops", LENGTHS).whole(config) == expected
-    model = build_model(config, tokenizer, [Modality.TEXT]).model
+    model = build_model(config, tokenizer, ["text"]).model
     assert count_flops(model, [a_batch(tokenizer.size, config)]) == expected
 
 

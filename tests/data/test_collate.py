@@ -17,7 +17,7 @@ from plait.data.collate import (
     positions,
     select,
 )
-from plait.types import IGNORED, Batch, Items, Modality
+from plait.types import IGNORED, Batch, Items
 
 PAD, UNKNOWN, END, HEARD, ANSWER = range(5)
 A, B, C = 10, 11, 12
@@ -96,7 +96,7 @@ def batch_of(of_samples: list[list[list[int]]], clips: list[int], rows: list[lis
         collate_sequences(values, torch.zeros(1, 4)), torch.tensor(clips, dtype=torch.long), collate_index(rows)
     )
     weights = torch.arange(1.0, len(of_samples) + 1)
-    return Batch(tuple(map(str, range(len(of_samples)))), {Modality.AUDIO: sound}, *made, weights)
+    return Batch(tuple(map(str, range(len(of_samples)))), {"audio": sound}, *made, weights)
 
 
 def test_padding_counts_frames_and_tokens():
@@ -123,7 +123,7 @@ def test_a_part_of_a_batch_is_the_batch_of_that_part(data: st.DataObject):
     assert torch.equal(part.segments, made.segments)
     assert part.ids == tuple(str(row) for row in chosen)
     assert part.weights.tolist() == [row + 1 for row in chosen]
-    sound = part.inputs[Modality.AUDIO]
+    sound = part.inputs["audio"]
     assert set(sound.index[sound.index >= 0].tolist()) == set(range(len(sound.lengths))), "only the items in use"
     for place, row in enumerate(chosen):
         number = int(sound.index[place, 0])

@@ -25,11 +25,11 @@ from plait.data.loader import Loader, Position
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer, WordConfig
 from plait.errors import UserError
-from plait.types import Batch, Modality, Sample
+from plait.types import Batch, Sample
 
 WORDS = "what is the colour of blue red shape left right above below a circle square here".split()  # noqa: SIM905
 SEGMENTS = ("heard", "answer")
-INPUTS = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+INPUTS = ("text", "image", "audio")
 
 
 def make_samples(folder: Path, count: int) -> list[Sample]:
@@ -267,15 +267,15 @@ def test_the_worst_batch_bounds_every_batch(samples: list[Sample]):
     for _, batch in everything(loader, 12):
         assert batch.tokens.shape <= worst.shapes["target"]
         for modality, items in batch.inputs.items():
-            shape = worst.shapes[modality.value]
+            shape = worst.shapes[modality]
             assert all(found <= bound for found, bound in zip(items.values.shape, shape, strict=True)), modality
     made = worst.make()
-    assert {m.value: tuple(items.values.shape) for m, items in made.inputs.items()} | {
+    assert {m: tuple(items.values.shape) for m, items in made.inputs.items()} | {
         "target": tuple(made.tokens.shape)
     } == worst.shapes
     tensors = [made.tokens, made.targets, made.segments, *(items.values for items in made.inputs.values())]
     assert worst.num_bytes == sum(tensor.nbytes for tensor in tensors)
-    assert worst.seconds == pytest.approx(len(made.inputs[Modality.AUDIO].lengths) * worst.shapes["audio"][1] / 100)
+    assert worst.seconds == pytest.approx(len(made.inputs["audio"].lengths) * worst.shapes["audio"][1] / 100)
 
 
 def test_workers_are_chosen_by_whether_the_data_fit_the_cache(samples: list[Sample]):

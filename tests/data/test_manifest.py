@@ -17,7 +17,6 @@ from PIL import Image
 from plait.data.manifest import Dataset, read_manifest
 from plait.data.splits import SplitConfig
 from plait.errors import UserError
-from plait.types import Modality
 
 
 def jsonl(folder: Path, *rows: Any, name: str = "m.jsonl") -> Path:
@@ -76,11 +75,11 @@ def test_formats_give_the_same_samples(media: Path, write: Any) -> None:
     assert (one.id, one.split, one.groups, one.references) == ("1", "train", {"group": "g"}, ({"target": "one"},))
     assert one.image == (media / "a.png",)
     assert one.audio == media / "a.wav"
-    assert one.present == (Modality.IMAGE, Modality.AUDIO)
+    assert one.present == ("image", "audio")
     assert (two.split, two.text, two.image, two.audio, two.groups) == ("tune", "why?", (), None, {})
     assert (three.text, three.references[0]["target"]) == ("who, «me»?", "drei, ü")
     assert dataset.segments == ("target",)
-    assert dataset.modalities == (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+    assert dataset.modalities == ("text", "image", "audio")
     assert not dataset.left_out
     assert not dataset.drawn
     assert dataset.split("dev") == [two] == dataset.split("tune")
@@ -146,12 +145,10 @@ def test_parquet_of_a_data_frame(media: Path) -> None:
 
 def test_inputs_and_segments_can_be_chosen(media: Path) -> None:
     path = jsonl(media, {"split": "train", "image": "a.png", "video": "v.mp4", "target": {"heard": "a", "answer": "b"}})
-    (sample,) = read_manifest(path, inputs=[Modality.IMAGE], segments=["answer"]).samples
-    assert sample.present == (Modality.IMAGE,)
+    (sample,) = read_manifest(path, inputs=["image"], segments=["answer"]).samples
+    assert sample.present == ("image",)
     assert sample.references == ({"answer": "b"},)
-    assert "no row has a segment 'answr'. Did you mean 'answer'?" in message(
-        path, inputs=[Modality.IMAGE], segments=["answr"]
-    )
+    assert "no row has a segment 'answr'. Did you mean 'answer'?" in message(path, inputs=["image"], segments=["answr"])
 
 
 def test_rows_to_be_answered_need_neither_target_nor_split(media: Path) -> None:

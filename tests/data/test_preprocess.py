@@ -22,11 +22,11 @@ from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer, WordConfig
 from plait.errors import UserError
 from plait.model import only_used
-from plait.types import IGNORED, Modality, Sample
+from plait.types import IGNORED, Sample
 
 WORDS = "what is the colour of shape a b c red blue".split()  # noqa: SIM905
 SEGMENTS = ("heard", "answer")
-INPUTS = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+INPUTS = ("text", "image", "audio")
 AUGMENTED = {
     "image": {"size": 16, "augment": {"flip": 0.5}},
     "audio": {"augment": {"noise": 0.5, "time_masks": 1}},
@@ -87,21 +87,21 @@ def test_a_modality_that_no_sample_has_stands_in_the_batch_with_no_item():
     for items in batch.inputs.values():
         assert len(items.values) == len(items.lengths) == 0
         assert items.index.tolist() == [[-1]]
-    assert batch.inputs[Modality.IMAGE].values.shape == (0, 3, 16, 16)
-    assert batch.inputs[Modality.AUDIO].values.shape[2] == 80
-    assert batch.inputs[Modality.TEXT].values.dtype == torch.long
+    assert batch.inputs["image"].values.shape == (0, 3, 16, 16)
+    assert batch.inputs["audio"].values.shape[2] == 80
+    assert batch.inputs["text"].values.dtype == torch.long
 
 
 def test_inputs_that_the_run_does_not_read_are_not_touched(tmp_path: Path):
     preprocessor = preprocessor_of()
-    only = Preprocessor(preprocessor.config, preprocessor.tokenizer, SEGMENTS, (Modality.TEXT,))
+    only = Preprocessor(preprocessor.config, preprocessor.tokenizer, SEGMENTS, ("text",))
     batch = only.batch([sample(text="a", audio=tmp_path / "gone.wav")], training=False)
-    assert list(batch.inputs) == [Modality.TEXT]
+    assert list(batch.inputs) == ["text"]
 
 
 def test_video_is_refused():
     with pytest.raises(UserError, match="video is not read yet"):
-        Preprocessor(preprocessor_of().config, preprocessor_of().tokenizer, SEGMENTS, (Modality.VIDEO,))
+        Preprocessor(preprocessor_of().config, preprocessor_of().tokenizer, SEGMENTS, ("video",))
 
 
 def test_a_sample_is_the_same_whoever_stands_beside_it(image: Path, sounds: list[Path]):
@@ -116,7 +116,7 @@ def test_a_sample_is_the_same_whoever_stands_beside_it(image: Path, sounds: list
                 number = int(all_of.index[place, 0])
                 length = int(one.lengths[0])
                 assert length == int(all_of.lengths[number])
-                if modality is Modality.IMAGE:
+                if modality == "image":
                     assert torch.equal(one.values[0], all_of.values[number])
                 else:
                     assert torch.equal(one.values[0, :length], all_of.values[number, :length])
@@ -126,17 +126,17 @@ def test_random_changes_are_each_samples_and_each_epochs_own(image: Path, sounds
     samples = [sample(str(number), image=(image,), audio=sounds[0]) for number in range(4)]
     preprocessor = preprocessor_of(**AUGMENTED)
     one, same, later = (preprocessor.batch(samples, training=True, seed=1, epoch=e) for e in (0, 0, 1))
-    for modality in (Modality.IMAGE, Modality.AUDIO):
+    for modality in ("image", "audio"):
         assert len(one.inputs[modality].values) == 4, "no sharing where each is changed in its own way"
         assert torch.equal(one.inputs[modality].values, same.inputs[modality].values)
         assert not torch.equal(one.inputs[modality].values, later.inputs[modality].values)
-    values = one.inputs[Modality.AUDIO].values
+    values = one.inputs["audio"].values
     assert not torch.equal(values[0], values[1])
     plain = preprocessor.batch(samples, training=False)
-    assert [len(plain.inputs[m].values) for m in (Modality.IMAGE, Modality.AUDIO)] == [1, 1]
+    assert [len(plain.inputs[m].values) for m in ("image", "audio")] == [1, 1]
     assert torch.equal(
-        plain.inputs[Modality.IMAGE].values,
-        preprocessor_of().batch(samples, training=False).inputs[Modality.IMAGE].values,
+        plain.inputs["image"].values,
+        preprocessor_of().batch(samples, training=False).inputs["image"].values,
     )
 
 
@@ -145,18 +145,18 @@ def test_random_changes_of_one_file_are_known_to_be_of_one_file(image: Path, sou
     samples.append(sample("4", image=(image,), audio=sounds[0]))
     preprocessor = preprocessor_of(**AUGMENTED)
     batch = preprocessor.batch(samples, training=True)
-    picture, sound = batch.inputs[Modality.IMAGE], batch.inputs[Modality.AUDIO]
+    picture, sound = batch.inputs["image"], batch.inputs["audio"]
     assert picture.sources is not None
     assert picture.sources.tolist() == [0, 0, 0]
     assert sound.sources is not None
     assert sound.sources.tolist() == [0, 1, 0]
-    assert select(batch, [1, 2]).inputs[Modality.AUDIO].sources.tolist() == [1]
+    assert select(batch, [1, 2]).inputs["audio"].sources.tolist() == [1]
     some = only_used(replace(sound, index=sound.index[2:]))
     assert some is not None
     assert some.sources.tolist() == [1, 0]
-    assert batch.to("cpu").inputs[Modality.AUDIO].sources.tolist() == [0, 1, 0]
-    assert batch.inputs[Modality.TEXT].sources is None, "a text is never changed"
-    plain = preprocessor.batch(samples, training=False).inputs[Modality.AUDIO]
+    assert batch.to("cpu").inputs["audio"].sources.tolist() == [0, 1, 0]
+    assert batch.inputs["text"].sources is None, "a text is never changed"
+    plain = preprocessor.batch(samples, training=False).inputs["audio"]
     assert (len(plain.values), plain.sources) == (2, None), "without changes one file is one item"
 
 
@@ -181,14 +181,14 @@ def test_every_reference_can_be_asked_for(sounds: list[Path]):
     expanded, places = all_references([one, two, sample("3", references=())])
     assert places == [0, 1, 1]
     batch = preprocessor.batch(expanded, training=False)
-    assert len(batch.inputs[Modality.AUDIO].values) == 1, "the sound is encoded once"
+    assert len(batch.inputs["audio"].values) == 1, "the sound is encoded once"
     assert torch.equal(batch.targets[2, :4], second.targets[1, :4])
 
 
 def test_a_long_text_is_cut_and_counted():
     preprocessor = preprocessor_of(text={"max_tokens": 2})
     batch = preprocessor.batch([sample("1", text="a b c"), sample("2", text="a b")], training=False)
-    assert batch.inputs[Modality.TEXT].values.shape == (1, 2), "cut, the two are the same text"
+    assert batch.inputs["text"].values.shape == (1, 2), "cut, the two are the same text"
     assert preprocessor.cut == {"1"}
 
 
@@ -214,7 +214,7 @@ def test_a_bad_file_is_named_with_the_row(tmp_path: Path, image: Path):
     skipping = preprocessor_of(on_error="skip")
     batch = skipping.batch([sample("1"), bad, sample("2")], training=False)
     assert batch.ids == ("1", "2")
-    assert len(batch.inputs[Modality.IMAGE].values) == 0, "what was read of the bad sample is not in the batch"
+    assert len(batch.inputs["image"].values) == 0, "what was read of the bad sample is not in the batch"
     assert list(skipping.left_out) == ["7"]
     with pytest.raises(UserError, match=r"^m\.jsonl:7: .*gone\.png"):  # of a single sample only what is wrong with it
         skipping.batch([bad], training=False)
@@ -250,7 +250,7 @@ def test_a_changed_file_is_decoded_anew(image: Path):
     Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(image)
     os.utime(image, ns=(1, 1))
     after = preprocessor.batch([sample(image=(image,))], training=False)
-    assert not torch.equal(before.inputs[Modality.IMAGE].values, after.inputs[Modality.IMAGE].values)
+    assert not torch.equal(before.inputs["image"].values, after.inputs["image"].values)
 
 
 def test_the_cache_stops_at_its_bound(tmp_path: Path):
@@ -284,7 +284,7 @@ def test_the_cache_stops_at_its_bound(tmp_path: Path):
 
 def test_a_text_without_any_token_is_no_input():
     batch = preprocessor_of().batch([sample(text=" ")], training=False)
-    assert batch.inputs[Modality.TEXT].index.tolist() == [[-1]]
+    assert batch.inputs["text"].index.tolist() == [[-1]]
 
 
 def test_a_preprocessor_can_be_sent_to_another_process(sounds: list[Path]):
@@ -293,32 +293,32 @@ def test_a_preprocessor_can_be_sent_to_another_process(sounds: list[Path]):
     sent = pickle.loads(pickle.dumps(preprocessor))
     samples = [sample(audio=sounds[0])]
     one, other = preprocessor.batch(samples, training=False), sent.batch(samples, training=False)
-    assert torch.equal(one.inputs[Modality.AUDIO].values, other.inputs[Modality.AUDIO].values)
+    assert torch.equal(one.inputs["audio"].values, other.inputs["audio"].values)
 
 
 def test_a_sample_with_fewer_inputs_loses_only_them(image: Path, sounds: list[Path]):
     whole = sample(image=(image,), audio=sounds[0], text="a b")
-    batch = preprocessor_of().batch([whole, whole.only({Modality.IMAGE}), replace(whole, id="2")], training=False)
-    assert batch.inputs[Modality.AUDIO].index.tolist() == [[0], [-1], [0]]
-    assert batch.inputs[Modality.IMAGE].index.tolist() == [[0], [0], [0]]
+    batch = preprocessor_of().batch([whole, whole.only({"image"}), replace(whole, id="2")], training=False)
+    assert batch.inputs["audio"].index.tolist() == [[0], [-1], [0]]
+    assert batch.inputs["image"].index.tolist() == [[0], [0], [0]]
 
 
 class Turned:
     """A corruption whose effect can be seen: the wave backwards, or the picture's negative."""
 
-    def __init__(self, modality: Modality) -> None:
+    def __init__(self, modality: str) -> None:
         self.modality = modality
         self.asked: list[tuple[str, int]] = []
 
     def damaged(self, decoded: torch.Tensor, sample: Sample, place: int) -> torch.Tensor:
         self.asked.append((sample.id, place))
-        return 255 - decoded if self.modality is Modality.IMAGE else decoded.flip(0)
+        return 255 - decoded if self.modality == "image" else decoded.flip(0)
 
 
-@pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.AUDIO])
+@pytest.mark.parametrize("modality", ["image", "audio"])
 @pytest.mark.parametrize("cache_mb", [0, 64])
 def test_a_corruption_reaches_its_modality_and_never_the_cache(
-    image: Path, sounds: list[Path], modality: Modality, cache_mb: int
+    image: Path, sounds: list[Path], modality: str, cache_mb: int
 ):
     samples = [sample(str(number), image=(image, image), audio=sounds[0], text="a") for number in range(2)]
     preprocessor = preprocessor_of(cache_mb=cache_mb)
@@ -334,17 +334,17 @@ def test_a_corruption_reaches_its_modality_and_never_the_cache(
                 assert torch.equal(one.index, same.index)
             else:
                 assert not torch.equal(one.values[:1], same.values)
-    places = [0, 1] if modality is Modality.IMAGE else [0]
+    places = [0, 1] if modality == "image" else [0]
     assert corruption.asked == 2 * [(id, place) for id in ("0", "1") for place in places]
 
 
 def test_damage_is_each_samples_own_though_they_share_a_file(image: Path, sounds: list[Path]):
     samples = [sample(str(number), image=(image,), audio=sounds[0]) for number in range(3)]
     preprocessor = preprocessor_of()
-    preprocessor.corruption = Turned(Modality.AUDIO)
+    preprocessor.corruption = Turned("audio")
     batch = preprocessor.batch(samples, training=False)
-    assert len(batch.inputs[Modality.AUDIO].values) == 3
-    assert len(batch.inputs[Modality.IMAGE].values) == 1, "what is not damaged is still shared"
+    assert len(batch.inputs["audio"].values) == 3
+    assert len(batch.inputs["image"].values) == 1, "what is not damaged is still shared"
 
 
 def test_decoded_once_for_all_levels(sounds: list[Path], monkeypatch: pytest.MonkeyPatch):
@@ -354,7 +354,7 @@ def test_decoded_once_for_all_levels(sounds: list[Path], monkeypatch: pytest.Mon
     load = module.load_audio
     monkeypatch.setattr(module, "load_audio", lambda path, config: (read.append(path), load(path, config))[1])
     preprocessor = preprocessor_of()
-    preprocessor.corruption = Turned(Modality.AUDIO)
+    preprocessor.corruption = Turned("audio")
     for _ in range(3):
         preprocessor.batch([sample(audio=path) for path in sounds], training=False)
     assert read == sounds

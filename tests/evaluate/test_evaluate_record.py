@@ -10,11 +10,10 @@ from test_evaluate_score import CONFIG, TRAIN, evaluated, make
 
 from plait.errors import UserError
 from plait.evaluate import evaluate_outputs, read_record, record_path, write_record
-from plait.types import Modality
 
 
 def test_written_is_read(tmp_path: Path) -> None:
-    record = evaluated(inputs=(Modality.TEXT,))
+    record = evaluated(inputs=("text",))
     path = record_path(tmp_path, "test")
     write_record(record, path)
     assert read_record(path) == record
@@ -75,7 +74,7 @@ def test_a_crash_while_writing_leaves_the_previous_record(tmp_path: Path, monkey
 
 
 def test_names_of_records(tmp_path: Path) -> None:
-    inputs = (Modality.AUDIO, Modality.IMAGE)
+    inputs = ("audio", "image")
     assert record_path(tmp_path, "test").name == "test.parquet"
     assert record_path(tmp_path, "tune", inputs).name == "tune-image+audio.parquet"
     assert record_path(tmp_path, "test", ()).name == "test-no_input.parquet"

@@ -11,7 +11,7 @@ from plait.data.manifest import LeftOut
 from plait.errors import UserError
 from plait.evaluate import EvaluateConfig, evaluate, read_record
 from plait.evaluate.run import drive
-from plait.types import Batch, Modality, Sample
+from plait.types import Batch, Sample
 
 
 class Echo:
@@ -83,7 +83,7 @@ def test_inputs_taken_away_keep_the_metrics_and_name_the_record(tmp_path: Path) 
     assert record.summary.metrics["answer"]["accuracy"].value == 0.0
     assert record.summary.inputs == ()
     assert (tmp_path / "records" / "test-no_input.parquet").is_file()
-    kept = evaluate(Echo(), make(), config=CONFIG.model_copy(update={"inputs": (Modality.TEXT,)}))
+    kept = evaluate(Echo(), make(), config=CONFIG.model_copy(update={"inputs": ("text",)}))
     assert kept.summary.metrics["answer"]["accuracy"].value == pytest.approx(5 / 6)
 
 

@@ -16,14 +16,13 @@ from plait.explain import render
 from plait.explain.losses import NO_INPUT
 from plait.explain.result import Explanation, ModalityCredit, PatternCredit, SegmentResult, TrainingSign
 from plait.explain.verdict import verdicts, worth_of
-from plait.types import Modality
 
 BEFORE = Path(__file__).parent.parent / "fixtures" / "before" / "finished" / "explain" / "test.json"
 UNFINISHED = (
     "the training has not finished (step 416 of 800): these are the weights that were best so far, those of step 400"
 )
-THREE = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
-NAMES = tuple(m.value for m in THREE)
+THREE = ("text", "image", "audio")
+NAMES = tuple(m for m in THREE)
 
 
 def figure(value: float, half: float = 0.05, groups: int = 40) -> Figure:

@@ -13,7 +13,6 @@ import pytest
 import plait
 from plait.evaluate.statistics import Figure
 from plait.explain import Explanation, Verdict
-from plait.types import Modality
 
 
 def own_copy(folder: Path, into: Path) -> Path:
@@ -143,7 +142,7 @@ def test_without_a_tuning_split_temperatures_are_one_and_it_is_said(with_dropout
 
 def test_a_modality_that_was_never_dropped_is_named(with_dropout: Path):
     model = plait.load(with_dropout)
-    train = model.run.config.train.model_copy(update={"modality_dropout": {Modality.AUDIO: 0.2}})
+    train = model.run.config.train.model_copy(update={"modality_dropout": {"audio": 0.2}})
     model.run.config = model.run.config.model_copy(update={"train": train})
     found = model.explain(write=False)
     assert found.kind == "credit"
@@ -241,7 +240,7 @@ def test_fail_if_unused_follows_what_the_model_does_in_use(
 
     def only_with_the_true_transcript(segment: Any, modalities: Any, *rest: Any, **more: Any) -> Any:
         status: Any = "used" if (segment.segment, segment.context) == ("answer", "true") else "unused"
-        return tuple(Verdict(m.value, status, f"{m.value}: {status}", None) for m in modalities)
+        return tuple(Verdict(m, status, f"{m}: {status}", None) for m in modalities)
 
     monkeypatch.setattr(module, "verdicts", only_with_the_true_transcript)
     code, _, err = shell("explain", own_copy(with_dropout, tmp_path), "--fail-if-unused", "image")

@@ -26,7 +26,7 @@ from plait.explain.losses import (
 from plait.generate import generate
 from plait.model import token_losses
 from plait.run import Run
-from plait.types import Modality, Sample
+from plait.types import Sample
 from tiny_model import longhand, make_model, make_tokenizer, padded
 
 ONES = np.ones((8, 1))
@@ -144,7 +144,7 @@ def test_a_planted_temperature_is_recovered():
         bits = segment_bits(model, hidden, targets, segments, GRID, 1).numpy()
         table = np.stack([bits, bits], axis=1)
         losses = SubsetLosses({"true": table}, np.full((300, 1), 10.0), np.ones((300, 1), dtype=bool))
-        fit = fit_temperatures(losses, "true", [Modality.AUDIO])
+        fit = fit_temperatures(losses, "true", ["audio"])
         np.testing.assert_allclose(fit.temperatures, planted, rtol=0.06)
         fine = np.geomspace(0.95, 1.05, 201) * fit.temperatures[0]
         totals = segment_bits(model, hidden, targets, segments, fine, 1).sum(dim=(0, 2)).numpy()
@@ -157,12 +157,12 @@ def test_the_edge_of_what_is_tried_is_told_and_not_passed_over():
     assert best_temperature(GRID, -GRID) == (4.0, True)
     losses = SubsetLosses({"true": np.zeros((1, 2, 25, 1))}, np.ones((1, 1)), np.zeros((1, 1), dtype=bool))
     losses.bits["true"][:, 0] = np.log(GRID)[:, None] ** 2 + 1
-    fit = fit_temperatures(losses, "true", [Modality.AUDIO])
+    fit = fit_temperatures(losses, "true", ["audio"])
     assert isinstance(fit, Fit)
     np.testing.assert_allclose(fit.temperatures, [1, 1])
     assert fit.notes == ("temperature of audio: 1, no sample of the tuning split has it",)
 
 
 def test_names_of_subsets():
-    modalities = (Modality.IMAGE, Modality.AUDIO)
+    modalities = ("image", "audio")
     assert [subset_name(s, modalities) for s in range(4)] == ["no_input", "image", "audio", "image+audio"]

@@ -55,7 +55,7 @@ def test_all_hidden_of_a_modality_is_the_sample_without_it(run: Run, whole: Samp
     for modality in run.modalities:
         without = evaluated(run, whole.only(set(run.modalities) - {modality}))
         for segment in run.segments:
-            assert found.without[modality.value][segment] == pytest.approx(without[segment] - base[segment], abs=1e-4)
+            assert found.without[modality][segment] == pytest.approx(without[segment] - base[segment], abs=1e-4)
 
 
 @torch.no_grad()
@@ -66,7 +66,7 @@ def test_what_hiding_costs_is_the_longhand_difference(run: Run, whole: Sample, b
     features = run.model.encode(batch.inputs, 1)
     views = views_of(run, batch)
 
-    def bits(given: dict[Modality, Features]) -> torch.Tensor:
+    def bits(given: dict[str, Features]) -> torch.Tensor:
         hidden = run.model.hidden(batch.tokens, run.model.condition(given))
         return token_losses(run.model.lm, hidden, batch.targets)[0].double() * BITS_PER_NAT
 

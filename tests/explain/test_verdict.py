@@ -12,9 +12,8 @@ from plait.evaluate.statistics import Figure
 from plait.explain.render import render
 from plait.explain.result import Explanation, Interaction, ModalityCredit, SegmentResult
 from plait.explain.verdict import smallest_detectable, verdicts
-from plait.types import Modality
 
-MODALITIES = (Modality.TEXT, Modality.AUDIO)
+MODALITIES = ("text", "audio")
 PRESENT = np.ones((4, 2), dtype=bool)
 
 

@@ -15,9 +15,8 @@ from plait.evaluate.statistics import Figure
 from plait.explain.losses import NO_INPUT
 from plait.explain.result import Explanation, Interaction, ModalityCredit, SegmentResult, Verdict, Worth
 from plait.explain.verdict import CLAIMS, checked_worth, few_groups, number, verdicts, where, worth_of
-from plait.types import Modality
 
-MODALITIES = (Modality.TEXT, Modality.AUDIO)
+MODALITIES = ("text", "audio")
 PRESENT = np.ones((4, 2), dtype=bool)
 WORTH = 0.01
 CONTEXTS = {

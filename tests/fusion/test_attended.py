@@ -13,15 +13,15 @@ from plait.fusion.base import Attended
 from plait.fusion.concat import Concat, ConcatConfig
 from plait.fusion.cross_attention import CrossAttention, CrossAttentionConfig
 from plait.layers import Attention
-from plait.types import Features, Modality
+from plait.types import Features
 
 
-def states_at(fusion: Fusion, given: dict[Modality, Features]) -> dict[int, Tensor]:
+def states_at(fusion: Fusion, given: dict[str, Features]) -> dict[int, Tensor]:
     """The states that the fusion is given at each of its places, here always the same ones."""
     return {place: branched(text_states(), fusion.condition(given)) for place in fusion.at}
 
 
-def attended(fusion: Fusion, given: dict[Modality, Features]) -> Attended | str:
+def attended(fusion: Fusion, given: dict[str, Features]) -> Attended | str:
     return fusion.attended(given, states_at(fusion, given))
 
 

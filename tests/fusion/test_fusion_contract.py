@@ -30,11 +30,11 @@ from plait.fusion.resampler import ResamplerConfig
 from plait.fusion.sum import SumConfig
 from plait.fusion.tensor import TensorConfig
 from plait.layers import set_attention
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 WIDTH = 16
-WIDTHS = {Modality.TEXT: 12, Modality.IMAGE: 10, Modality.AUDIO: 8}
-LENGTHS = {Modality.TEXT: 3, Modality.IMAGE: 4, Modality.AUDIO: 5}
+WIDTHS = {"text": 12, "image": 10, "audio": 8}
+LENGTHS = {"text": 3, "image": 4, "audio": 5}
 SUBSETS = list(product([True, False], repeat=3))
 NUM_BLOCKS = 2
 
@@ -77,7 +77,7 @@ def build(config, at_random: bool = True) -> Fusion:
     return fusion
 
 
-def features(seed: int = 1) -> dict[Modality, Features]:
+def features(seed: int = 1) -> dict[str, Features]:
     """One sample per subset; lengths differ between the samples that have a modality."""
     generator = torch.Generator().manual_seed(seed)
     made = {}
@@ -96,7 +96,7 @@ def text_states(num_steps: int = 6) -> Tensor:
     return torch.randn(len(SUBSETS), num_steps, WIDTH, generator=torch.Generator().manual_seed(2))
 
 
-def run(fusion: Fusion, given: dict[Modality, Features], states: Tensor) -> Tensor:
+def run(fusion: Fusion, given: dict[str, Features], states: Tensor) -> Tensor:
     """Everything that a language model can read of the fusion: the states after each place and the real prefix, per sample."""
     condition = fusion.condition(given)
     states = branched(states, condition)
@@ -185,9 +185,7 @@ def test_a_lacking_modality_is_the_same_without_any_features_of_it(config):
     given, states = features(), text_states()
     rows = [row for row, subset in enumerate(SUBSETS) if not subset[1]]
     masked = {m: Features(f.values[rows], f.mask[rows]) for m, f in given.items()}
-    empty = masked | {
-        Modality.IMAGE: Features(torch.zeros(len(rows), 0, 10), torch.zeros(len(rows), 0, dtype=torch.bool))
-    }
+    empty = masked | {"image": Features(torch.zeros(len(rows), 0, 10), torch.zeros(len(rows), 0, dtype=torch.bool))}
     close(run(fusion, empty, states[rows]), run(fusion, masked, states[rows]))
 
 
@@ -482,9 +480,9 @@ def test_pairwise_has_no_pair_of_a_modality_with_itself():
     fusion = build(PairwiseConfig())
     assert len(fusion.pairs) == 6
     assert all(len(set(pair.split("_"))) == 2 for pair in fusion.pairs)
-    alone = PairwiseConfig().build(width=WIDTH, feature_widths={Modality.IMAGE: 10}, num_blocks=2)
+    alone = PairwiseConfig().build(width=WIDTH, feature_widths={"image": 10}, num_blocks=2)
     assert len(alone.pairs) == 0
-    assert run(alone, {Modality.IMAGE: features()[Modality.IMAGE]}, text_states()).shape == text_states().shape
+    assert run(alone, {"image": features()["image"]}, text_states()).shape == text_states().shape
 
 
 def test_bottleneck_is_its_formula():

@@ -19,7 +19,6 @@ from plait.lab.report import agrees, expected, largest_error, task_table
 from plait.lab.settings import fusion_config, known_fusions, lab_config
 from plait.lab.truth import TASKS
 from plait.run import Run
-from plait.types import Modality
 
 TINY = ["train.steps=2", "train.batch_size=8", "train.evaluate_every=2"]
 
@@ -145,7 +144,7 @@ def test_nothing_mixes_beside_the_compared_fusion(kind: str, tmp_path: Path) -> 
     fusion = config.fusion
     assert isinstance(fusion, FusionOptions)
     assert config.lm.layers == 1
-    built = fusion.build(width=32, feature_widths={Modality.IMAGE: 8, Modality.AUDIO: 8}, num_blocks=1)
+    built = fusion.build(width=32, feature_widths={"image": 8, "audio": 8}, num_blocks=1)
     assert built.at == (1,)
     told = fusion.model_dump()
     assert told.get("align", "mean") == "mean"

@@ -19,7 +19,7 @@ from plait.report import words
 from plait.report.media import MAX_SECONDS, MAX_SIDE, Media
 from plait.report.page import breakable
 from plait.report.palette import COLOURS, PALETTE, ROLE
-from plait.types import Modality
+from plait.types import FIRST
 from tiny_data import draw, sing
 
 
@@ -50,8 +50,8 @@ def test_a_colour_has_one_name_and_a_modality_the_colour_of_explain():
     from plait.explain.plot import colour
 
     assert len(set(COLOURS.values())) == len(COLOURS)
-    assert {name.value: to_hex(colour(name.value)) for name in Modality} == {
-        n.value: COLOURS[n.value] for n in Modality
+    assert {name: to_hex(colour(name)) for name in FIRST} == {
+        n: COLOURS[n] for n in FIRST
     }
 
 

@@ -22,7 +22,7 @@ from plait.train.optimiser import (
     orthogonal,
 )
 from plait.train.schedule import learning_rate
-from plait.types import Batch, Items, Modality
+from plait.types import Batch, Items
 
 
 @settings(max_examples=60, deadline=None)
@@ -139,21 +139,19 @@ def test_a_state_of_another_model_is_refused(tiny):
 
 def test_dropout_depends_on_the_sample_and_not_on_its_batch(batch_of):
     batch = batch_of(12)
-    dropped = drop_modalities(batch, {Modality.TEXT: 0.5}, seed=3, step=8)
-    index = dropped.inputs[Modality.TEXT].index
+    dropped = drop_modalities(batch, {"text": 0.5}, seed=3, step=8)
+    index = dropped.inputs["text"].index
     for place, sample_id in enumerate(batch.ids):
-        gone = is_dropped(0.5, seed=3, step=8, sample_id=sample_id, modality=Modality.TEXT)
-        expected = -torch.ones(1, dtype=torch.long) if gone else batch.inputs[Modality.TEXT].index[place]
+        gone = is_dropped(0.5, seed=3, step=8, sample_id=sample_id, modality="text")
+        expected = -torch.ones(1, dtype=torch.long) if gone else batch.inputs["text"].index[place]
         assert torch.equal(index[place], expected)
-    assert torch.equal(batch.inputs[Modality.TEXT].index, batch_of(12).inputs[Modality.TEXT].index)
+    assert torch.equal(batch.inputs["text"].index, batch_of(12).inputs["text"].index)
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
 def test_dropout_has_its_chance(chance):
     draws = [
-        is_dropped(chance, seed=0, step=s, sample_id=f"{i}", modality=Modality.IMAGE)
-        for s in range(40)
-        for i in range(100)
+        is_dropped(chance, seed=0, step=s, sample_id=f"{i}", modality="image") for s in range(40) for i in range(100)
     ]
     assert sum(draws) / len(draws) == pytest.approx(chance, abs=0.03)
 
@@ -164,12 +162,12 @@ def test_subsets_are_drawn_evenly():
     index = torch.arange(4000)[:, None]
     items = Items(torch.zeros(4000, 1), torch.ones(4000, dtype=torch.long), index)
     blank = torch.zeros(4000, 1, dtype=torch.long)
-    batch = Batch(ids, {Modality.IMAGE: items, Modality.AUDIO: items}, blank, blank, blank, torch.ones(4000))
+    batch = Batch(ids, {"image": items, "audio": items}, blank, blank, blank, torch.ones(4000))
     dropped = drop_modalities(batch, {}, seed=1, step=5, subset_chance=0.8)
-    has = torch.cat([dropped.inputs[m].index >= 0 for m in (Modality.IMAGE, Modality.AUDIO)], dim=1).int()
+    has = torch.cat([dropped.inputs[m].index >= 0 for m in ("image", "audio")], dim=1).int()
     shares = [float((has == torch.tensor(subset)).all(1).float().mean()) for subset in ((0, 0), (0, 1), (1, 0), (1, 1))]
     assert shares == pytest.approx([0.2, 0.2, 0.2, 0.4], abs=0.03)
-    assert drop_modalities(batch, {}, seed=1, step=5).inputs[Modality.IMAGE] is items
+    assert drop_modalities(batch, {}, seed=1, step=5).inputs["image"] is items
 
 
 def test_which_inputs_training_never_leaves_out():
@@ -179,15 +177,15 @@ def test_which_inputs_training_never_leaves_out():
     def of(**parts):
         return make_config({**tree, **parts})
 
-    both = (Modality.TEXT, Modality.IMAGE)
+    both = ("text", "image")
     assert of().never_missing(both) == both
     one = of(train={"modality_dropout": {"image": 0.3}})
-    assert one.never_missing(both) == (Modality.TEXT,)
+    assert one.never_missing(both) == ("text",)
     assert not one.sees_subsets
     assert of(train={"modality_dropout": {"image": 0.3, "text": 0.1}}).sees_subsets
     assert of(train={"modality_subsets": 0.1}).sees_subsets
     points = {"kind": "dropout_schedule", "points": {"image": [[0.0, 0.5]]}}
-    assert of(balance=points).never_missing(both) == (Modality.TEXT,)
+    assert of(balance=points).never_missing(both) == ("text",)
     assert not of(balance=points).sees_subsets
     assert of(balance="mmpareto").sees_subsets
     assert not TrainConfig(modality_dropout={"image": 0.3}).sees_subsets
@@ -203,9 +201,9 @@ def test_whether_a_run_sees_subsets():
 
 def test_dropout_chances_by_modality_and_their_warm_up():
     config = TrainConfig(steps=100, modality_dropout={"image": 0.4}, modality_dropout_warmup=0.5)
-    assert config.dropout_of(Modality.AUDIO, 80) == 0
-    assert config.dropout_of(Modality.IMAGE, 25) == pytest.approx(0.2)
-    assert config.dropout_of(Modality.IMAGE, 90) == pytest.approx(0.4)
+    assert config.dropout_of("audio", 80) == 0
+    assert config.dropout_of("image", 25) == pytest.approx(0.2)
+    assert config.dropout_of("image", 90) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize(

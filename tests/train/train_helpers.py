@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.config import RunConfig, make_config
-from plait.types import IGNORED, Batch, Items, Modality
+from plait.types import IGNORED, Batch, Items
 
 WORDS = ["red", "green", "blue", "small", "big", "circle", "square", "is", "the", "a"]
 
@@ -119,7 +119,7 @@ def random_batch(num_samples: int, *, seed: int = 0, length: int = 9, vocabulary
     )
     return Batch(
         tuple(f"s{i}" for i in range(num_samples)),
-        {Modality.TEXT: items},
+        {"text": items},
         tokens.masked_fill(padding, 0),
         targets.masked_fill(padding, IGNORED),
         segments.masked_fill(padding, -1),

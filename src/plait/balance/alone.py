@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from plait.model import Model, absent, select
-from plait.types import IGNORED, Batch, Features, Modality
+from plait.types import IGNORED, Batch, Features, in_order
 
 
 class Alone(NamedTuple):
@@ -34,8 +34,8 @@ class Alone(NamedTuple):
 
 
 def alone_losses(
-    model: Model, features: Mapping[Modality, Features], batch: Batch, *, label_smoothing: float = 0.0
-) -> dict[Modality, Alone]:
+    model: Model, features: Mapping[str, Features], batch: Batch, *, label_smoothing: float = 0.0
+) -> dict[str, Alone]:
     """Of every modality that some sample of the batch has."""
     rows = {m: features[m].mask.any(dim=1).nonzero()[:, 0] for m in model.modalities}
     return {
@@ -45,15 +45,15 @@ def alone_losses(
 
 def alone(
     model: Model,
-    features: Mapping[Modality, Features],
+    features: Mapping[str, Features],
     batch: Batch,
-    modality: Modality,
+    modality: str,
     rows: Int[Tensor, " rows"],
     *,
     label_smoothing: float = 0.0,
 ) -> Alone:
     """Of the samples `rows`, which have the modality."""
-    given = {m: select(f, rows) if m is modality else absent(f, rows) for m, f in features.items()}
+    given = {m: select(f, rows) if m == modality else absent(f, rows) for m, f in features.items()}
     part = replace(
         batch,
         ids=tuple(batch.ids[row] for row in rows.tolist()),
@@ -71,17 +71,17 @@ def alone(
     return Alone((losses * weights).sum(), (likelihoods * weights).sum(), weights.sum())
 
 
-def added(parts: Iterable[Mapping[Modality, Alone]]) -> dict[Modality, Alone]:
+def added(parts: Iterable[Mapping[str, Alone]]) -> dict[str, Alone]:
     """The sums of several micro-batches."""
-    found: dict[Modality, Alone] = {}
+    found: dict[str, Alone] = {}
     for part in parts:
         for modality, one in part.items():
             before = found.get(modality)
             found[modality] = one if before is None else Alone(*(a + b for a, b in zip(before, one, strict=True)))
-    return {m: found[m] for m in Modality if m in found}
+    return {m: found[m] for m in in_order(found)}
 
 
-def measure_alone(model: Model, parts: Iterable[Batch], *, seed: int) -> dict[Modality, float]:
+def measure_alone(model: Model, parts: Iterable[Batch], *, seed: int) -> dict[str, float]:
     """Nats per (weighted) target token with each modality alone, as the model is now, in its present mode; nothing is kept."""
     with torch.no_grad(), drawing(model, seed):
         found = added(alone_losses(model, model.encode(part.inputs, len(part)), part) for part in parts)

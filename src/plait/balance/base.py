@@ -19,7 +19,7 @@ from plait.choices import Config
 from plait.data.config import DataConfig
 from plait.errors import UserError
 from plait.model import Model
-from plait.types import Batch, Features, Modality
+from plait.types import Batch, Features
 
 WHERE = "balance.kind"
 
@@ -29,7 +29,7 @@ class Losses(NamedTuple):
 
     total: Float[Tensor, ""]
     auxiliary: Float[Tensor, ""]
-    alone: Mapping[Modality, Alone] = {}
+    alone: Mapping[str, Alone] = {}
 
 
 class Balance:
@@ -41,9 +41,9 @@ class Balance:
 
     def __init__(self, *, state: Mapping[str, float] | None = None) -> None:
         self.state: dict[str, float] = dict(state or {})
-        self.parts: list[Mapping[Modality, Alone]] = []
+        self.parts: list[Mapping[str, Alone]] = []
 
-    def dropout_of(self, modality: Modality, step: int) -> float | None:
+    def dropout_of(self, modality: str, step: int) -> float | None:
         """The chance that a sample loses this modality in this step; None = what `train` says."""
         return None
 
@@ -55,7 +55,7 @@ class Balance:
         """Whether it computes the losses with each modality alone in this step anyway."""
         return False
 
-    def hear(self, alone: Mapping[Modality, float]) -> None:
+    def hear(self, alone: Mapping[str, float]) -> None:
         """Be told them, in nats per token."""
 
     def changed(self, batch: Batch, step: int) -> Batch:
@@ -79,7 +79,7 @@ class Balance:
         """All micro-batches are done: what is in `.grad` is what the optimiser gets."""
 
     @property
-    def alone(self) -> dict[Modality, float]:
+    def alone(self) -> dict[str, float]:
         """Nats per token with each modality alone in the step that was finished, where the kind needs them anyway."""
         return {m: float(one.total / one.weight) for m, one in added(self.parts).items() if one.weight > 0}
 
@@ -108,8 +108,8 @@ class WithAlone(Balance):
         return Losses(sums.total, sums.auxiliary, alone)
 
     def alone_of(
-        self, model: Model, features: Mapping[Modality, Features], batch: Batch, label_smoothing: float
-    ) -> dict[Modality, Alone]:
+        self, model: Model, features: Mapping[str, Features], batch: Batch, label_smoothing: float
+    ) -> dict[str, Alone]:
         """The losses with each modality alone."""
         return alone_losses(model, features, batch, label_smoothing=label_smoothing)
 
@@ -124,22 +124,22 @@ class BalanceOptions(Config):
     trains_alone: ClassVar[bool] = False
     """Whether the model is trained with each modality alone, so that it may be asked in that way."""
 
-    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[Modality, float]) -> None:
+    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[str, float]) -> None:
         """ValueError where another section of the configuration says otherwise."""
 
     def data_of(self, data: DataConfig) -> DataConfig:
         """The data as this kind has them drawn and weighed in training."""
         return data
 
-    def dropout_of(self, modality: Modality, share: float) -> float | None:
+    def dropout_of(self, modality: str, share: float) -> float | None:
         """The chance of dropping a modality after this share of the steps; None = what `train` says."""
         return None
 
-    def highest_dropout(self, modality: Modality) -> float | None:
+    def highest_dropout(self, modality: str) -> float | None:
         """The highest of these."""
         return None
 
-    def changes(self, modality: Modality) -> bool:
+    def changes(self, modality: str) -> bool:
         """Whether what this encoder reads may be changed at random, so that its features are not the item's own."""
         return False
 
@@ -173,13 +173,13 @@ class BalanceOptions(Config):
         return str(self.model_dump(include={"kind"})["kind"])
 
 
-def trained_encoders(model: Model) -> dict[Modality, list[nn.Parameter]]:
+def trained_encoders(model: Model) -> dict[str, list[nn.Parameter]]:
     """The parameters that train of every encoder that has any: frozen encoders are exempt."""
     found = {m: [p for p in model.encoder(m).parameters() if p.requires_grad] for m in model.modalities}
     return {m: parameters for m, parameters in found.items() if parameters}
 
 
-def gradient_norms(model: Model) -> dict[Modality, float]:
+def gradient_norms(model: Model) -> dict[str, float]:
     """The norm of each trained encoder's gradient, as it stands; 0 where no sample had the modality."""
     return {m: norm([p.grad for p in own if p.grad is not None]) for m, own in trained_encoders(model).items()}
 

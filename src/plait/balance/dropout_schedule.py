@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from plait.balance.base import Balance, BalanceOptions
 from plait.data.config import DataConfig
 from plait.model import Model
-from plait.types import Modality
+from plait.types import FIRST
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Points = Annotated[tuple[tuple[Share, Share], ...], Field(min_length=1)]
@@ -30,40 +30,42 @@ class DropoutScheduleConfig(BalanceOptions):
     """`points`: [[share of the steps, chance], …], the shares rising, for all modalities; or such a list per modality."""
 
     kind: Literal["dropout_schedule"] = "dropout_schedule"
-    points: Points | dict[Modality, Points] = ((0.0, 0.5), (0.7, 0.1))
+    points: Points | dict[str, Points] = ((0.0, 0.5), (0.7, 0.1))
     advice: ClassVar[str] = "costs nothing; complete inputs may lose by it: measure both"
 
     @field_validator("points")
     @classmethod
-    def _rising(cls, value: Points | dict[Modality, Points]) -> Points | dict[Modality, Points]:
+    def _rising(cls, value: Points | dict[str, Points]) -> Points | dict[str, Points]:
         for points in value.values() if isinstance(value, dict) else [value]:
             for (before, _), (after, _) in pairwise(points):
                 if after <= before:
                     raise ValueError(f"the share {after} stands behind {before}: shares of the steps must rise")
         return value
 
-    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[Modality, float]) -> None:
+    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[str, float]) -> None:
         """Refuse a chance that is said twice."""
         of_train = (
-            modality_dropout if isinstance(modality_dropout, Mapping) else dict.fromkeys(Modality, modality_dropout)
+            modality_dropout
+            if isinstance(modality_dropout, Mapping)
+            else dict.fromkeys(data.inputs or FIRST, modality_dropout)
         )
-        twice = [m.value for m in Modality if of_train.get(m) and self.points_of(m) is not None]
+        twice = [m for m in of_train if of_train[m] and self.points_of(m) is not None]
         if twice:
             raise ValueError(
                 f"train.modality_dropout says how often {', '.join(twice)} is dropped as well: set it to 0, or take "
                 "balance.kind=none"
             )
 
-    def points_of(self, modality: Modality) -> Points | None:
+    def points_of(self, modality: str) -> Points | None:
         """The points of one modality."""
         return self.points.get(modality) if isinstance(self.points, dict) else self.points
 
-    def dropout_of(self, modality: Modality, share: float) -> float | None:
+    def dropout_of(self, modality: str, share: float) -> float | None:
         """On the line between the points."""
         points = self.points_of(modality)
         return None if points is None else on_line(points, share)
 
-    def highest_dropout(self, modality: Modality) -> float | None:
+    def highest_dropout(self, modality: str) -> float | None:
         """The highest point."""
         points = self.points_of(modality)
         return None if points is None else max(chance for _, chance in points)
@@ -80,7 +82,7 @@ class DropoutSchedule(Balance):
         super().__init__(state=state)
         self.config, self.steps = config, steps
 
-    def dropout_of(self, modality: Modality, step: int) -> float | None:
+    def dropout_of(self, modality: str, step: int) -> float | None:
         """The chance in this step, counted from 1."""
         return self.config.dropout_of(modality, step / self.steps)
 

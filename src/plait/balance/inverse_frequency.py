@@ -14,7 +14,6 @@ from typing import ClassVar, Literal
 
 from plait.balance.base import BalanceOptions
 from plait.data.config import DataConfig, GroupedConfig, WeightsConfig
-from plait.types import Modality
 
 
 class InverseFrequencyConfig(GroupedConfig, BalanceOptions):
@@ -24,7 +23,7 @@ class InverseFrequencyConfig(GroupedConfig, BalanceOptions):
     advice: ClassVar[str] = "kinds of samples that are rare and matter; costs nothing, noisy where few are very rare"
     num_modalities: ClassVar[int] = 0
 
-    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[Modality, float]) -> None:
+    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[str, float]) -> None:
         """Refuse what is said twice."""
         if data.weights is not None:
             raise ValueError("data.weights says what samples count as well: leave one of the two out")

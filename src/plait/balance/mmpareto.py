@@ -30,7 +30,6 @@ from torch import Tensor, nn
 
 from plait.balance.base import Balance, BalanceOptions, Losses, WithAlone, norm, trained_encoders
 from plait.model import Model
-from plait.types import Modality
 
 Gradients = dict[int, Tensor]
 """A parameter's place in its encoder → a gradient."""
@@ -59,9 +58,9 @@ class MMPareto(WithAlone):
     def __init__(self, config: MMParetoConfig, model: Model, *, state: Mapping[str, float] | None = None) -> None:
         super().__init__(state=state)
         self.config, self.encoders = config, trained_encoders(model)
-        self.joint: dict[Modality, Gradients] = {}
-        self.own: dict[Modality, Gradients] = {}
-        self.cosines: dict[Modality, float] = {}
+        self.joint: dict[str, Gradients] = {}
+        self.own: dict[str, Gradients] = {}
+        self.cosines: dict[str, float] = {}
 
     def begin(self, step: int) -> None:
         """Nothing is summed."""
@@ -77,7 +76,7 @@ class MMPareto(WithAlone):
             (self.config.weight * total / weight).backward()
             self.put_aside(self.own)
 
-    def put_aside(self, into: dict[Modality, Gradients]) -> None:
+    def put_aside(self, into: dict[str, Gradients]) -> None:
         """Add the encoders' gradients to those of earlier micro-batches. With one modality alone only its encoder has any."""
         for modality, parameters in self.encoders.items():
             sums = into[modality]
@@ -104,7 +103,7 @@ class MMPareto(WithAlone):
     @property
     def figures(self) -> dict[str, Any]:
         """The cosine of the two gradients of each encoder in the last step."""
-        return {"cosine": {m.value: cosine for m, cosine in self.cosines.items()}} if self.cosines else {}
+        return {"cosine": dict(self.cosines)} if self.cosines else {}
 
 
 def filled(found: Gradients, parameters: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -38,7 +38,7 @@ from plait.balance.base import Balance, BalanceOptions, Losses, WithAlone, train
 from plait.embeddings import Embedding
 from plait.model import Model
 from plait.seeds import torch_generator
-from plait.types import Batch, Features, Modality
+from plait.types import Batch, Features
 
 
 class OGMGEConfig(BalanceOptions):
@@ -68,7 +68,7 @@ class OGMGE(WithAlone):
         self.config, self.model, self.seed = config, model, seed
         self.last_step = config.until * steps
         self.is_on = True
-        self.scales: dict[Modality, float] = {}
+        self.scales: dict[str, float] = {}
 
     def knows_alone(self, step: int) -> bool:
         """While it is on."""
@@ -86,8 +86,8 @@ class OGMGE(WithAlone):
         return super().losses(model, batch, label_smoothing=label_smoothing)
 
     def alone_of(
-        self, model: Model, features: Mapping[Modality, Features], batch: Batch, label_smoothing: float
-    ) -> dict[Modality, Alone]:
+        self, model: Model, features: Mapping[str, Features], batch: Batch, label_smoothing: float
+    ) -> dict[str, Alone]:
         """Scores only: no gradient, and no draw that would change the training."""
         with torch.no_grad(), drawing(model, None):
             return alone_losses(model, features, batch, label_smoothing=label_smoothing)
@@ -109,26 +109,26 @@ class OGMGE(WithAlone):
                 spread = float(gradient.std()) if name is not None else 0.0
                 gradient.mul_(scale)
                 if spread > 0:
-                    generator = torch_generator(self.seed, "gradient noise", step, modality.value, str(name))
+                    generator = torch_generator(self.seed, "gradient noise", step, modality, str(name))
                     drawn = torch.randn(gradient.shape, generator=generator).to(gradient.device)
                     gradient.add_(drawn, alpha=self.config.noise * spread)
 
     @property
     def figures(self) -> dict[str, Any]:
         """The factors of the last step."""
-        return {"scale": {m.value: scale for m, scale in self.scales.items()}} if self.scales else {}
+        return {"scale": dict(self.scales)} if self.scales else {}
 
 
-def scores(alone: Mapping[Modality, Alone]) -> dict[Modality, float]:
+def scores(alone: Mapping[str, Alone]) -> dict[str, float]:
     """s_m, of the modalities that this step has."""
     return {m: float(one.likelihood / one.weight) for m, one in alone.items() if one.weight > 0}
 
 
-def factors(found: Mapping[Modality, float], alpha: float) -> dict[Modality, float]:
+def factors(found: Mapping[str, float], alpha: float) -> dict[str, float]:
     """k_m; with fewer than two modalities nothing is ahead."""
-    result: dict[Modality, float] = {}
+    result: dict[str, float] = {}
     for modality, score in found.items():
-        others = [other for m, other in found.items() if m is not modality]
+        others = [other for m, other in found.items() if m != modality]
         mean = sum(others) / len(others) if others else 0.0
         ratio = score / mean if mean > 0 else 1.0
         result[modality] = 1 - math.tanh(alpha * ratio) if ratio > 1 else 1.0

@@ -32,7 +32,7 @@ from plait.balance.base import WHERE, Balance, BalanceOptions
 from plait.errors import UserError, did_you_mean
 from plait.model import Model
 from plait.seeds import torch_generator
-from plait.types import Batch, Modality
+from plait.types import Batch
 
 DECAY = 0.5
 """What a measurement leaves of the running mean before it."""
@@ -42,7 +42,7 @@ class TargetedAugmentationConfig(BalanceOptions):
     """Hide parts of one modality's input: of `modality`, or of the one that is ahead (`auto`)."""
 
     kind: Literal["targeted_augmentation"] = "targeted_augmentation"
-    modality: Modality | Literal["auto"] = "auto"
+    modality: str | Literal["auto"] = "auto"
     chance: float = Field(default=0.5, ge=0, le=1, description="that an item is touched")
     strength: float = Field(default=0.8, ge=0, le=1, description="share of the item that is hidden at most")
     margin: float = Field(default=0.1, ge=0, description="bits per token by which a modality must be ahead (auto)")
@@ -50,7 +50,7 @@ class TargetedAugmentationConfig(BalanceOptions):
     advice: ClassVar[str] = "a modality that says nearly everything and drowns the others"
     num_modalities: ClassVar[int] = 2
 
-    def changes(self, modality: Modality) -> bool:
+    def changes(self, modality: str) -> bool:
         """The modality that is named, or any."""
         return self.modality in ("auto", modality)
 
@@ -77,15 +77,15 @@ class TargetedAugmentation(Balance):
         """At the first step and every few after it."""
         return self.config.modality == "auto" and (step - 1) % self.config.every == 0
 
-    def hear(self, alone: Mapping[Modality, float]) -> None:
+    def hear(self, alone: Mapping[str, float]) -> None:
         """Take a measurement into the running means."""
         if self.config.modality == "auto":
             for modality, nats in alone.items():
-                before = self.state.get(modality.value, nats)
-                self.state[modality.value] = DECAY * before + (1 - DECAY) * nats
+                before = self.state.get(modality, nats)
+                self.state[modality] = DECAY * before + (1 - DECAY) * nats
 
     @property
-    def ahead(self) -> Modality | None:
+    def ahead(self) -> str | None:
         """The modality whose inputs are hidden now."""
         if self.config.modality != "auto":
             return self.config.modality
@@ -94,7 +94,7 @@ class TargetedAugmentation(Balance):
         best = min(self.state, key=lambda name: self.state[name])
         others = [nats for name, nats in self.state.items() if name != best]
         lead = (sum(others) / len(others) - self.state[best]) / math.log(2)
-        return Modality(best) if lead > self.config.margin else None
+        return best if lead > self.config.margin else None
 
     def changed(self, batch: Batch, step: int) -> Batch:
         """The batch with parts hidden."""
@@ -107,10 +107,10 @@ class TargetedAugmentation(Balance):
     @property
     def figures(self) -> dict[str, Any]:
         """Which modality is hidden, if any."""
-        return {"hides": None if self.ahead is None else self.ahead.value}
+        return {"hides": None if self.ahead is None else self.ahead}
 
 
-def hide(batch: Batch, modality: Modality, *, chance: float, strength: float, seed: int, step: int) -> Batch:
+def hide(batch: Batch, modality: str, *, chance: float, strength: float, seed: int, step: int) -> Batch:
     """The batch with parts of one modality's items hidden; an item of several samples is drawn by the first of them."""
     items = batch.inputs.get(modality)
     if items is None or not len(items.lengths):
@@ -122,7 +122,7 @@ def hide(batch: Batch, modality: Modality, *, chance: float, strength: float, se
                 owners.setdefault(item, (id, place))
     values, lengths = items.values.clone(), items.lengths.clone()
     for item, (id, place) in owners.items():
-        generator = torch_generator(seed, "hide", step, id, modality.value, place)
+        generator = torch_generator(seed, "hide", step, id, modality, place)
         touched, share = torch.rand(2, generator=generator).tolist()
         if touched < chance:
             length = int(lengths[item])

@@ -17,7 +17,6 @@ from pydantic import Field
 
 from plait.balance.base import BalanceOptions
 from plait.data.config import DataConfig, GroupedConfig, SamplingConfig
-from plait.types import Modality
 
 
 class TemperatureSamplingConfig(GroupedConfig, BalanceOptions):
@@ -28,7 +27,7 @@ class TemperatureSamplingConfig(GroupedConfig, BalanceOptions):
     advice: ClassVar[str] = "kinds of samples that are rare and matter; costs nothing"
     num_modalities: ClassVar[int] = 0
 
-    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[Modality, float]) -> None:
+    def check(self, *, data: DataConfig, modality_dropout: float | Mapping[str, float]) -> None:
         """Refuse what is said twice."""
         if data.sampling is not None:
             raise ValueError("data.sampling says how samples are drawn as well: leave one of the two out")

@@ -20,7 +20,6 @@ from plait.terminal import json_text, printable
 if TYPE_CHECKING:
     from plait.config import RunConfig
     from plait.train import Fitted, Progress
-    from plait.types import Modality
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output; messages go to standard error.")
@@ -149,16 +148,16 @@ def leaving() -> Iterator[None]:
         raise Leave(str(failure), 1) from None
 
 
-def named_modalities(text: str | None) -> tuple[Modality, ...] | None:
+def named_modalities(text: str | None) -> tuple[str, ...] | None:
     """The modalities in a comma-separated list; `none` is the empty list."""
     from plait.errors import did_you_mean
-    from plait.types import Modality
+    from plait.types import FIRST
 
     if text is None:
         return None
     names = [] if text.strip() in ("", "none") else [name.strip() for name in text.split(",")]
-    known = [modality.value for modality in Modality]
+    known = FIRST
     for name in names:
         if name not in known:
             raise UserError(f"unknown modality {name!r}", where="--inputs", right=did_you_mean(name, known))
-    return tuple(Modality(name) for name in names)
+    return tuple(names)

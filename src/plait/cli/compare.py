@@ -290,13 +290,13 @@ def with_encoders(tree: dict[str, Any], runs: list[Path], trust_code: bool = Fal
         for modality in read_run_config(run, trust_code=trust).data.inputs or ():
             if inputs is not None and modality not in inputs:
                 continue
-            if modality.value in found:
+            if modality in found:
                 raise UserError(
-                    f"{found[modality.value]} and {run} both have a {modality} encoder",
+                    f"{found[modality]} and {run} both have a {modality} encoder",
                     where="--encoders-from",
                     right="Give runs that read one modality each",
                 )
-            found[modality.value] = str(run.resolve())
+            found[modality] = str(run.resolve())
     tree = copy_tree(tree)
     encoders = tree.setdefault("encoders", {})
     encoders["start_from"] = {**encoders.get("start_from", {}), **found}

@@ -28,7 +28,7 @@ from plait.data.pictures.decode import size_of
 from plait.data.sounds.reading import beginning_of, seconds_of
 from plait.data.suffixes import PHONE, PHONE_IMAGES, PHONE_SOUNDS
 from plait.data.words import CJK
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 MOST_FILES = 2_000
 """Headers read per modality, spread evenly over the data."""
@@ -157,7 +157,7 @@ class Found:
             "samples": len(data.samples),
             "splits": dict(Counter(sample.split for sample in data.samples)),
             "splits_drawn": data.drawn,
-            "inputs": {m.value: sum(sample.has(m) for sample in data.samples) for m in data.modalities},
+            "inputs": {m: sum(sample.has(m) for sample in data.samples) for m in data.modalities},
             "segments": list(data.segments),
             "words": self.texts.words,
             "distinct_words": self.texts.distinct,
@@ -256,7 +256,7 @@ def data_lines(found: Found, out: Path) -> list[tuple[str, str]]:
     data = found.dataset
     manifest = os.path.relpath(data.path.resolve(), out.parent.resolve())
     tokenizer, why = tokenizer_for(found.texts)
-    inputs = [m.value for m in data.modalities]
+    inputs = list(data.modalities)
     lines = [
         ("data:", ""),
         (f"  manifest: {flow(manifest)}", "JSONL, CSV, TSV, Parquet, or a folder of media; relative to this file"),
@@ -264,7 +264,7 @@ def data_lines(found: Found, out: Path) -> list[tuple[str, str]]:
         (f"  segments: {flow(list(data.segments))}", "what the model says, in this order"),
         (f"  tokenizer: {flow(tokenizer)}", why),
     ]
-    if Modality.IMAGE in data.modalities:
+    if "image" in data.modalities:
         resize, shape = resize_for(found.sizes)
         side = image_size(found)
         lines.append(
@@ -273,7 +273,7 @@ def data_lines(found: Found, out: Path) -> list[tuple[str, str]]:
                 f"{shape}; size 96, 128, … sees more, costs (size/{side})²",
             )
         )
-    if Modality.AUDIO in data.modalities:
+    if "audio" in data.modalities:
         limit, why = max_seconds(found.seconds)
         cancel, stereo = found.opposite
         one, because = "", "augment: {time_masks: 2, mel_masks: 2} helps small data"
@@ -362,16 +362,16 @@ def model_lines(found: Found) -> list[tuple[str, str]]:
     lines = [("width: 128", "of every part; 256 learns more and costs about three times as much")]
     if modalities:
         lines.append(("encoders:", ""))
-    if Modality.TEXT in modalities:
+    if "text" in modalities:
         lines.append(
             (
                 "  text: {kind: transformer, layers: 2}",
                 "embedding: {kind: word2vec} or {kind: glove} trains word vectors first",
             )
         )
-    if Modality.IMAGE in modalities:
+    if "image" in modalities:
         lines.append(("  image: {kind: resnet}", "or vit, vgg, alexnet (weights: FILE loads torchvision's)"))
-    if Modality.AUDIO in modalities:
+    if "audio" in modalities:
         lines.append(
             (
                 "  audio: {kind: transformer, layers: 2}",
@@ -416,9 +416,9 @@ def num_steps(found: Found, batch: int) -> int:
     """Steps for some minutes on a CPU, and at most 40 times through the data."""
     modalities = found.dataset.modalities
     cost = 0.2 * max(found.texts.longest_target / 12, 1)
-    if Modality.IMAGE in modalities:
+    if "image" in modalities:
         cost += 0.5 * (image_size(found) / 64) ** 2
-    if Modality.AUDIO in modalities:
+    if "audio" in modalities:
         cost += 0.3 * median(found.seconds or [2.5]) / 2.5
     affordable = 700 / cost * 64 / batch
     steps = min(affordable, 40 * len(found.train) / batch, 3_000)

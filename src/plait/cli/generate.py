@@ -30,7 +30,6 @@ from plait.terminal import printable
 if TYPE_CHECKING:
     from plait.api import TrainedModel
     from plait.generate import Generated
-    from plait.types import Modality
 
 
 def generate(
@@ -212,7 +211,7 @@ def answer_manifest(
     choices: Mapping[str, list[str]],
     options: Mapping[str, Any],
     output: Output,
-    inputs: tuple[Modality, ...] | None = None,
+    inputs: tuple[str, ...] | None = None,
 ) -> dict[str, Any]:
     """Answer every row that is not in `out` yet; a line is written whole, as soon as its batch is done."""
     from plait.cli.progress import counter

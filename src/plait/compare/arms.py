@@ -22,7 +22,7 @@ from plait.config import RunConfig, apply_overrides, make_config
 from plait.config.plain import read_plain
 from plait.errors import UserError
 from plait.train.resume import leaves
-from plait.types import Modality
+from plait.types import in_order
 
 CONSTANT = "constant answer"
 EMPTY: tuple[Role, ...] = ("no input", "constant")
@@ -56,7 +56,7 @@ def arms_of(
     tree: Mapping[str, Any],
     words: Sequence[str],
     *,
-    modalities: Sequence[Modality],
+    modalities: Sequence[str],
     baselines: bool = True,
     where: str = "--arms",
 ) -> list[Arm]:
@@ -191,39 +191,39 @@ def refuse_alike(arms: Sequence[Arm], where: str) -> None:
                 raise UserError(f"two arms are called {arm.name!r}", where=where, right="Give each a name of its own")
 
 
-def baseline_inputs(tree: Mapping[str, Any], modalities: Sequence[Modality]) -> list[tuple[Modality, ...]]:
+def baseline_inputs(tree: Mapping[str, Any], modalities: Sequence[str]) -> list[tuple[str, ...]]:
     """The inputs of the baselines: each modality of the configuration alone, and none."""
     own = make_config(tree, where="configuration").data.inputs
-    inputs = [m for m in Modality if m in (modalities if own is None else own)]
+    inputs = in_order(modalities if own is None else own)
     single = [(m,) for m in inputs] if len(inputs) > 1 else []
     return [*single, *([()] if inputs else [])]
 
 
-def baseline_of(tree: Mapping[str, Any], kept: tuple[Modality, ...], modalities: Sequence[Modality]) -> Arm:
+def baseline_of(tree: Mapping[str, Any], kept: tuple[str, ...], modalities: Sequence[str]) -> Arm:
     """The configuration with these inputs only."""
     overrides, notes = [f"data.inputs=[{', '.join(kept)}]"], []
     config = make_config(tree, where="configuration")
     train, encoders = config.train, config.encoders
     gone = [m for m in (config.data.inputs or modalities) if m not in kept]
-    if train.ctc is not None and Modality.AUDIO in gone:
+    if train.ctc is not None and "audio" in gone:
         overrides.append("train.ctc=null")
         notes.append("trained without train.ctc, which needs audio")
     if train.alignment is not None and not kept:
         overrides.append("train.alignment=null")
         notes.append("trained without train.alignment, which needs an input")
     for key in ("freeze", "cache"):
-        named: Sequence[Modality] = getattr(encoders, key, ())
+        named: Sequence[str] = getattr(encoders, key, ())
         if any(m in gone for m in named):
             overrides.append(f"encoders.{key}=[{', '.join(m for m in named if m not in gone)}]")
     if any(m in gone for m in encoders.start_from):
-        rest = {m.value: path for m, path in encoders.start_from.items() if m not in gone}
+        rest = {m: path for m, path in encoders.start_from.items() if m not in gone}
         overrides.append(f"encoders.start_from={in_line(rest)}")
     least = config.balance.num_modalities
     if len(kept) < least and config.balance.kind_name != "none":
         overrides.append("balance.kind=none")
         notes.append(f"trained without balance, which needs {'two modalities' if least > 1 else 'an input'}")
     name = "no input" if not kept else f"{kept[0]} only"
-    role: Role = "no input" if not kept else "text only" if kept[0] is Modality.TEXT else "unimodal"
+    role: Role = "no input" if not kept else "text only" if kept[0] == "text" else "unimodal"
     return Arm(
         name, tuple(overrides), role, make_config(apply_overrides(tree, overrides), where=f"arm {name}"), tuple(notes)
     )

@@ -124,7 +124,7 @@ def teacher_forced(table: ScoreTable, records: Records) -> tuple[str, ...]:
 
 def from_cache(found: Collected, prices: Mapping[str, Price]) -> tuple[str, ...]:
     """What prices do not hold where features come from the cache."""
-    cached = sorted({m.value for one in found.compared if one.config is not None for m in one.config.encoders.cache})
+    cached = sorted({m for one in found.compared if one.config is not None for m in one.config.encoders.cache})
     if not cached or not any(price.step_seconds for price in prices.values()):
         return ()
     return (

@@ -29,7 +29,6 @@ from plait.train.fit import read_data
 from plait.train.lock import locked
 from plait.train.metrics import read_metrics
 from plait.train.resume import leaves
-from plait.types import Modality
 from plait.writing import read_json
 
 MAX_DIFFERENCES = 4
@@ -179,7 +178,7 @@ def role_of(config: RunConfig, configs: Mapping[Path, RunConfig]) -> Role:
     most = max(len(other.data.inputs or ()) for other in configs.values())
     if len(inputs) == most or len(inputs) > 1:
         return "candidate"
-    return "no input" if not inputs else "text only" if inputs[0] is Modality.TEXT else "unimodal"
+    return "no input" if not inputs else "text only" if inputs[0] == "text" else "unimodal"
 
 
 def shared_seeds(compared: Sequence[Compared]) -> tuple[int, ...]:

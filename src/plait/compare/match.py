@@ -30,7 +30,7 @@ from plait.fusion.cost import cost
 from plait.layers import set_attention
 from plait.model import Model
 from plait.run import SavedVectors
-from plait.types import Condition, Items, Modality
+from plait.types import Condition, Items
 
 Target = Literal["parameters", "flops"]
 TOLERANCE = 0.05
@@ -319,12 +319,12 @@ def blank_vectors(embedding: Any, config: RunConfig, tokenizer: Tokenizer) -> An
     return SavedVectors(frozen=embedding.frozen, width=width)
 
 
-def blank_item(modality: Modality, config: RunConfig, lengths: Lengths) -> Items:
+def blank_item(modality: str, config: RunConfig, lengths: Lengths) -> Items:
     """One input of a modality, for the sizes of what follows."""
     one = torch.zeros(1, 1, dtype=torch.long)
-    if modality is Modality.TEXT:
+    if modality == "text":
         return Items(torch.zeros(1, lengths.words, dtype=torch.long), torch.tensor([lengths.words]), one)
-    if modality is Modality.IMAGE:
+    if modality == "image":
         size = config.data.image.size
         return Items(torch.zeros(1, 3, size, size), torch.tensor([1]), one)
     frames = num_frames(round(lengths.seconds * SAMPLE_RATE))

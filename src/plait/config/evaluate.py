@@ -13,7 +13,6 @@ from pydantic import Field, field_validator
 
 from plait.choices import Config
 from plait.errors import did_you_mean
-from plait.types import Modality
 
 METRIC_NAMES = (
     "accuracy",
@@ -44,9 +43,7 @@ class EvaluateConfig(Config):
     metrics: dict[str, tuple[str, ...]] | None = Field(
         default=None, description="segment → metrics; none: chosen by the data"
     )
-    inputs: tuple[Modality, ...] | None = Field(
-        default=None, description="evaluate with these inputs only; none: with all"
-    )
+    inputs: tuple[str, ...] | None = Field(default=None, description="evaluate with these inputs only; none: with all")
     batch_size: int = Field(default=64, gt=0)
     num_resamples: int = Field(
         default=1000,

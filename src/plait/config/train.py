@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from plait.choices import Config
-from plait.types import Modality
+from plait.types import FIRST_READ
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Dtype = Literal["auto", "fp32", "bf16"]
@@ -84,7 +84,7 @@ class TrainConfig(Config):
     segment_weights: dict[str, Annotated[float, Field(gt=0.0)]] = Field(default_factory=dict)
     ctc: CTCConfig | None = None
     alignment: AlignmentConfig | None = None
-    modality_dropout: Share | dict[Modality, Share] = 0.0
+    modality_dropout: Share | dict[str, Share] = 0.0
     modality_subsets: Share = 0.0
     modality_dropout_warmup: Annotated[float, Field(ge=0.0)] = 0.0
 
@@ -144,7 +144,7 @@ class TrainConfig(Config):
         assert match is not None
         return float(match[1]) * SECONDS[match[2]]
 
-    def dropout_of(self, modality: Modality, step: int) -> float:
+    def dropout_of(self, modality: str, step: int) -> float:
         """The chance that a sample loses this modality in the given step (counted from 1), warm-up included."""
         value = self.modality_dropout
         return self._warmed_up(value.get(modality, 0.0) if isinstance(value, Mapping) else value, step)
@@ -160,6 +160,6 @@ class TrainConfig(Config):
     @property
     def sees_subsets(self) -> bool:
         """Whether every modality is missing from some training samples, so that the model may be asked without it."""
-        value, read = self.modality_dropout, [m for m in Modality if m is not Modality.VIDEO]
+        value, read = self.modality_dropout, FIRST_READ
         dropped = all(value.get(m) for m in read) if isinstance(value, Mapping) else value > 0
         return self.modality_subsets > 0 or dropped

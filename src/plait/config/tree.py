@@ -28,7 +28,7 @@ from plait.encoders import (
 )
 from plait.fusion import ConcatConfig, FusionConfig
 from plait.lm import LMConfig, TransformerConfig
-from plait.types import Modality
+from plait.types import FIRST_READ
 
 
 class EncodersConfig(Config):
@@ -42,9 +42,9 @@ class EncodersConfig(Config):
     text: TextEncoderConfig = TextTransformerConfig()
     image: ImageEncoderConfig = ConvNetConfig()
     audio: AudioEncoderConfig = AudioTransformerConfig()
-    start_from: dict[Modality, str] = Field(default_factory=dict)
-    freeze: tuple[Modality, ...] = ()
-    cache: tuple[Modality, ...] = ()
+    start_from: dict[str, str] = Field(default_factory=dict)
+    freeze: tuple[str, ...] = ()
+    cache: tuple[str, ...] = ()
 
 
 class RunConfig(Config):
@@ -68,13 +68,13 @@ class RunConfig(Config):
         self.balance.check(data=self.data, modality_dropout=self.train.modality_dropout)
         return self
 
-    def highest_dropout(self, modality: Modality) -> float:
+    def highest_dropout(self, modality: str) -> float:
         """The highest chance with which training drops this modality, once warmed up."""
         chance = self.balance.highest_dropout(modality)
         by_itself = self.train.dropout_of(modality, self.train.steps) if chance is None else chance
         return max(by_itself, self.train.subset_chance(self.train.steps) / 2)
 
-    def never_missing(self, modalities: Iterable[Modality]) -> tuple[Modality, ...]:
+    def never_missing(self, modalities: Iterable[str]) -> tuple[str, ...]:
         """Those of these modalities that training never leaves out: without one of them the model is asked what it never saw."""
         if self.balance.trains_alone:
             return ()
@@ -84,6 +84,6 @@ class RunConfig(Config):
     def sees_subsets(self) -> bool:
         """Whether training leaves out every input now and then, so that the model may be asked without any of them."""
         if self.data.inputs is None:  # not resolved yet
-            dropped = all(self.highest_dropout(m) for m in Modality if m is not Modality.VIDEO)
+            dropped = all(self.highest_dropout(m) for m in FIRST_READ)
             return dropped or self.balance.trains_alone
         return bool(self.data.inputs) and not self.never_missing(self.data.inputs)

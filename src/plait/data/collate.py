@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from plait.types import IGNORED, Batch, Items, Modality
+from plait.types import IGNORED, Batch, Items
 
 
 class SegmentTokens(NamedTuple):
@@ -95,8 +95,8 @@ def positions(batch: Batch) -> dict[str, Positions]:
     """Filled and all positions of each part that has a length: frames of `audio`, tokens of `text` and `target`."""
     counts: dict[str, Positions] = {}
     for modality, items in batch.inputs.items():
-        if modality is not Modality.IMAGE:
-            counts[modality.value] = Positions(int(items.lengths.sum()), items.values.shape[0] * items.values.shape[1])
+        if modality != "image":
+            counts[modality] = Positions(int(items.lengths.sum()), items.values.shape[0] * items.values.shape[1])
     scored = int((batch.segments >= 0).sum())
     counts["target"] = Positions(scored, batch.tokens.numel())
     return counts

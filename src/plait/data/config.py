@@ -18,7 +18,6 @@ from plait.data.splits import SplitConfig
 from plait.data.suffixes import Rules
 from plait.data.tables import Quoting
 from plait.data.text import TokenizerConfig, WordConfig
-from plait.types import Modality
 
 
 class TextConfig(Config):
@@ -79,7 +78,7 @@ class DataConfig(Config):
     """
 
     manifest: str
-    inputs: tuple[Modality, ...] | None = None
+    inputs: tuple[str, ...] | None = None
     segments: tuple[str, ...] | None = None
     tokenizer: TokenizerConfig = WordConfig()  # pyright: ignore[reportInvalidTypeForm]
     text: TextConfig = TextConfig()

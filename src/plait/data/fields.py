@@ -22,7 +22,7 @@ from plait.data.row import MAX_TEXT, Row, RowError, Unreadable, missing, short, 
 from plait.data.splits import ALIASES, SPLITS, split_name
 from plait.data.suffixes import Rules
 from plait.errors import did_you_mean
-from plait.types import Modality, Reference, Sample
+from plait.types import FIRST, Reference, Sample
 
 ONE_SEGMENT = "target"
 """The segment of a target that is a plain text."""
@@ -46,11 +46,11 @@ class RowParser:
     """Makes samples of rows. `inputs`: the modalities that are read; the others' fields are passed over."""
 
     def __init__(
-        self, media: MediaFolder, *, inputs: Sequence[Modality] | None, require_targets: bool, rules: Rules = 2
+        self, media: MediaFolder, *, inputs: Sequence[str] | None, require_targets: bool, rules: Rules = 2
     ) -> None:
         self.media = media
         self.rules: Rules = rules
-        self.inputs = frozenset(Modality if inputs is None else inputs)
+        self.inputs = frozenset(FIRST if inputs is None else inputs)
         self.require_targets = require_targets
         self._layouts: dict[tuple[str, ...], dict[str, list[tuple[str, str]]]] = {}
 
@@ -65,7 +65,7 @@ class RowParser:
             _refuse_unreadable(row, broken)
             images, image_files = self._images(row)
             audio, audio_file = self._audio(row)
-            if Modality.VIDEO in self.inputs and not missing(row.fields.get("video")):
+            if "video" in self.inputs and not missing(row.fields.get("video")):
                 right = (
                     "Leave the field out, or name the inputs to read without it: data.inputs=[text,image,audio]. "
                     "For its sound alone give the path in the field audio; in a folder, the suffix .m4a, .weba or .mka."
@@ -73,7 +73,7 @@ class RowParser:
                 raise RowError(
                     "video", f"video is not read yet: {short(row.fields['video'])}", where=row.where, right=right
                 )
-            text = _text(row.fields.get("text"), "text", row.where) if Modality.TEXT in self.inputs else None
+            text = _text(row.fields.get("text"), "text", row.where) if "text" in self.inputs else None
             if self.rules == 2 and not (images or audio or text) and not missing(row.fields.get("video")):
                 raise RowError("video", "the row has nothing but a video, which is not read yet", where=row.where)
             references = _references(row, dotted["target"])
@@ -106,7 +106,7 @@ class RowParser:
 
     def _images(self, row: Row) -> tuple[tuple[Path, ...], tuple[str, ...]]:
         value = row.fields.get("image")
-        if missing(value) or Modality.IMAGE not in self.inputs:
+        if missing(value) or "image" not in self.inputs:
             return (), ()
         names = [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name]
         if not names or (isinstance(value, list) and len(names) < len(value)):
@@ -117,7 +117,7 @@ class RowParser:
 
     def _audio(self, row: Row) -> tuple[Path | None, tuple[str, ...]]:
         value = row.fields.get("audio")
-        if missing(value) or Modality.AUDIO not in self.inputs:
+        if missing(value) or "audio" not in self.inputs:
             return None, ()
         if not isinstance(value, str):
             raise RowError(
@@ -127,7 +127,7 @@ class RowParser:
         return file.path, (file.real,)
 
 
-_UNREAD_NAMES = frozenset(modality.value for modality in Modality)
+_UNREAD_NAMES = frozenset(FIRST)
 
 
 def _refuse_unreadable(row: Row, names: Iterable[str]) -> None:

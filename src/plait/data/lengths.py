@@ -22,7 +22,7 @@ from plait.data.audio import SAMPLE_RATE, AudioConfig, num_frames
 from plait.data.draws import Draw
 from plait.data.preprocess import Preprocessor
 from plait.data.sounds.reading import seconds_of
-from plait.types import Batch, Items, Modality, Sample
+from plait.types import FIRST, Batch, Items, Sample
 
 MAX_HEADERS = 20_000
 """Sound files whose length is looked up (0.1 ms each; an mp3's frames are counted, 0.5 ms for 30 s); of more, the size in bytes
@@ -55,20 +55,18 @@ class Lengths:
 def measure_lengths(samples: Sequence[Sample], preprocessor: Preprocessor) -> Lengths:
     """The lengths of the inputs that the preprocessor reads."""
     inputs, config = preprocessor.modalities, preprocessor.config
-    paths = {sample.audio for sample in samples if sample.audio is not None and Modality.AUDIO in inputs}
+    paths = {sample.audio for sample in samples if sample.audio is not None and "audio" in inputs}
     by_header = len(paths) <= MAX_HEADERS
-    known = preprocessor.features.get(Modality.AUDIO) if by_header else None
+    known = preprocessor.features.get("audio") if by_header else None
 
     def frames(path: Path) -> int:
         found = known.frames(path) if known else None
         return min(_longest(config.audio), found or frames_of(path, by_header))
 
     of_path: dict[Path | None, int] = {path: frames(path) for path in paths}
-    image = [len(sample.image) if Modality.IMAGE in inputs else 0 for sample in samples]
+    image = [len(sample.image) if "image" in inputs else 0 for sample in samples]
     text = [
-        min(len(preprocessor.encode(sample.text)), config.text.max_tokens)
-        if Modality.TEXT in inputs and sample.text
-        else 0
+        min(len(preprocessor.encode(sample.text)), config.text.max_tokens) if "text" in inputs and sample.text else 0
         for sample in samples
     ]
     return Lengths(
@@ -110,10 +108,10 @@ def decoded_bytes(samples: Sequence[Sample], lengths: Lengths, preprocessor: Pre
     """
     config = preprocessor.config
     total = 0
-    if Modality.IMAGE in preprocessor.modalities and Modality.IMAGE not in preprocessor.features:
+    if "image" in preprocessor.modalities and "image" not in preprocessor.features:
         pictures = {path for sample in samples for path in sample.image}
         total += len(pictures) * 3 * config.image.size**2
-    if Modality.AUDIO in preprocessor.features:
+    if "audio" in preprocessor.features:
         return total
     of_file = {s.audio: int(frames) for s, frames in zip(samples, lengths.audio, strict=True)}
     a_frame = 4 * max(config.audio.num_mels, SAMPLE_RATE // FRAMES_A_SECOND if preprocessor.adds_noise else 0)
@@ -136,17 +134,17 @@ class WorstBatch(NamedTuple):
     shapes: Mapping[str, tuple[int, ...]]
     seconds: float
     num_bytes: int
-    encoded: frozenset[Modality] = frozenset()
+    encoded: frozenset[str] = frozenset()
 
     def make(self) -> Batch:
         """A batch of these shapes without padding, of zeros: what a trial step for the estimate of memory reads."""
         batch_size, width = self.shapes["target"]
         inputs = {}
-        for modality in Modality:
-            if modality.value in self.shapes:
-                shape = self.shapes[modality.value]
+        for modality in FIRST:
+            if modality in self.shapes:
+                shape = self.shapes[modality]
                 encoded = modality in self.encoded
-                is_ids, is_picture = (modality is kind and not encoded for kind in (Modality.TEXT, Modality.IMAGE))
+                is_ids, is_picture = (modality is kind and not encoded for kind in ("text", "image"))
                 values = torch.zeros(shape, dtype=torch.long if is_ids else torch.float32)
                 lengths = torch.full((shape[0],), 1 if is_picture else shape[1], dtype=torch.long)
                 inputs[modality] = Items(values, lengths, _spread(shape[0], batch_size), encoded=encoded)
@@ -177,22 +175,22 @@ def worst_batch(samples: Sequence[Sample], lengths: Lengths, preprocessor: Prepr
     shapes: dict[str, tuple[int, ...]] = {"target": (size, min(longest_target, config.max_target_tokens))}
     num_texts, num_sounds = (min(size, int((of > 0).sum())) for of in (lengths.text, lengths.audio))
     frames = max(1, int(lengths.audio.max(initial=0))) if lengths.frames_known else _longest(config.audio)
-    if Modality.TEXT in preprocessor.modalities:
+    if "text" in preprocessor.modalities:
         shapes["text"] = (num_texts, max(1, int(lengths.text.max(initial=0))))
-    if Modality.IMAGE in preprocessor.modalities:
+    if "image" in preprocessor.modalities:
         pictures = int(np.sort(lengths.image)[::-1][:size].sum())
         shapes["image"] = (pictures, 3, config.image.size, config.image.size)
-    if Modality.AUDIO in preprocessor.modalities:
+    if "audio" in preprocessor.modalities:
         shapes["audio"] = (num_sounds, frames, config.audio.num_mels)
     encoded = {}
     for modality, known in preprocessor.features.items():
         items = {item for sample in samples for item in preprocessor.items_of(modality, sample)}
         longest = max((known.num_tokens(item) or 0 for item in items), default=0)
         if longest:
-            encoded[modality.value] = (shapes[modality.value][0], longest, known.width)
+            encoded[modality] = (shapes[modality][0], longest, known.width)
     shapes |= encoded
     elements = {part: int(np.prod(shape)) for part, shape in shapes.items()}
     elements["target"] *= 3
     num_bytes = sum(n * (4 if p in ("image", "audio", *encoded) else 8) for p, n in elements.items())
-    seconds = num_sounds * frames / FRAMES_A_SECOND if Modality.AUDIO in preprocessor.modalities else 0.0
-    return WorstBatch(shapes, seconds, num_bytes, frozenset(Modality(part) for part in encoded))
+    seconds = num_sounds * frames / FRAMES_A_SECOND if "audio" in preprocessor.modalities else 0.0
+    return WorstBatch(shapes, seconds, num_bytes, frozenset(encoded))

@@ -26,7 +26,7 @@ from plait.data.splits import SplitConfig, draw_splits, known_split
 from plait.data.suffixes import Rules
 from plait.data.tables import Quoting
 from plait.errors import UserError, did_you_mean
-from plait.types import Modality, Sample
+from plait.types import FIRST, Sample
 
 OnError = Literal["stop", "skip"]
 
@@ -56,7 +56,7 @@ class Dataset:
     path: Path
     samples: list[Sample]
     segments: tuple[str, ...]
-    modalities: tuple[Modality, ...]
+    modalities: tuple[str, ...]
     left_out: list[LeftOut]
     drawn: bool = False
     reading: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class _Refuser:
 def read_manifest(
     path: Path | str,
     *,
-    inputs: Sequence[Modality] | None = None,
+    inputs: Sequence[str] | None = None,
     segments: Sequence[str] | None = None,
     split: SplitConfig | None = None,
     allow_outside: bool = False,
@@ -183,7 +183,7 @@ def read_manifest(
     parsed = list(_with_segments(parsed, chosen, refuse))
     split = split or SplitConfig()
     samples, drawn = _with_splits(parsed, split, refuse, path=path, unlabelled=not require_targets)
-    modalities = tuple(modality for modality in Modality if any(sample.has(modality) for sample in samples))
+    modalities = tuple(modality for modality in FIRST if any(sample.has(modality) for sample in samples))
     if not samples and not may_be_empty:
         raise _nothing_left(path, refuse.left_out)
     parted = {} if drawn or not require_targets else _parted(samples, split.shared)

@@ -26,7 +26,7 @@ from plait.data.known import Item, KnownFeatures, all_known
 from plait.data.manifest import LeftOut
 from plait.data.text import Tokenizer
 from plait.errors import UserError
-from plait.types import Batch, Items, Modality, Sample
+from plait.types import Batch, Items, Sample
 
 MAX_REMEMBERED_TEXTS = 200_000
 """Texts whose ids are remembered; beyond it each is tokenized whenever it is met (about 10 µs a sentence)."""
@@ -41,7 +41,7 @@ class Corruption(Protocol):
     """
 
     @property
-    def modality(self) -> Modality: ...
+    def modality(self) -> str: ...
 
     def damaged(self, decoded: Tensor, sample: Sample, place: int) -> Tensor: ...
 
@@ -90,23 +90,23 @@ class Preprocessor:
         config: DataConfig,
         tokenizer: Tokenizer,
         segments: Sequence[str],
-        modalities: Sequence[Modality],
+        modalities: Sequence[str],
         *,
         corruption: Corruption | None = None,
     ) -> None:
-        if Modality.VIDEO in modalities:
+        if "video" in modalities:
             raise UserError("video is not read yet", where="data.inputs", right="Take text, image and audio.")
         self.config, self.tokenizer = config, tokenizer
         self.corruption = corruption
-        self.features: dict[Modality, KnownFeatures] = {}
+        self.features: dict[str, KnownFeatures] = {}
         self.segments = tuple(segments)
-        self.modalities = tuple(m for m in Modality if m in modalities)
+        self.modalities = tuple(modalities)
         self.cache = DecodedCache(config.cache_mb * 2**20)
         self.left_out: dict[str, LeftOut] = {}
         self.cut: set[str] = set()
         self._segment_ids = [tokenizer.segment_id(name) for name in self.segments]
         self._ids: dict[str, tuple[int, ...]] = {}
-        augments = {Modality.IMAGE: config.image.augment, Modality.AUDIO: config.audio.augment}
+        augments = {"image": config.image.augment, "audio": config.audio.augment}
         self._augmented = frozenset(m for m, augment in augments.items() if augment != type(augment)())
         self._image_preparation = "image" + config.image.model_dump_json(exclude={"augment"})
         self._audio_preparation = "audio" + config.audio.model_dump_json(exclude={"augment"})
@@ -200,14 +200,14 @@ class Preprocessor:
 
     def is_cut(self, sample: Sample) -> bool:
         """Whether the text input is longer than `max_tokens`, so that only its beginning is read."""
-        text = sample.text if Modality.TEXT in self.modalities else None
+        text = sample.text if "text" in self.modalities else None
         return text is not None and len(self.encode(text)) > self.config.text.max_tokens
 
-    def _gather(self, modality: Modality, sample: Sample, draw: Draw, items: _Items) -> list[Hashable]:
+    def _gather(self, modality: str, sample: Sample, draw: Draw, items: _Items) -> list[Hashable]:
         """Put a sample's items of one modality among those of the batch; their keys."""
         if not sample.has(modality):
             return []
-        if modality is Modality.TEXT:
+        if modality == "text":
             return self._gather_text(sample.text or "", items)
         keys: list[Hashable] = []
         for place, path in enumerate(paths_of(sample, modality)):
@@ -221,7 +221,7 @@ class Preprocessor:
             if key not in items.sources:
                 items.sources[key] = (sample, place)
                 try:
-                    if modality is Modality.IMAGE:
+                    if modality == "image":
                         items.values[key] = self._damaged(modality, self._pixels(path), sample, place)
                     else:
                         self._sound(path, key, draw, items)
@@ -239,21 +239,21 @@ class Preprocessor:
             items.values[ids] = torch.tensor(ids, dtype=torch.long) if items.known is None else items.known[ids]
         return [ids]
 
-    def items_of(self, modality: Modality, sample: Sample) -> tuple[Item, ...]:
+    def items_of(self, modality: str, sample: Sample) -> tuple[Item, ...]:
         """The files of a sample's modality, or the ids of its text as they are read."""
-        if modality is not Modality.TEXT:
+        if modality != "text":
             return paths_of(sample, modality)
         ids = self.encode(sample.text or "")[: self.config.text.max_tokens]
         return (ids,) if ids else ()
 
-    def _known(self, modality: Modality, samples: Sequence[Sample], draw: Draw) -> Mapping[Hashable, Tensor] | None:
+    def _known(self, modality: str, samples: Sequence[Sample], draw: Draw) -> Mapping[Hashable, Tensor] | None:
         """The features of every item of the samples, if all are known and meant as they are."""
         known = self.features.get(modality)
         if known is None or self._is_augmented(modality, draw) or self._is_corrupted(modality):
             return None
         return all_known(known, [item for sample in samples for item in self.items_of(modality, sample)])
 
-    def _is_augmented(self, modality: Modality, draw: Draw) -> bool:
+    def _is_augmented(self, modality: str, draw: Draw) -> bool:
         return draw.training and modality in self._augmented
 
     def _pixels(self, path: Path) -> Tensor:
@@ -261,10 +261,10 @@ class Preprocessor:
         key = cache_key(path, self._image_preparation)
         return self._cached(key, lambda: load_image(path, self.config.image))
 
-    def _is_corrupted(self, modality: Modality) -> bool:
+    def _is_corrupted(self, modality: str) -> bool:
         return self.corruption is not None and self.corruption.modality is modality
 
-    def _damaged(self, modality: Modality, decoded: Tensor, sample: Sample, place: int) -> Tensor:
+    def _damaged(self, modality: str, decoded: Tensor, sample: Sample, place: int) -> Tensor:
         """What was decoded, with the damage that was asked for; it never goes into the cache."""
         if self.corruption is None or self.corruption.modality is not modality:
             return decoded
@@ -278,8 +278,8 @@ class Preprocessor:
     def _sound(self, path: Path, key: Hashable, draw: Draw, items: _Items) -> None:
         """A clip's log-mel if it is at hand, otherwise its wave, to become one; with noise or damage, from the wave each time."""
         noisy = draw.training and self.adds_noise
-        if noisy or self._is_corrupted(Modality.AUDIO):
-            wave = self._damaged(Modality.AUDIO, self.wave(path), *items.sources[key])
+        if noisy or self._is_corrupted("audio"):
+            wave = self._damaged("audio", self.wave(path), *items.sources[key])
             if noisy:
                 generator = draw.generator("noise", *items.sources[key])
                 wave = augment_wave(wave, self.config.audio.augment, generator)
@@ -299,7 +299,7 @@ class Preprocessor:
             self.cache.put(key, found)
         return found
 
-    def _collate(self, modality: Modality, items: _Items, draw: Draw) -> Items:
+    def _collate(self, modality: str, items: _Items, draw: Draw) -> Items:
         """The items of the samples that are in the batch, changed at random where that is asked for."""
         keys, rows = items.numbered()
         if items.known is not None:
@@ -307,11 +307,11 @@ class Preprocessor:
             lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
             return Items(collate_sequences(values, torch.zeros(1, width)), lengths, collate_index(rows), encoded=True)
         augmented = self._is_augmented(modality, draw)
-        if modality is Modality.AUDIO:
+        if modality == "audio":
             self._add_mels(items, keys)
         values = [items.values[key] for key in keys]
         sources = _numbers([key[0] for key in keys if isinstance(key, tuple)]) if augmented else None
-        if modality is Modality.IMAGE:
+        if modality == "image":
             config = self.config.image
             if augmented:
                 values = [
@@ -327,7 +327,7 @@ class Preprocessor:
                 for key, value in zip(keys, values, strict=True)
             ]
         empty, fill = torch.zeros(1, self.config.audio.num_mels), 0
-        if modality is Modality.TEXT:
+        if modality == "text":
             empty, fill = torch.zeros(1, dtype=torch.long), self.tokenizer.pad_id
         lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
         return Items(collate_sequences(values, empty, fill), lengths, collate_index(rows), sources)
@@ -346,9 +346,9 @@ class Preprocessor:
         return self.config.audio.augment.noise > 0
 
 
-def paths_of(sample: Sample, modality: Modality) -> tuple[Path, ...]:
+def paths_of(sample: Sample, modality: str) -> tuple[Path, ...]:
     """The files of a sample's pictures or of its sound."""
-    paths = sample.image if modality is Modality.IMAGE else (sample.audio,)
+    paths = sample.image if modality == "image" else (sample.audio,)
     return tuple(path for path in paths if path is not None)
 
 
@@ -358,7 +358,7 @@ def _numbers(paths: Sequence[Path]) -> Tensor:
     return torch.tensor([numbers.setdefault(path, len(numbers)) for path in paths], dtype=torch.long)
 
 
-def _placed(error: UserError, sample: Sample, modality: Modality, path: Path) -> UserError:
+def _placed(error: UserError, sample: Sample, modality: str, path: Path) -> UserError:
     """The same mistake, said of the sample's row."""
     file = "" if str(path) in error.what or str(path) == sample.where else f" {path}"
     return UserError(f"{modality}{file}: {error.what}", where=sample.where or sample.id, right=error.right)

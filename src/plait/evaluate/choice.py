@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from plait.config.evaluate import EvaluateConfig
 from plait.errors import UserError, did_you_mean
 from plait.evaluate.normalise import fold, is_unspaced, words
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 TRANSCRIPTS = frozenset({"heard", "transcript", "transcription", "transcribed", "speech", "spoken", "said"})
 """Segment names that say that the segment is what was spoken."""
@@ -46,7 +46,7 @@ def default_metrics(segment: str, samples: Sequence[Sample]) -> tuple[str, ...]:
     if not texts or not any(sample.present for sample in scored):
         return ()
     unspaced = 2 * sum(map(is_unspaced, texts)) > len(texts)
-    only_sound = all(set(s.present) == {Modality.AUDIO} and len(s.references) == 1 for s in scored)
+    only_sound = all(set(s.present) == {"audio"} and len(s.references) == 1 for s in scored)
     if segment.lower() in TRANSCRIPTS:
         return ("cer",) if unspaced else ("wer", "cer")
     if sum(len(words(fold(text))) for text in texts) / len(texts) <= SHORT_WORDS:

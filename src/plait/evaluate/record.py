@@ -23,7 +23,7 @@ from plait.errors import UserError
 from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Constant, Figure
 from plait.run import replacing
-from plait.types import Modality
+from plait.types import in_order
 
 FORMAT = 1
 _METADATA_KEY = b"plait"
@@ -157,15 +157,13 @@ class Record:
     summary: Summary
 
 
-def record_path(
-    folder: Path, split: str, inputs: Iterable[Modality | str] | None = None, manifest: str | None = None
-) -> Path:
+def record_path(folder: Path, split: str, inputs: Iterable[str] | None = None, manifest: str | None = None) -> Path:
     """`folder/records/<split>[@manifest][-inputs].parquet`; no input at all is called `no_input`."""
     name = f"{split}{mark(manifest)}"
     if inputs is None:
         return folder / "records" / f"{name}.parquet"
     chosen = set(inputs)
-    names = "+".join(modality.value for modality in Modality if modality in chosen) or "no_input"
+    names = "+".join(in_order(chosen)) or "no_input"
     return folder / "records" / f"{name}-{names}.parquet"
 
 

@@ -257,7 +257,7 @@ def _rows(
         Row(
             id=sample.id,
             split=sample.split,
-            inputs=tuple(modality.value for modality in sample.present),
+            inputs=tuple(modality for modality in sample.present),
             tags=dict(sample.tags),
             groups=dict(sample.groups),
             segments={segment: segment_row(i, segment) for segment in scored},
@@ -302,7 +302,7 @@ def _summarise(
         split=config.split,
         n=len(samples),
         seed=seed,
-        inputs=None if config.inputs is None else tuple(m.value for m in config.inputs),
+        inputs=None if config.inputs is None else tuple(m for m in config.inputs),
         config=config.model_dump(mode="json"),
         versions={**{name: _version(name) for name in _LIBRARIES}, "python": platform.python_version()},
         metrics=figures(np.ones(len(samples), dtype=bool)),

@@ -34,7 +34,7 @@ from plait.features import FeatureCache
 from plait.generate import END, Draft, Writer, write
 from plait.model import Model, absent, select
 from plait.run import Run
-from plait.types import IGNORED, Batch, Condition, Features, Modality, Sample
+from plait.types import IGNORED, Batch, Condition, Features, Sample
 
 BITS_PER_NAT = 1 / math.log(2)
 GRID = np.geomspace(0.25, 4.0, 25)
@@ -80,9 +80,9 @@ class SubsetLosses:
         return (self.present * (1 << np.arange(self.present.shape[1]))).sum(axis=1)
 
 
-def subset_name(subset: int, modalities: Sequence[Modality]) -> str:
+def subset_name(subset: int, modalities: Sequence[str]) -> str:
     """`image+audio`, or `no_input`."""
-    return "+".join(m.value for k, m in enumerate(modalities) if subset >> k & 1) or NO_INPUT
+    return "+".join(m for k, m in enumerate(modalities) if subset >> k & 1) or NO_INPUT
 
 
 @torch.inference_mode()
@@ -209,7 +209,7 @@ class Asked:
 
     run: Run
     batch: Batch
-    features: Mapping[Modality, Features]
+    features: Mapping[str, Features]
     subset: int
     rows: Int[Tensor, " rows"]
     positions: Positions
@@ -300,7 +300,7 @@ class Fit:
     notes: tuple[str, ...] = ()
 
 
-def fit_temperatures(losses: SubsetLosses, context: Context, modalities: Sequence[Modality]) -> Fit:
+def fit_temperatures(losses: SubsetLosses, context: Context, modalities: Sequence[str]) -> Fit:
     """One temperature per subset, with the fewest bits on the samples that have all of the subset; losses at `GRID`."""
     bits = np.nansum(losses.bits[context], axis=3)
     temperatures, notes = np.ones(bits.shape[1]), []

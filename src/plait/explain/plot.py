@@ -18,7 +18,7 @@ from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Figure
 from plait.explain.result import FOLDER, Explanation, SegmentResult
 from plait.run import replacing
-from plait.types import Modality
+from plait.types import FIRST
 
 INSTALL = "for a picture of it: pip install 'plait[plot]'"
 
@@ -105,7 +105,7 @@ def draw_positions(axes: Any, segment: SegmentResult, title: str) -> None:
 
 def colour(modality: str) -> str:
     """A modality has the same colour in every picture."""
-    return f"C{list(Modality).index(Modality(modality))}"
+    return f"C{FIRST.index(modality)}"
 
 
 def errors(figures: Sequence[Figure]) -> list[list[float]]:

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from plait.seeds import numpy_generator
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 MAX_SHIFTS = 20
 """Rotations of the drawn order that are tried, to find one where the fewest samples meet an input like their own."""
 
 
-def shuffled(samples: Sequence[Sample], modality: Modality, *, seed: int) -> tuple[list[Sample], int]:
+def shuffled(samples: Sequence[Sample], modality: str, *, seed: int) -> tuple[list[Sample], int]:
     """The samples with this modality's inputs moved along a random cycle; and how many met an input equal to their own.
 
     Of fewer than two samples with the modality nothing can be moved: all come back as they were.
@@ -27,13 +27,13 @@ def shuffled(samples: Sequence[Sample], modality: Modality, *, seed: int) -> tup
     found = list(samples)
     if len(rows) < 2:
         return found, len(rows)
-    order = [rows[k] for k in numpy_generator(seed, "shuffle", modality.value).permutation(len(rows))]
-    inputs = [getattr(samples[row], modality.value) for row in order]
+    order = [rows[k] for k in numpy_generator(seed, "shuffle", modality).permutation(len(rows))]
+    inputs = [getattr(samples[row], modality) for row in order]
 
     def equal(shift: int) -> int:
         return sum(own == inputs[(k + shift) % len(order)] for k, own in enumerate(inputs))
 
     shift = min(range(1, min(len(order), MAX_SHIFTS + 1)), key=equal)
     for k, row in enumerate(order):
-        found[row] = replace(samples[row], **{modality.value: inputs[(k + shift) % len(order)]})
+        found[row] = replace(samples[row], **{modality: inputs[(k + shift) % len(order)]})
     return found, equal(shift)

@@ -74,7 +74,7 @@ def explain(
         len(chosen),
         seed,
         0.95,
-        tuple(m.value for m in run.modalities),
+        tuple(m for m in run.modalities),
         {
             c: {subset_name(s, run.modalities): float(t) for s, t in enumerate(table[:, 0])}
             for c, table in measured.temperatures.items()
@@ -172,9 +172,7 @@ def measure(
             of = aside if has_credit else notes  # by default a run without credit shows what shuffling did
             of.append(f"{modality}: {equal} samples met an input equal to their own when shuffled")
         under = [1 << k, complete] if has_credit else [complete]
-        strange[modality.value] = subset_losses(
-            run, moved, temperatures, batch_size=batch_size, under=under, progress=count
-        )
+        strange[modality] = subset_losses(run, moved, temperatures, batch_size=batch_size, under=under, progress=count)
     patterns, untold = patterns_of(chosen, run.config.evaluate.by, pairs=False)
     whole = positions or Positions.whole(len(run.segments))
     tables = Tables(run, chosen, losses, Groupings.of(chosen), patterns, whole)
@@ -206,7 +204,7 @@ def pooled(segments: Sequence[SegmentResult]) -> list[str]:
 
 def chances(run: Run) -> dict[str, float]:
     """The chance with which training dropped each modality, once warmed up."""
-    return {m.value: run.config.highest_dropout(m) for m in run.modalities}
+    return {m: run.config.highest_dropout(m) for m in run.modalities}
 
 
 def kind_notes(run: Run, has_credit: bool) -> list[str]:

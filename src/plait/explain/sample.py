@@ -24,11 +24,11 @@ from plait.explain.sample_result import InputView, SampleExplanation, attended_v
 from plait.explain.views import views_of, windows, word_of
 from plait.fusion.base import Attended
 from plait.run import Run
-from plait.types import IGNORED, Batch, Features, Modality, Sample
+from plait.types import IGNORED, Batch, Features, Sample
 
 END = "<end>"
 ONE = np.ones(1)
-Hidden = tuple[Modality, list[int]]
+Hidden = tuple[str, list[int]]
 """Tokens of a modality that are hidden together."""
 
 
@@ -82,13 +82,13 @@ def explain_sample(
     return SampleExplanation(
         sample.id,
         sample.split,
-        tuple(m.value for m in views),
+        tuple(m for m in views),
         dict(answer) if from_answer else dict(sample.references[0]),
         from_answer,
         dict(answer),
         asked.words,
         {s: tuple(word_bits[asked.at(s)].tolist()) for s in asked.words},
-        {m.value: {s: float(whole[k, asked.number(s)]) for s in asked.words} for k, m in enumerate(views)},
+        {m: {s: float(whole[k, asked.number(s)]) for s in asked.words} for k, m in enumerate(views)},
         None if isinstance(attended, str) else "joint" if attended.joint else "each",
         attended if isinstance(attended, str) else None,
         elsewhere(asked, attended),
@@ -103,7 +103,7 @@ class AskedSample:
 
     run: Run
     batch: Batch
-    features: Mapping[Modality, Features]
+    features: Mapping[str, Features]
 
     @property
     def words(self) -> dict[str, tuple[str, ...]]:
@@ -153,7 +153,7 @@ class AskedSample:
         for modality, whole in self.features.items():
             mask = whole.mask.expand(num, -1).clone()
             for row, (hidden_modality, tokens) in enumerate(rows):
-                if hidden_modality is modality:
+                if hidden_modality == modality:
                     mask[row, tokens] = False
             features[modality] = Features(whole.values.expand(num, -1, -1), mask)
         tokens, targets, segments = (
@@ -164,7 +164,7 @@ class AskedSample:
 
 
 def told_views(
-    asked: AskedSample, modality: Modality, views: Sequence[InputView], attended: Attended | str
+    asked: AskedSample, modality: str, views: Sequence[InputView], attended: Attended | str
 ) -> Iterator[InputView]:
     """The views of a modality with their shares of attention, where the fusion tells them."""
     if isinstance(attended, str):

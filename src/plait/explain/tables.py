@@ -88,10 +88,9 @@ class Tables:
                 result,
                 constant=self.constant(number, train, tokens, rows),
                 reliance={
-                    m.value: self.mean(grown[m.value], tokens, rows & self.losses.present[:, k])
-                    for k, m in enumerate(modalities)
+                    m: self.mean(grown[m], tokens, rows & self.losses.present[:, k]) for k, m in enumerate(modalities)
                 },
-                by=self.by(np.stack([grown[m.value] for m in modalities], axis=1), tokens, rows),
+                by=self.by(np.stack([grown[m] for m in modalities], axis=1), tokens, rows),
             )
         if not has_credit:
             return result
@@ -115,13 +114,13 @@ class Tables:
         return {
             "together": self.mean(values[:, -1], tokens, rows),
             "credits": {
-                m.value: ModalityCredit(
+                m: ModalityCredit(
                     self.mean(shares[:, k], tokens, rows),
                     self.mean(credit.alone(values, k), tokens, rows),
                     self.mean(credit.marginal(values, k), tokens, rows),
                     self.mean(shares[:, k], tokens, rows & present[:, k]),
                     self.mean(shares[:, k], np.ones(len(shares)), rows),
-                    self.mean(own_gain(bits, moved[m.value], k), tokens, rows & present[:, k]),
+                    self.mean(own_gain(bits, moved[m], k), tokens, rows & present[:, k]),
                 )
                 for k, m in enumerate(modalities)
             },
@@ -135,7 +134,7 @@ class Tables:
         self, shares: Float[np.ndarray, "n M"], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
     ) -> dict[str, PatternCredit]:
         """Each modality's share among the samples of each pattern that has any."""
-        names = [m.value for m in self.run.modalities]
+        names = list(self.run.modalities)
 
         def share(k: int, mask: Bool[np.ndarray, " n"]) -> Figure:
             if not (self.losses.present[:, k] & mask).any():
@@ -156,7 +155,7 @@ class Tables:
         """Each modality's credit at each position of the segment, over the samples that have a token there."""
         tokens_at, credits_at = self.losses.tokens_at, self.losses.credits_at[context]
         assert tokens_at is not None
-        names = [m.value for m in self.run.modalities]
+        names = list(self.run.modalities)
         for position, name in zip(self.positions.range_of(segment), self.positions.names(segment), strict=True):
             tokens = tokens_at[:, position]
             have = rows & (tokens > 0)
@@ -172,7 +171,7 @@ class Tables:
         rows: Bool[np.ndarray, " n"],
     ) -> Interaction:
         """One interaction, over the samples that have all its members."""
-        names = tuple(self.run.modalities[k].value for k in members)
+        names = tuple(self.run.modalities[k] for k in members)
         both = rows & credit.together(self.losses.present, members)
         if not both.any():
             return Interaction(names, None, None, "not identifiable: they never occur together in a sample")

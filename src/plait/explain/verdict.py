@@ -32,7 +32,6 @@ from plait.errors import UserError
 from plait.evaluate.statistics import ALONE, CROSS, Figure
 from plait.explain.losses import NO_INPUT
 from plait.explain.result import Interaction, ModalityCredit, SegmentResult, Status, Verdict, Worth
-from plait.types import Modality
 
 POWER = 0.8
 
@@ -156,7 +155,7 @@ class Question:
 
 def verdicts(
     segment: SegmentResult,
-    modalities: Sequence[Modality],
+    modalities: Sequence[str],
     present: Bool[np.ndarray, "n M"],
     *,
     before: Sequence[str] = (),
@@ -165,7 +164,7 @@ def verdicts(
     found: list[Verdict] = []
     place = where(segment, before)
     for k, modality in enumerate(modalities):
-        name = modality.value
+        name = modality
         if not present[:, k].any():
             found.append(Verdict(name, "unknown", f"{name}: no sample of this split has it", None))
         elif segment.credits:

@@ -18,7 +18,7 @@ from plait.data.audio import HOP, SAMPLE_RATE
 from plait.data.image import ImageConfig
 from plait.explain.sample_result import InputView
 from plait.run import Run
-from plait.types import Batch, Items, Modality
+from plait.types import Batch, Items
 
 LONG = 8000
 """Frames of a sound whose tokens tell how many frames one token stands for."""
@@ -28,11 +28,11 @@ WINDOW_SECONDS = 0.24
 and a neighbour would give away what is hidden (LOG.md)."""
 
 
-def views_of(run: Run, batch: Batch) -> dict[Modality, list[InputView]]:
+def views_of(run: Run, batch: Batch) -> dict[str, list[InputView]]:
     """The inputs of the batch's only sample."""
     assert len(batch) == 1
-    makers = {Modality.TEXT: text_view, Modality.IMAGE: picture_view, Modality.AUDIO: sound_view}
-    found: dict[Modality, list[InputView]] = {}
+    makers = {"text": text_view, "image": picture_view, "audio": sound_view}
+    found: dict[str, list[InputView]] = {}
     for modality in run.modalities:
         items = batch.inputs[modality]
         numbers = [int(item) for item in items.index[0] if item >= 0]
@@ -50,7 +50,7 @@ def text_view(run: Run, items: Items, item: int, number: int) -> InputView:
 def picture_view(run: Run, items: Items, item: int, number: int) -> InputView:
     """A picture as the model sees it, and its cells."""
     pixels = items.values[item]
-    grid = run.model.encoder(Modality.IMAGE).grid(*pixels.shape[1:])
+    grid = run.model.encoder("image").grid(*pixels.shape[1:])
     grid = grid if len(grid) == 2 else (1, *grid)
     labels = [f"row {row + 1} col {column + 1}" for row in range(grid[0]) for column in range(grid[1])]
     raw = seen_pixels(pixels.cpu(), run.config.data.image)
@@ -66,7 +66,7 @@ def seen_pixels(pixels: Tensor, config: ImageConfig) -> np.ndarray:
 def sound_view(run: Run, items: Items, item: int, number: int) -> InputView:
     """A sound and its moments."""
     frames = int(items.lengths[item])
-    num_tokens = run.model.encoder(Modality.AUDIO).num_tokens(frames)
+    num_tokens = run.model.encoder("audio").num_tokens(frames)
     step, end = token_seconds(run), frames * HOP / SAMPLE_RATE
     spans = [(k * step, min(end, (k + 1) * step)) for k in range(num_tokens)]
     labels = tuple(f"{start:.2f}–{stop:.2f} s" for start, stop in spans)
@@ -78,7 +78,7 @@ def sound_view(run: Run, items: Items, item: int, number: int) -> InputView:
 
 def token_seconds(run: Run) -> float:
     """What one token of a sound stands for."""
-    return LONG / run.model.encoder(Modality.AUDIO).num_tokens(LONG) * HOP / SAMPLE_RATE
+    return LONG / run.model.encoder("audio").num_tokens(LONG) * HOP / SAMPLE_RATE
 
 
 def window_of(run: Run, place: int, num_tokens: int) -> range:
@@ -98,16 +98,16 @@ def block_of(place: int, grid: tuple[int, ...]) -> list[int]:
     ]
 
 
-def windows(run: Run, modality: Modality, views: list[InputView]) -> Iterator[list[int]]:
+def windows(run: Run, modality: str, views: list[InputView]) -> Iterator[list[int]]:
     """For each token of a modality the tokens that are hidden with it, itself included."""
     start = 0
     for view in views:
         num_tokens = len(view.labels)
         for place in range(num_tokens):
-            if modality is Modality.AUDIO:
+            if modality == "audio":
                 near = list(window_of(run, place, num_tokens))
             else:
-                near = block_of(place, view.grid) if modality is Modality.IMAGE else [place]
+                near = block_of(place, view.grid) if modality == "image" else [place]
             yield [start + k for k in near]
         start += num_tokens
 

@@ -26,7 +26,7 @@ from plait.encoders import Encoder
 from plait.features.known import SAY_EVERY, StoredFeatures
 from plait.layers import Attention, Implementation, set_attention
 from plait.memory import within_memory
-from plait.types import Items, Modality, Sample
+from plait.types import Items, Sample
 
 BATCH_SIZE = 32
 BLOCK_BYTES = 2**26
@@ -36,7 +36,7 @@ BLOCK_SECONDS = 60.0
 WORKERS_FROM_BYTES = 2**28
 """Of less than this in files, starting processes that decode costs more than they save."""
 
-PLURAL = {Modality.IMAGE: "pictures", Modality.AUDIO: "sounds", Modality.TEXT: "texts"}
+PLURAL = {"image": "pictures", "audio": "sounds", "text": "texts"}
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Block:
 def extract(
     encoder: Encoder,
     known: StoredFeatures,
-    modality: Modality,
+    modality: str,
     samples: Sequence[Sample],
     preprocessor: Preprocessor,
     say: Callable[[str], None],
@@ -95,7 +95,7 @@ def extract(
         encoded, at_once = within_memory(lambda size, items=items: encode(encoder, items, size), at_once, fewer)
         for row, key in enumerate(keys):
             item = missing[key]
-            frames = frames_of(item) if modality is Modality.AUDIO and isinstance(item, Path) else 0
+            frames = frames_of(item) if modality == "audio" and isinstance(item, Path) else 0
             if known.key(item) != key:  # changed since its content was named: these may be another file's features
                 continue
             block.take(key, encoded[row], frames)
@@ -121,7 +121,7 @@ def encode(encoder: Encoder, items: Items, size: int) -> list[Float[Tensor, "_ E
 
 
 def encodable(
-    missing: Mapping[bytes, Item], owners: Mapping[Item, Sample], modality: Modality, reader: Preprocessor
+    missing: Mapping[bytes, Item], owners: Mapping[Item, Sample], modality: str, reader: Preprocessor
 ) -> Iterator[tuple[list[bytes], Items]]:
     """Batches of items, the longest first, with the key of each; an item that cannot be read is treated as its sample would be."""
     keys = list(missing)
@@ -136,11 +136,11 @@ def encodable(
         yield [keys[number] for _, number in rows], items
 
 
-def alone(owner: Sample, modality: Modality, item: Item) -> Sample:
+def alone(owner: Sample, modality: str, item: Item) -> Sample:
     """A sample with this item and nothing else, which stands where its owner does."""
     if not isinstance(item, Path):
         return Sample(owner.id, owner.split, text=owner.text, where=owner.where)
-    media: dict[str, object] = {modality.value: (item,) if modality is Modality.IMAGE else item}
+    media: dict[str, object] = {modality: (item,) if modality == "image" else item}
     return Sample(owner.id, owner.split, where=owner.where, **media)  # pyright: ignore[reportArgumentType]
 
 

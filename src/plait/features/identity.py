@@ -21,31 +21,30 @@ import torch
 from plait.config import RunConfig
 from plait.encoders import Encoder
 from plait.environment import version_of
-from plait.types import Modality
 
 FORMAT = 1
 """Grows when blocks or keys come to mean something else."""
 
 LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "soundfile", "soxr", "pillow-heif", "av")
 PREPARED_BY = {
-    Modality.IMAGE: (
+    "image": (
         "plait.data.image",
         *(f"plait.data.pictures.{name}" for name in ("colour", "decode", "exif", "jpeg", "pixels", "png", "tiff")),
     ),
-    Modality.AUDIO: (
+    "audio": (
         "plait.data.audio",
         *(f"plait.data.sounds.{name}" for name in ("chunks", "flac", "mpeg", "ogg", "phone", "piece", "reading")),
     ),
-    Modality.TEXT: (),
+    "text": (),
 }
 
 
-def encoder_id(encoder: Encoder, config: RunConfig, modality: Modality) -> str:
+def encoder_id(encoder: Encoder, config: RunConfig, modality: str) -> str:
     """The identity of an encoder together with what prepares its inputs."""
     said = {
         "format": FORMAT,
-        "modality": modality.value,
-        "encoder": getattr(config.encoders, modality.value).model_dump(mode="json"),
+        "modality": modality,
+        "encoder": getattr(config.encoders, modality).model_dump(mode="json"),
         "preparation": preparation(config, modality),
         "code": code_of(encoder, modality),
         "libraries": {name: version_of(name) for name in LIBRARIES},
@@ -57,19 +56,19 @@ def encoder_id(encoder: Encoder, config: RunConfig, modality: Modality) -> str:
     return digest.hexdigest()
 
 
-def preparation(config: RunConfig, modality: Modality) -> dict[str, Any]:
+def preparation(config: RunConfig, modality: str) -> dict[str, Any]:
     """How the inputs are prepared, random changes left out; the ids of a text are its key, so nothing more is to be said of it."""
-    if modality is Modality.TEXT:
+    if modality == "text":
         return {}
-    return getattr(config.data, modality.value).model_dump(mode="json", exclude={"augment"})
+    return getattr(config.data, modality).model_dump(mode="json", exclude={"augment"})
 
 
-def code_of(encoder: Encoder, modality: Modality) -> str:
+def code_of(encoder: Encoder, modality: str) -> str:
     """A digest of the files that the classes of the encoder's modules stand in, but for PyTorch's, and of the preparation's."""
     return code_digest(sources(encoder, modality))
 
 
-def sources(encoder: Encoder, modality: Modality) -> dict[str, Path]:
+def sources(encoder: Encoder, modality: str) -> dict[str, Path]:
     """These files, by their modules."""
     names = {base.__module__ for module in encoder.modules() for base in type(module).__mro__}
     names = {name for name in names if name.partition(".")[0] not in ("torch", "builtins", "abc", "typing")}
@@ -90,7 +89,7 @@ def code_digest(files: Mapping[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def made_with(encoder: Encoder, modality: Modality) -> dict[str, Any]:
+def made_with(encoder: Encoder, modality: str) -> dict[str, Any]:
     """What an encoder's identity is made of beside its weights and options, for a later look at whether it can still be made."""
     files = sources(encoder, modality)
     return {

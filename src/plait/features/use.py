@@ -21,13 +21,13 @@ from plait.features.known import StoredFeatures
 from plait.features.place import cache_folder
 from plait.features.store import IDENTITY, FeatureStore
 from plait.model import Model
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 
-def can_cache(config: RunConfig, modality: Modality) -> str:
+def can_cache(config: RunConfig, modality: str) -> str:
     """Why the features of this modality cannot be computed once for all steps; empty where they can."""
     inputs = config.data.inputs
-    if modality is Modality.VIDEO:
+    if modality == "video":
         return "video is not read yet"
     if inputs is not None and modality not in inputs:
         return f"the run reads no {modality}"
@@ -35,8 +35,8 @@ def can_cache(config: RunConfig, modality: Modality) -> str:
         return (
             f"the {modality} encoder trains, so its features change at every step (encoders.freeze keeps it as it is)"
         )
-    if modality is not Modality.TEXT:
-        augment = getattr(config.data, modality.value).augment
+    if modality != "text":
+        augment = getattr(config.data, modality).augment
         if augment != type(augment)():
             return f"data.{modality}.augment changes every {modality} at random, so it has no features of its own"
     if config.balance.changes(modality):
@@ -48,7 +48,7 @@ def check_cache(config: RunConfig) -> None:
     """One message where the configuration asks for what cannot be."""
     for modality in config.encoders.cache:
         if why := can_cache(config, modality):
-            possible = [m.value for m in Modality if not can_cache(config, m)] if config.data.inputs else []
+            possible = [m for m in config.data.inputs if not can_cache(config, m)] if config.data.inputs else []
             right = f"encoders.cache: [{', '.join(possible)}] would do." if possible else "Leave it out."
             raise UserError(f"{modality}: {why}", where="encoders.cache", right=right)
 
@@ -69,7 +69,7 @@ class FeatureCache:
     ) -> None:
         check_cache(config)
         self.config, self.model, self.preprocessor, self.say = config, model, preprocessor, say
-        self.known: dict[Modality, StoredFeatures] = {}
+        self.known: dict[str, StoredFeatures] = {}
         if not config.encoders.cache:
             return
         digests = FileDigests(cache_folder())
@@ -102,12 +102,12 @@ class FeatureCache:
             self.say(f"going on without more of the cache: {error}")
 
 
-def about(config: RunConfig, model: Model, modality: Modality) -> dict[str, object]:
+def about(config: RunConfig, model: Model, modality: str) -> dict[str, object]:
     """What `plait cache` says of a store."""
     encoder = model.encoder(modality)
-    kind = getattr(getattr(config.encoders, modality.value), "kind", type(encoder).__name__)
+    kind = getattr(getattr(config.encoders, modality), "kind", type(encoder).__name__)
     return {
-        "modality": modality.value,
+        "modality": modality,
         "kind": str(kind),
         "width": encoder.width,
         "parameters": sum(p.numel() for p in encoder.parameters()),

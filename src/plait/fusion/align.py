@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.layers import Attention, attention_bias
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 AlignKind = Literal["attend", "mean", "pool"]
 
@@ -101,18 +101,18 @@ def build_alignment(kind: AlignKind, width: int, num_heads: int) -> Mean | Pool 
 class Alignments(nn.Module):
     """One alignment per modality; their tensors travel in a `Condition` under `modality.name`."""
 
-    def __init__(self, kind: AlignKind, modalities: tuple[Modality, ...], width: int, num_heads: int) -> None:
+    def __init__(self, kind: AlignKind, modalities: tuple[str, ...], width: int, num_heads: int) -> None:
         super().__init__()
         self.modalities = modalities
-        self.by_modality = nn.ModuleDict({m.value: build_alignment(kind, width, num_heads) for m in modalities})
+        self.by_modality = nn.ModuleDict({m: build_alignment(kind, width, num_heads) for m in modalities})
 
-    def alignment(self, modality: Modality) -> Mean | Pool | Attend:
+    def alignment(self, modality: str) -> Mean | Pool | Attend:
         """The alignment of one modality."""
-        module = self.by_modality[modality.value]
+        module = self.by_modality[modality]
         assert isinstance(module, Mean | Pool | Attend)
         return module
 
-    def prepare(self, tokens: Mapping[Modality, Features]) -> Condition:
+    def prepare(self, tokens: Mapping[str, Features]) -> Condition:
         """What depends on the tokens alone."""
         values: dict[str, Tensor] = {}
         for modality in self.modalities:
@@ -121,19 +121,17 @@ class Alignments(nn.Module):
         return Condition(values)
 
     def read(self, states: Float[Tensor, "B T D"], condition: Condition) -> list[Float[Tensor, "B T D"]]:
-        """c_m(t) of every modality, in the order of `Modality`."""
+        """c_m(t) of every modality, in their order."""
         return [self.read_one(modality, states, condition) for modality in self.modalities]
 
     def shares(
-        self, states: Float[Tensor, "B T D"], tokens: Mapping[Modality, Features]
-    ) -> dict[Modality, Float[Tensor, "B _ _"]]:
+        self, states: Float[Tensor, "B T D"], tokens: Mapping[str, Features]
+    ) -> dict[str, Float[Tensor, "B _ _"]]:
         """How each position shares its attention out over each modality's tokens; nothing where all count alike."""
         found = {m: self.alignment(m).shares(states, tokens[m]) for m in self.modalities}
         return {m: shares for m, shares in found.items() if shares is not None}
 
-    def read_one(
-        self, modality: Modality, states: Float[Tensor, "B T D"], condition: Condition
-    ) -> Float[Tensor, "B T D"]:
+    def read_one(self, modality: str, states: Float[Tensor, "B T D"], condition: Condition) -> Float[Tensor, "B T D"]:
         """c_m(t) of one modality."""
         start = f"{modality}."
         prepared = {

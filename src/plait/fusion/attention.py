@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from plait.fusion.base import Attended, AttentionWidth, Fusion, ModalityTokens, Place, resolve_place
 from plait.layers import Attention, attention_bias
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 
 class AttentionConfig(AttentionWidth):
@@ -29,12 +29,12 @@ class AttentionConfig(AttentionWidth):
     )
     plain: bool = Field(default=False, description="without the residual of the text state")
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> AttentionFusion:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> AttentionFusion:
         """The fusion."""
         return AttentionFusion(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
 
-def join(tokens: Mapping[Modality, Features]) -> Features:
+def join(tokens: Mapping[str, Features]) -> Features:
     """The tokens of all modalities in one row."""
     values = torch.cat([part.values for part in tokens.values()], dim=1)
     return Features(values, torch.cat([part.mask for part in tokens.values()], dim=1))
@@ -44,7 +44,7 @@ class AttentionFusion(Fusion):
     """See the module."""
 
     def __init__(
-        self, config: AttentionConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: AttentionConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__()
         self.at = (resolve_place(config.at, num_blocks),)
@@ -53,7 +53,7 @@ class AttentionFusion(Fusion):
         self.norm = nn.LayerNorm(width)
         self.attention = Attention(width, width, config.num_heads, inner_width=config.inner_width)
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values of all tokens."""
         return self.keys_of(join(self.tokens(features)))
 
@@ -63,7 +63,7 @@ class AttentionFusion(Fusion):
         return Condition({"keys": keys, "values": values, "bias": attention_bias(tokens.mask[:, None, None, :])})
 
     def attended(
-        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+        self, features: Mapping[str, Features], states: Mapping[int, Float[Tensor, "B T D"]]
     ) -> Attended | str:
         """Where each position looked among the tokens of all modalities."""
         had = self.condition(features).values

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from plait.choices import Config
 from plait.errors import UserError
 from plait.layers import Linear
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 Place = Annotated[int, Field(ge=0)] | Literal["last"]
 """After which block of the language model a fusion acts: 0 = at the embeddings, k = after k blocks, last = before the head."""
@@ -53,7 +53,7 @@ class FusionOptions(Config):
         """The sizes that `size_key` may take: the smallest, the distance of two, the largest (None = any); None: it has none."""
         return (1, 1, None) if self.size_key in type(self).model_fields else None
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Fusion:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Fusion:
         """The fusion for a language model of `num_blocks` blocks of `width`, and encoders of these widths."""
         raise NotImplementedError
 
@@ -103,12 +103,12 @@ class Attended:
     absent one.
     """
 
-    shares: Mapping[Modality, Float[Tensor, "B T L"]]
+    shares: Mapping[str, Float[Tensor, "B T L"]]
     joint: bool
     elsewhere: Float[Tensor, "B T"] | None = None
 
     @classmethod
-    def parted(cls, shares: Float[Tensor, "B T S"], tokens: Mapping[Modality, Features]) -> Attended:
+    def parted(cls, shares: Float[Tensor, "B T S"], tokens: Mapping[str, Features]) -> Attended:
         """Shares over the joined tokens of all modalities, and perhaps more behind them, told apart."""
         lengths = [part.values.shape[1] for part in tokens.values()]
         parts = shares.split([*lengths, shares.shape[-1] - sum(lengths)], dim=-1)
@@ -124,12 +124,12 @@ class Fusion(nn.Module):
 
     at: tuple[int, ...]
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """What is computed once per sample."""
         raise NotImplementedError
 
     def attended(
-        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+        self, features: Mapping[str, Features], states: Mapping[int, Float[Tensor, "B T D"]]
     ) -> Attended | str:
         """Where the text positions looked, given the states at each place; or in words why this fusion cannot tell."""
         return "it does not tell where it looks"
@@ -149,28 +149,28 @@ class ModalityTokens(nn.Module):
     `learn_absent=False`: where nobody reads it (`late`) it is zero and no parameter.
     """
 
-    def __init__(self, feature_widths: Mapping[Modality, int], width: int, *, learn_absent: bool = True) -> None:
+    def __init__(self, feature_widths: Mapping[str, int], width: int, *, learn_absent: bool = True) -> None:
         super().__init__()
-        self.modalities = tuple(m for m in Modality if m in feature_widths)
-        self.norms = nn.ModuleDict({m.value: nn.LayerNorm(feature_widths[m]) for m in self.modalities})
-        self.projections = nn.ModuleDict({m.value: Linear(feature_widths[m], width) for m in self.modalities})
+        self.modalities = tuple(feature_widths)
+        self.norms = nn.ModuleDict({m: nn.LayerNorm(feature_widths[m]) for m in self.modalities})
+        self.projections = nn.ModuleDict({m: Linear(feature_widths[m], width) for m in self.modalities})
         learnt = self.modalities if learn_absent else ()
-        self.absent = nn.ParameterDict({m.value: nn.Parameter(torch.randn(width)) for m in learnt})
+        self.absent = nn.ParameterDict({m: nn.Parameter(torch.randn(width)) for m in learnt})
         self.width = width
 
-    def forward(self, features: Mapping[Modality, Features]) -> dict[Modality, Features]:
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """Tokens `(B, L, D)` of every modality that the fusion knows; L ≥ 1 and every sample has at least one."""
         return {m: self.tokens_of(m, features[m]) for m in self.modalities}
 
-    def tokens_of(self, modality: Modality, features: Features) -> Features:
+    def tokens_of(self, modality: str, features: Features) -> Features:
         """The tokens of one modality."""
-        learnt = modality.value in self.absent
-        absent = self.absent[modality.value] if learnt else features.values.new_zeros(self.width)
+        learnt = modality in self.absent
+        absent = self.absent[modality] if learnt else features.values.new_zeros(self.width)
         batch_size, num_tokens, _ = features.values.shape
         if num_tokens == 0:
             mask = torch.ones(batch_size, 1, dtype=torch.bool, device=absent.device)
             return Features(absent.expand(batch_size, 1, -1), mask)
-        values = self.projections[modality.value](self.norms[modality.value](features.values))
+        values = self.projections[modality](self.norms[modality](features.values))
         first = torch.arange(num_tokens, device=absent.device) == 0
         lacking = ~features.mask.any(dim=1, keepdim=True) & first
         return Features(torch.where(lacking[..., None], absent.to(values.dtype), values), features.mask | lacking)

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import Linear
-from plait.types import Modality
 
 ROOT_EPSILON = 1e-3
 """Keeps the slope of the signed square root finite at 0: `x / sqrt(|x| + ε)`."""
@@ -35,7 +34,7 @@ class BilinearConfig(CombinationOptions):
     formula: ClassVar[str] = "h + W norm2(ssqrt(Σ_r (U_r norm(h)) ∘ (V_r [c_1; …; c_M])))"
     advice: ClassVar[str] = "questions that compare words with what is seen or heard"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Bilinear:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Bilinear:
         """The fusion."""
         return Bilinear(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -49,7 +48,7 @@ class Bilinear(Combination):
     """See the module."""
 
     def __init__(
-        self, config: BilinearConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: BilinearConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         inner = config.inner_width or width

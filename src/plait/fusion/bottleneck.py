@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from plait.fusion.attention import AttentionConfig, AttentionFusion, join
 from plait.layers import SelfAttentionBlock
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 
 class BottleneckConfig(AttentionConfig):
@@ -30,7 +30,7 @@ class BottleneckConfig(AttentionConfig):
     formula: ClassVar[str] = "[Z_m; S_m] = block_m([Z_m; S]), S = mean_m S_m; then h + Attn(h, [Z_1; …; Z_M; S])"
     advice: ClassVar[str] = "long inputs in several modalities: cost Σ (L_m + B)², not (Σ L_m)²"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Bottleneck:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Bottleneck:
         """The fusion."""
         return Bottleneck(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -39,21 +39,21 @@ class Bottleneck(AttentionFusion):
     """See the module."""
 
     def __init__(
-        self, config: BottleneckConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: BottleneckConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         self.shared = nn.Parameter(torch.randn(config.num_shared, width))
         self.layers = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    m.value: SelfAttentionBlock(width, config.num_heads, inner_width=config.inner_width)
+                    m: SelfAttentionBlock(width, config.num_heads, inner_width=config.inner_width)
                     for m in self.tokens.modalities
                 }
             )
             for _ in range(config.layers)
         )
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values of all tokens after they have met."""
         tokens = self.tokens(features)
         shared = self.shared.expand(len(next(iter(tokens.values())).values), -1, -1)
@@ -61,7 +61,7 @@ class Bottleneck(AttentionFusion):
             assert isinstance(layer, nn.ModuleDict)
             told: list[Float[Tensor, "B S D"]] = []
             for modality, part in tokens.items():
-                met = self.meet(layer[modality.value], part, shared)
+                met = self.meet(layer[modality], part, shared)
                 tokens[modality] = Features(met[:, : part.values.shape[1]], part.mask)
                 told.append(met[:, part.values.shape[1] :])
             shared = torch.stack(told).mean(dim=0)

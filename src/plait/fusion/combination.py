@@ -15,7 +15,7 @@ from torch import Tensor
 
 from plait.fusion.align import AlignKind, Alignments
 from plait.fusion.base import Attended, Fusion, FusionOptions, ModalityTokens, Place, resolve_place
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 
 class CombinationOptions(FusionOptions):
@@ -35,7 +35,7 @@ class Combination(Fusion):
     """A fusion by `update`, after an alignment of its own choice."""
 
     def __init__(
-        self, config: CombinationOptions, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: CombinationOptions, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__()
         self.at = (resolve_place(config.at, num_blocks),)
@@ -43,7 +43,7 @@ class Combination(Fusion):
         self.tokens = ModalityTokens(feature_widths, width)
         self.alignments = Alignments(config.align, self.tokens.modalities, width, config.num_heads)
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values, or pooled vectors, of every modality."""
         return self.alignments.prepare(self.tokens(features))
 
@@ -55,7 +55,7 @@ class Combination(Fusion):
         return states + self.update(states, aligned)
 
     def attended(
-        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+        self, features: Mapping[str, Features], states: Mapping[int, Float[Tensor, "B T D"]]
     ) -> Attended | str:
         """Where each position looked within each modality."""
         shares = self.alignments.shares(states[self.at[0]], self.tokens(features))

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import mapping
-from plait.types import Modality
 
 
 class ConcatConfig(CombinationOptions):
@@ -30,7 +29,7 @@ class ConcatConfig(CombinationOptions):
     formula: ClassVar[str] = "h + W [h; c_1; …; c_M]"
     advice: ClassVar[str] = "the default: the best average rank in public comparisons"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Concat:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Concat:
         """The fusion."""
         return Concat(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -38,9 +37,7 @@ class ConcatConfig(CombinationOptions):
 class Concat(Combination):
     """See the module."""
 
-    def __init__(
-        self, config: ConcatConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
-    ) -> None:
+    def __init__(self, config: ConcatConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         self.mix = mapping((len(feature_widths) + 1) * width, width, config.inner_width)
 

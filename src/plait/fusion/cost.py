@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plait.fusion.base import FusionOptions
 from plait.layers import set_attention
-from plait.types import Features, Modality
+from plait.types import Features
 
 
 class Cost(NamedTuple):
@@ -32,9 +32,9 @@ def cost(
     config: FusionOptions,
     *,
     width: int,
-    feature_widths: Mapping[Modality, int],
+    feature_widths: Mapping[str, int],
     num_blocks: int,
-    num_tokens: Mapping[Modality, int],
+    num_tokens: Mapping[str, int],
     num_positions: int,
 ) -> Cost:
     """The cost of a fusion for one sample that has every modality; refused (`UserError`) like the fusion itself."""

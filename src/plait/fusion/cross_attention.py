@@ -18,7 +18,7 @@ from plait.errors import UserError
 from plait.fusion.attention import join
 from plait.fusion.base import Attended, AttentionWidth, Fusion, ModalityTokens, Place, resolve_place
 from plait.layers import Attention, FeedForward, attention_bias
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 
 class CrossAttentionConfig(AttentionWidth):
@@ -31,7 +31,7 @@ class CrossAttentionConfig(AttentionWidth):
         default="every", description="places: one, a list, or every block"
     )
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> CrossAttention:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> CrossAttention:
         """The fusion."""
         return CrossAttention(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -71,7 +71,7 @@ class CrossAttention(Fusion):
     """See the module."""
 
     def __init__(
-        self, config: CrossAttentionConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: CrossAttentionConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__()
         self.at = config.places(num_blocks)
@@ -86,7 +86,7 @@ class CrossAttention(Fusion):
         assert isinstance(block, GatedBlock)
         return block
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values of all tokens, for each place its own."""
         tokens = join(self.tokens(features))
         values: dict[str, Tensor] = {"bias": attention_bias(tokens.mask[:, None, None, :])}
@@ -95,7 +95,7 @@ class CrossAttention(Fusion):
         return Condition(values)
 
     def attended(
-        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+        self, features: Mapping[str, Features], states: Mapping[int, Float[Tensor, "B T D"]]
     ) -> Attended | str:
         """Where each position looked, the mean over the places weighed by how far their gates are open."""
         had = self.condition(features).values

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import Linear
-from plait.types import Modality
 
 
 class ExpertsConfig(CombinationOptions):
@@ -42,7 +41,7 @@ class ExpertsConfig(CombinationOptions):
             raise ValueError(f"num_chosen {self.num_chosen} is more than num_experts {self.num_experts}")
         return self
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Experts:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Experts:
         """The fusion."""
         return Experts(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -51,7 +50,7 @@ class Experts(Combination):
     """See the module."""
 
     def __init__(
-        self, config: ExpertsConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: ExpertsConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         wide, inner = (len(feature_widths) + 1) * width, config.inner_width or width

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import Hidden, mapping
-from plait.types import Modality
 
 
 class FilmConfig(CombinationOptions):
@@ -30,7 +29,7 @@ class FilmConfig(CombinationOptions):
     formula: ClassVar[str] = "γ ∘ h + β, (γ, β) = (1, 0) + V [c_1; …; c_M]"
     advice: ClassVar[str] = "language models that exist already; conditions more than contents"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Film:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Film:
         """The fusion."""
         return Film(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -38,9 +37,7 @@ class FilmConfig(CombinationOptions):
 class Film(Combination):
     """See the module."""
 
-    def __init__(
-        self, config: FilmConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
-    ) -> None:
+    def __init__(self, config: FilmConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         self.modulation = mapping(len(feature_widths) * width, 2 * width, config.inner_width)
         last = self.modulation.contract if isinstance(self.modulation, Hidden) else self.modulation

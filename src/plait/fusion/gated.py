@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import mapping
-from plait.types import Modality
 
 
 class GatedConfig(CombinationOptions):
@@ -30,7 +29,7 @@ class GatedConfig(CombinationOptions):
     formula: ClassVar[str] = "h + Σ_m g_m ∘ tanh(U_m c_m), g = softmax_m(W_m [h; c_1; …; c_M])"
     advice: ClassVar[str] = "modalities of changing quality; the gates can be read"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Gated:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Gated:
         """The fusion."""
         return Gated(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -38,9 +37,7 @@ class GatedConfig(CombinationOptions):
 class Gated(Combination):
     """See the module."""
 
-    def __init__(
-        self, config: GatedConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
-    ) -> None:
+    def __init__(self, config: GatedConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         number = len(feature_widths)
         self.contents = nn.ModuleList(mapping(width, width, config.inner_width) for _ in range(number))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from plait.fusion.base import Attended, AttentionWidth, Fusion, ModalityTokens, Place, resolve_place
 from plait.layers import Attention, attention_bias
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 
 class LateConfig(AttentionWidth):
@@ -33,7 +33,7 @@ class LateConfig(AttentionWidth):
     )
     plain: bool = Field(default=False, description="without the residual of the text state")
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Late:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Late:
         """The fusion."""
         return Late(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -41,28 +41,26 @@ class LateConfig(AttentionWidth):
 class Late(Fusion):
     """See the module. Branch 0 has no input; a sample that lacks a modality lacks its branch, so no absent token is learnt."""
 
-    def __init__(
-        self, config: LateConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
-    ) -> None:
+    def __init__(self, config: LateConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> None:
         super().__init__()
         self.at = (resolve_place(config.at, num_blocks),)
         self.plain = config.plain
         self.tokens = ModalityTokens(feature_widths, width, learn_absent=False)
-        self.norms = nn.ModuleDict({m.value: nn.LayerNorm(width) for m in self.tokens.modalities})
+        self.norms = nn.ModuleDict({m: nn.LayerNorm(width) for m in self.tokens.modalities})
         self.attentions = nn.ModuleDict(
             {
-                m.value: Attention(width, width, config.num_heads, inner_width=config.inner_width)
+                m: Attention(width, width, config.num_heads, inner_width=config.inner_width)
                 for m in self.tokens.modalities
             }
         )
 
-    def attention(self, modality: Modality) -> Attention:
+    def attention(self, modality: str) -> Attention:
         """The attention of one branch."""
-        attention = self.attentions[modality.value]
+        attention = self.attentions[modality]
         assert isinstance(attention, Attention)
         return attention
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values of every branch, and which branches a sample has."""
         values: dict[str, Tensor] = {}
         some = next(iter(features.values())).mask
@@ -75,15 +73,13 @@ class Late(Fusion):
         return Condition(values, branches=torch.stack(has, dim=1).float())
 
     def attended(
-        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+        self, features: Mapping[str, Features], states: Mapping[int, Float[Tensor, "B T D"]]
     ) -> Attended | str:
         """Where each position of each branch looked within its modality."""
         had = self.condition(features).values
         by_branch = states[self.at[0]].unflatten(0, (-1, len(self.tokens.modalities) + 1))
         shares = {
-            m: self.attention(m).shares(
-                self.norms[m.value](by_branch[:, number]), had[f"keys.{m}"], bias=had[f"bias.{m}"]
-            )
+            m: self.attention(m).shares(self.norms[m](by_branch[:, number]), had[f"keys.{m}"], bias=had[f"bias.{m}"])
             for number, m in enumerate(self.tokens.modalities, 1)
         }
         return Attended(shares, False)
@@ -96,7 +92,7 @@ class Late(Fusion):
         for number, modality in enumerate(self.tokens.modalities, 1):
             own = by_branch[:, number]
             found = self.attention(modality)(
-                self.norms[modality.value](own),
+                self.norms[modality](own),
                 had[f"keys.{modality}"],
                 had[f"values.{modality}"],
                 bias=had[f"bias.{modality}"],

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import Linear
-from plait.types import Modality
 
 
 class LowRankConfig(CombinationOptions):
@@ -29,7 +28,7 @@ class LowRankConfig(CombinationOptions):
     formula: ClassVar[str] = "h + W Σ_r Π_{m=0..M} F_{m,r} [1; c_m], c_0 = norm(h)"
     advice: ClassVar[str] = "three and more modalities that only together say something"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> LowRank:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> LowRank:
         """The fusion."""
         return LowRank(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -38,7 +37,7 @@ class LowRank(Combination):
     """See the module. A factor's bias is its column for the constant 1; it begins at 1, so that every order is there at once."""
 
     def __init__(
-        self, config: LowRankConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: LowRankConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         inner = config.inner_width or width

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from plait.fusion.attention import AttentionConfig, AttentionFusion, join
 from plait.layers import Attention, FeedForward, Linear, SelfAttentionBlock, attention_bias
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 
 class PairwiseConfig(AttentionConfig):
@@ -29,7 +29,7 @@ class PairwiseConfig(AttentionConfig):
     formula: ClassVar[str] = "Z_m = self(W_m [cross(Z_m, Z_n) for n ≠ m]); then h + Attn(h, [Z_1; …; Z_M])"
     advice: ClassVar[str] = "signals that explain each other moment by moment (lips and speech)"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Pairwise:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Pairwise:
         """The fusion."""
         return Pairwise(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -57,7 +57,7 @@ class Pairwise(AttentionFusion):
     """See the module."""
 
     def __init__(
-        self, config: PairwiseConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: PairwiseConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         modalities, heads, inner = self.tokens.modalities, config.num_heads, config.inner_width
@@ -66,26 +66,24 @@ class Pairwise(AttentionFusion):
                 f"{m}_{n}": nn.ModuleList(CrossBlock(width, heads, inner) for _ in range(config.layers))
                 for m in modalities
                 for n in modalities
-                if m is not n
+                if m != n
             }
         )
         num_others = max(1, len(modalities) - 1)
-        self.merges = nn.ModuleDict({m.value: Linear(num_others * width, width) for m in modalities})
-        self.selves = nn.ModuleDict({m.value: SelfAttentionBlock(width, heads, inner_width=inner) for m in modalities})
+        self.merges = nn.ModuleDict({m: Linear(num_others * width, width) for m in modalities})
+        self.selves = nn.ModuleDict({m: SelfAttentionBlock(width, heads, inner_width=inner) for m in modalities})
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values of all tokens after they have read each other."""
         tokens = self.tokens(features)
         return self.keys_of(join({m: self.informed(m, tokens) for m in tokens}))
 
-    def informed(self, modality: Modality, tokens: Mapping[Modality, Features]) -> Features:
+    def informed(self, modality: str, tokens: Mapping[str, Features]) -> Features:
         """The tokens of one modality, with what they read of the others."""
         own = tokens[modality]
-        read = [
-            self.read(f"{modality}_{other}", own, source) for other, source in tokens.items() if other is not modality
-        ]
-        merged = self.merges[modality.value](torch.cat(read or [own.values], dim=-1))
-        return Features(self.selves[modality.value](merged, own.mask), own.mask)
+        read = [self.read(f"{modality}_{other}", own, source) for other, source in tokens.items() if other != modality]
+        merged = self.merges[modality](torch.cat(read or [own.values], dim=-1))
+        return Features(self.selves[modality](merged, own.mask), own.mask)
 
     def read(self, pair: str, own: Features, source: Features) -> Float[Tensor, "B L D"]:
         """The tokens after the stack of one pair."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from plait.fusion.attention import join
 from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions
 from plait.layers import Linear
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 
 class BeforeText(OwnAlignmentOptions):
@@ -42,7 +42,7 @@ class PrefixConfig(BeforeText):
     formula: ClassVar[str] = "[W_2 gelu(W_1 Z); words]"
     advice: ClassVar[str] = "the language model trains too, and inputs are short"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Prefix:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Prefix:
         """The fusion."""
         return Prefix(width=width, feature_widths=feature_widths, inner_width=self.inner_width)
 
@@ -52,18 +52,18 @@ class Prefix(Fusion):
 
     at = ()
 
-    def __init__(self, *, width: int, feature_widths: Mapping[Modality, int], inner_width: int | None = None) -> None:
+    def __init__(self, *, width: int, feature_widths: Mapping[str, int], inner_width: int | None = None) -> None:
         super().__init__()
         self.tokens = ModalityTokens(feature_widths, inner_width or width)
         self.project = Linear(inner_width or width, width)
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """The prefix and its mask."""
         tokens = join(self.tokens(features))
         return Condition(prefix=Features(self.project(F.gelu(tokens.values)), tokens.mask))
 
     def attended(
-        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+        self, features: Mapping[str, Features], states: Mapping[int, Float[Tensor, "B T D"]]
     ) -> Attended | str:
         """A prefix has no attention of its own."""
         return "a prefix has no attention of its own: the language model reads it like words"

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import mapping
-from plait.types import Modality
 
 
 class ProductConfig(CombinationOptions):
@@ -40,7 +39,7 @@ class ProductConfig(CombinationOptions):
         """The plain form has no parameters to change."""
         return None if self.plain else (1, 1, None)
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Product:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Product:
         """The fusion."""
         return Product(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -49,7 +48,7 @@ class Product(Combination):
     """See the module."""
 
     def __init__(
-        self, config: ProductConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
+        self, config: ProductConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         if not config.plain:

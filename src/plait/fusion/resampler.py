@@ -19,7 +19,7 @@ from plait.fusion.attention import join
 from plait.fusion.base import Attended, AttentionWidth, ModalityTokens
 from plait.fusion.prefix import BeforeText, Prefix
 from plait.layers import Attention, FeedForward, attention_bias
-from plait.types import Condition, Features, Modality
+from plait.types import Condition, Features
 
 
 class ResamplerConfig(BeforeText, AttentionWidth):
@@ -31,7 +31,7 @@ class ResamplerConfig(BeforeText, AttentionWidth):
     formula: ClassVar[str] = "X ← X + Attn(X, [Z; X]), X ← X + FF(X); then W X before the text"
     advice: ClassVar[str] = "long inputs before a language model of one's own: a fixed budget of positions"
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Resampler:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Resampler:
         """The fusion."""
         return Resampler(self, width=width, feature_widths=feature_widths)
 
@@ -64,7 +64,7 @@ class LatentBlock(nn.Module):
 class Resampler(Prefix):
     """See the module."""
 
-    def __init__(self, config: ResamplerConfig, *, width: int, feature_widths: Mapping[Modality, int]) -> None:
+    def __init__(self, config: ResamplerConfig, *, width: int, feature_widths: Mapping[str, int]) -> None:
         super().__init__(width=width, feature_widths=feature_widths)
         self.tokens = ModalityTokens(feature_widths, width)
         self.latents = nn.Parameter(torch.randn(config.num_latents, width))
@@ -73,7 +73,7 @@ class Resampler(Prefix):
         )
 
     def attended(
-        self, features: Mapping[Modality, Features], states: Mapping[int, Float[Tensor, "B T D"]]
+        self, features: Mapping[str, Features], states: Mapping[int, Float[Tensor, "B T D"]]
     ) -> Attended | str:
         """Where the latents looked, the mean over latents and layers: the same for every position of the text."""
         tokens = self.tokens(features)
@@ -87,7 +87,7 @@ class Resampler(Prefix):
             latents = block(latents, joined)
         return Attended.parted(total, tokens)
 
-    def condition(self, features: Mapping[Modality, Features]) -> Condition:
+    def condition(self, features: Mapping[str, Features]) -> Condition:
         """The prefix: the latents after they have read all tokens."""
         tokens = join(self.tokens(features))
         latents = self.latents.to(tokens.values.dtype).expand(len(tokens.values), -1, -1)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import mapping
-from plait.types import Modality
 
 
 class SumConfig(CombinationOptions):
@@ -41,7 +40,7 @@ class SumConfig(CombinationOptions):
         """The plain form has no parameters to change."""
         return None if self.plain else (1, 1, None)
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> Sum:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Sum:
         """The fusion."""
         return Sum(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
@@ -49,9 +48,7 @@ class SumConfig(CombinationOptions):
 class Sum(Combination):
     """See the module."""
 
-    def __init__(
-        self, config: SumConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
-    ) -> None:
+    def __init__(self, config: SumConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         if not config.plain:
             self.shares = nn.ModuleList(mapping(width, width, config.inner_width) for _ in feature_widths)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from plait.errors import UserError
 from plait.fusion.combination import Combination, CombinationOptions
 from plait.layers import Linear
-from plait.types import Modality
 
 MAX_PRODUCTS = 65_536
 """Products per position: at width 128 the matrix behind them has 8.4 million numbers."""
@@ -41,7 +40,7 @@ class TensorConfig(CombinationOptions):
         """Up to the largest outer product."""
         return (1, 1, min(32, largest_width(num_modalities)))
 
-    def build(self, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int) -> TensorFusion:
+    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> TensorFusion:
         """The fusion; refused where the outer product is too large."""
         number = self.num_products(len(feature_widths))
         if number > MAX_PRODUCTS:
@@ -62,9 +61,7 @@ def largest_width(num_modalities: int) -> int:
 class TensorFusion(Combination):
     """See the module."""
 
-    def __init__(
-        self, config: TensorConfig, *, width: int, feature_widths: Mapping[Modality, int], num_blocks: int
-    ) -> None:
+    def __init__(self, config: TensorConfig, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         number = len(feature_widths)
         self.norm = nn.LayerNorm(width)

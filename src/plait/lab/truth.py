@@ -23,7 +23,7 @@ import numpy as np
 from plait.errors import UserError, did_you_mean
 
 Subset = tuple[str, ...]
-"""Names of modalities, in the order of `plait.types.Modality`; `()` = no input."""
+"""Names of modalities, in their order; `()` = no input."""
 ANSWERS = ("no", "yes")
 
 

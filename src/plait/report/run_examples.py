@@ -30,7 +30,7 @@ from plait.report.found import Found
 from plait.report.media import Media
 from plait.run import format_of
 from plait.seeds import derive_seed
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 NUM_WRONG, NUM_RIGHT = 6, 3
 
@@ -110,7 +110,7 @@ def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]
     path = Path(data.get("manifest", ""))
     reading = {key: data[key] for key in ("allow_outside", "quoting", "rules") if key in data}
     try:
-        samples = read_some(path, ids, [Modality(m) for m in data.get("inputs") or ()], **reading)
+        samples = read_some(path, ids, data.get("inputs") or (), **reading)
     except (UserError, OSError, ValueError) as error:
         return {}, [f"The examples are without their inputs, because the data cannot be read: {error}"]
     gone = sorted(ids - set(samples))
@@ -121,7 +121,7 @@ def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]
 def read_some(
     path: Path,
     ids: set[str],
-    inputs: Sequence[Modality],
+    inputs: Sequence[str],
     allow_outside: bool = False,
     quoting: Quoting = "auto",
     rules: Rules = 2,

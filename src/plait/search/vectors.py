@@ -25,7 +25,7 @@ from plait.errors import UserError
 from plait.features import FeatureCache
 from plait.links import TARGET, Links
 from plait.run import Run
-from plait.types import Features, Modality, Sample
+from plait.types import Features, Sample
 
 Progress = Callable[[int, int], None]
 
@@ -93,7 +93,7 @@ def entries(
         if side == TARGET:
             kept, features = range(len(part)), words(run, [item.tokens for item in part])
         else:
-            kept, features, gone = encoded(run, preprocessor, [item.sample for item in part], Modality(side))
+            kept, features, gone = encoded(run, preprocessor, [item.sample for item in part], side)
             left_out += gone
         for place in kept:
             numbers[part[place].key] = len(numbers)
@@ -122,19 +122,19 @@ def items_of(run: Run, preprocessor: Preprocessor, sample: Sample, side: str) ->
             if tokens:
                 found.append(Item(tokens, " / ".join(texts), sample, tokens))
         return found
-    modality = Modality(side)
+    modality = side
     if not sample.has(modality):
         return []
     alone = Sample(sample.id, sample.split, where=sample.where, **{side: getattr(sample, side)})
-    if modality is Modality.TEXT:
+    if modality == "text":
         tokens = preprocessor.encode(sample.text or "")[: run.config.data.text.max_tokens]
         return [Item(tokens, sample.text or "", alone)] if tokens else []
-    paths = tuple(path for path in (sample.image if modality is Modality.IMAGE else (sample.audio,)) if path)
+    paths = tuple(path for path in (sample.image if modality == "image" else (sample.audio,)) if path)
     return [Item(tuple(sorted(paths)), paths, alone)]
 
 
 def encoded(
-    run: Run, preprocessor: Preprocessor, samples: Sequence[Sample], modality: Modality
+    run: Run, preprocessor: Preprocessor, samples: Sequence[Sample], modality: str
 ) -> tuple[Sequence[int], Features | None, tuple[LeftOut, ...]]:
     """The features of the samples that could be read, and their places; the others with `data.on_error: skip`."""
     prepared = preprocessor.prepare(samples, Draw(training=False))
@@ -162,7 +162,7 @@ def embed(run: Run, sample: Sample) -> Float[Tensor, " D"]:
     features = run.model.encode_one(modality, batch.inputs[modality], 1)
     if not bool(features.mask.any()):
         raise UserError(f"the {modality} is empty", right="Give one with something in it.")
-    return links.vectors(modality.value, features)[0].cpu()
+    return links.vectors(modality, features)[0].cpu()
 
 
 @torch.inference_mode()

@@ -14,14 +14,14 @@ from dataclasses import replace
 import torch
 
 from plait.seeds import derive_seed
-from plait.types import Batch, Items, Modality
+from plait.types import Batch, Items
 
 HIGHEST = 2.0**63
 
 
-def is_dropped(chance: float, *, seed: int, step: int, sample_id: str, modality: Modality) -> bool:
+def is_dropped(chance: float, *, seed: int, step: int, sample_id: str, modality: str) -> bool:
     """Whether this sample loses this modality in this step."""
-    return derive_seed(seed, "modality dropout", step, sample_id, modality.value) / HIGHEST < chance
+    return derive_seed(seed, "modality dropout", step, sample_id, modality) / HIGHEST < chance
 
 
 def draws_subset(chance: float, *, seed: int, step: int, sample_id: str) -> bool:
@@ -30,7 +30,7 @@ def draws_subset(chance: float, *, seed: int, step: int, sample_id: str) -> bool
 
 
 def drop_modalities(
-    batch: Batch, chances: Mapping[Modality, float], *, seed: int, step: int, subset_chance: float = 0.0
+    batch: Batch, chances: Mapping[str, float], *, seed: int, step: int, subset_chance: float = 0.0
 ) -> Batch:
     """The batch after the draws of this step.
 
@@ -38,7 +38,7 @@ def drop_modalities(
     each is dropped with 1/2); otherwise each modality is dropped by itself with its chance.
     """
     subsets = [draws_subset(subset_chance, seed=seed, step=step, sample_id=i) for i in batch.ids]
-    inputs: dict[Modality, Items] = {}
+    inputs: dict[str, Items] = {}
     for modality, items in batch.inputs.items():
         chance = chances.get(modality, 0.0)
         if chance > 0 or any(subsets):

@@ -20,7 +20,6 @@ from plait.errors import UserError
 from plait.model import Model
 from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, check_tokenizer, checked_tensors, read_run_config
 from plait.trust import NOTHING, Trust
-from plait.types import Modality
 
 TABLE = "embedding.table"
 """The word vectors of a text encoder: the only tensor that depends on the vocabulary."""
@@ -53,7 +52,7 @@ def start_encoder(
     model: Model,
     config: RunConfig,
     tokenizer: Tokenizer,
-    modality: Modality,
+    modality: str,
     folder: Path,
     trust: Trust = NOTHING,
     *,
@@ -72,7 +71,7 @@ def start_encoder(
     tensors = encoder_tensors(folder, modality, accept_changes=accept_changes)
     encoder = model.encoder(modality)
     known = ""
-    if modality is Modality.TEXT and TABLE in tensors:
+    if modality == "text" and TABLE in tensors:
         before = Tokenizer.load(folder / TOKENIZER, other.data.tokenizer, other.data.segments or ())
         own = encoder.state_dict()[TABLE]
         if own.shape[1] == tensors[TABLE].shape[1]:
@@ -90,13 +89,11 @@ def start_encoder(
     return f"{modality}: the encoder starts with the weights of {folder}{known}"
 
 
-def check_prepared_alike(config: RunConfig, other: RunConfig, modality: Modality, folder: Path, where: str) -> None:
+def check_prepared_alike(config: RunConfig, other: RunConfig, modality: str, folder: Path, where: str) -> None:
     """One message where the two runs prepare this modality's inputs in different ways."""
-    if modality is Modality.TEXT:
+    if modality == "text":
         return
-    ours, theirs = (
-        getattr(c.data, modality.value).model_dump(mode="json", exclude={"augment"}) for c in (config, other)
-    )
+    ours, theirs = (getattr(c.data, modality).model_dump(mode="json", exclude={"augment"}) for c in (config, other))
     different = [name for name in ours if ours[name] != theirs[name]]
     if different:
         name = different[0]
@@ -107,7 +104,7 @@ def check_prepared_alike(config: RunConfig, other: RunConfig, modality: Modality
         )
 
 
-def encoder_tensors(folder: Path, modality: Modality, *, accept_changes: bool = False) -> dict[str, Tensor]:
+def encoder_tensors(folder: Path, modality: str, *, accept_changes: bool = False) -> dict[str, Tensor]:
     """The tensors of a run's encoder by their names in the encoder."""
     path, start = folder / MODEL, f"encoders.{modality}."
     if not path.exists():

@@ -30,7 +30,7 @@ from plait.train.dropout import drop_modalities
 from plait.train.optimiser import set_learning_rate
 from plait.train.schedule import learning_rate
 from plait.train.split import split_batch
-from plait.types import Batch, Modality
+from plait.types import Batch
 
 
 @runtime_checkable
@@ -59,8 +59,8 @@ class StepResult(NamedTuple):
     gradient_norm: float
     learning_rate: float
     micro_batch_size: int
-    encoder_norms: Mapping[Modality, float] = MappingProxyType({})
-    alone: Mapping[Modality, float] = MappingProxyType({})
+    encoder_norms: Mapping[str, float] = MappingProxyType({})
+    alone: Mapping[str, float] = MappingProxyType({})
 
 
 class Asked(NamedTuple):
@@ -208,14 +208,14 @@ def update(optimiser: torch.optim.Optimizer) -> None:
 
 def after_dropout(batch: Batch, config: TrainConfig, balance: Balance, *, seed: int, step: int) -> Batch:
     """The batch after the draws of modality dropout."""
-    planned = {modality: balance.dropout_of(modality, step) for modality in Modality}
+    planned = {modality: balance.dropout_of(modality, step) for modality in batch.inputs}
     chances = {m: config.dropout_of(m, step) if chance is None else chance for m, chance in planned.items()}
     return drop_modalities(batch, chances, seed=seed, step=step, subset_chance=config.subset_chance(step))
 
 
 def alone_of(
     model: Model, batch: Batch, micro_batch_size: int, dtype: str, *, seed: int, step: int
-) -> dict[Modality, float]:
+) -> dict[str, float]:
     """Nats per token with each modality alone, before the step's update."""
     with autocast(device_of(model), dtype):
         return measure_alone(model, split_batch(batch, micro_batch_size), seed=derive_seed(seed, "alone", step))

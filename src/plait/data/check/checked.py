@@ -19,7 +19,7 @@ from plait.data.audio import AudioConfig
 from plait.data.check.files import Facts, MediaUse, media_uses, probe_all
 from plait.data.check.texts import Encoder, words
 from plait.data.image import ImageConfig
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 
 class CheckConfig(Config):
@@ -59,7 +59,7 @@ class Checked:
     tokenizer: Encoder | None
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def files(self, modality: Modality) -> Iterator[tuple[Sample, Path, Facts]]:
+    def files(self, modality: str) -> Iterator[tuple[Sample, Path, Facts]]:
         """Every use of a file of this modality."""
         for sample, uses in zip(self.samples, self.uses, strict=True):
             for use, path in uses:

@@ -17,7 +17,7 @@ from plait.data.check.report import Example, Finding, Unseen, finding
 from plait.data.check.texts import target_field
 from plait.data.manifest import Dataset, LeftOut
 from plait.data.splits import SPLITS
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 NOTED = ("other-file",)
 """Codes of what the reader left out that are no mistakes."""
@@ -57,7 +57,7 @@ BROKEN = {
     "corrupt": "that cannot be decoded",
 }
 
-NAMES = {Modality.IMAGE: "pictures", Modality.AUDIO: "recordings"}
+NAMES = {"image": "pictures", "audio": "recordings"}
 
 
 def by_split(samples: Sequence[Sample]) -> dict[str, int]:
@@ -118,14 +118,14 @@ def unreadable(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:
         by_kind: dict[str, list[Example]] = {}
         for sample, path, facts in checked.files(modality):
             if isinstance(facts, Broken):
-                detail = f"{modality.value} {path.name}: {facts.reason}"
+                detail = f"{modality} {path.name}: {facts.reason}"
                 by_kind.setdefault(facts.kind, []).append(Example(sample.where, sample.id, detail))
-                code = f"{modality.value}-{facts.kind}"
+                code = f"{modality}-{facts.kind}"
                 leave_out.append(LeftOut(sample.where, sample.id, detail, code))
         for kind, cases in by_kind.items():
             config = checked.config
             text = f"{name} {BROKEN[kind]}" + (" (left out: data.on_error)" if config.lost == "warning" else "")
-            findings += finding(config.lost, f"{modality.value}-{kind}", text, cases, examples=config.examples)
+            findings += finding(config.lost, f"{modality}-{kind}", text, cases, examples=config.examples)
     return findings, leave_out
 
 
@@ -153,7 +153,7 @@ def empty_looking(checked: Checked) -> Iterator[Finding]:
     config = checked.config
     constant = [
         Example(sample.where, sample.id, path.name)
-        for sample, path, facts in checked.files(Modality.IMAGE)
+        for sample, path, facts in checked.files("image")
         if isinstance(facts, ImageFacts) and facts.constant
     ]
     yield from finding(
@@ -165,7 +165,7 @@ def empty_looking(checked: Checked) -> Iterator[Finding]:
     )
     silent = [
         Example(sample.where, sample.id, f"{path.name} (peak {facts.peak:.2g})")
-        for sample, path, facts in checked.files(Modality.AUDIO)
+        for sample, path, facts in checked.files("audio")
         if isinstance(facts, SoundFacts) and facts.peak <= config.silence and not _is_cancelled(facts, config)
     ]
     yield from finding("warning", "audio-silent", "recordings that are silent", silent, examples=config.examples)
@@ -175,7 +175,7 @@ def cancelled(checked: Checked) -> Iterator[Finding]:
     """Recordings of opposite channels (left = −right), of which averaging leaves little or nothing."""
     cases = [
         Example(sample.where, sample.id, f"{path.name} (what is left of it has a peak of {facts.peak:.2g})")
-        for sample, path, facts in checked.files(Modality.AUDIO)
+        for sample, path, facts in checked.files("audio")
         if isinstance(facts, SoundFacts) and _is_cancelled(facts, checked.config)
     ]
     text = (
@@ -258,4 +258,4 @@ def suffixes(checked: Checked) -> Iterator[Finding]:
             if (wrong := wrong_suffix(path, facts))
         ]
         text = f"{name} whose suffix is not that of their content (they are read by their content)"
-        yield from finding("note", f"{modality.value}-suffix", text, cases, examples=checked.config.examples)
+        yield from finding("note", f"{modality}-suffix", text, cases, examples=checked.config.examples)

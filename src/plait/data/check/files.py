@@ -24,7 +24,7 @@ from plait.data.pictures.decode import Header, size_of
 from plait.data.sounds.reading import Wanted, read
 from plait.errors import UserError
 from plait.files import open_regular
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 SUFFIXES_OF = {
     "PNG": (".png",),
@@ -104,13 +104,13 @@ class MediaUse(NamedTuple):
     """One use of a file by a sample: the file's real path, and as what it is read."""
 
     real: str
-    modality: Modality
+    modality: str
 
 
 def media_uses(sample: Sample) -> list[tuple[MediaUse, Path]]:
     """The files of a sample, with the paths under which it names them."""
-    paths = [(Modality.IMAGE, path) for path in sample.image]
-    paths += [(Modality.AUDIO, sample.audio)] if sample.audio else []
+    paths = [("image", path) for path in sample.image]
+    paths += [("audio", sample.audio)] if sample.audio else []
     return [(MediaUse(os.path.realpath(path), modality), path) for modality, path in paths]
 
 
@@ -128,9 +128,7 @@ def probe_all(
     image = image.model_copy(update={"resize": "squash"})
 
     def probe(use: MediaUse) -> Facts:
-        return (
-            probe_image(Path(use.real), image) if use.modality is Modality.IMAGE else probe_sound(Path(use.real), audio)
-        )
+        return probe_image(Path(use.real), image) if use.modality == "image" else probe_sound(Path(use.real), audio)
 
     found: dict[MediaUse, Facts] = {}
     with ThreadPoolExecutor(threads) as pool:

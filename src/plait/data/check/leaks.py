@@ -61,7 +61,7 @@ def _marks(
     for grouping, value in sample.groups.items():
         yield f"group {grouping}", value, value
     for use, path in uses:
-        yield f"{use.modality.value} file", content[use.real], path.name
+        yield f"{use.modality} file", content[use.real], path.name
     if not uses and sample.references:
         texts = [sample.text or "", *(text for reference in sample.references for text in reference.values())]
         yield "row", "\x1f".join(texts), " | ".join(text for text in texts if text)[:60]

@@ -27,10 +27,10 @@ def histograms(checked: Checked) -> Iterator[Histogram]:
                 lengths.setdefault((target_field(segment), checked.unit), []).append(checked.count(text))
     for use, facts in checked.facts.items():
         if isinstance(facts, SoundFacts):
-            lengths.setdefault((use.modality.value, "seconds"), []).append(round(facts.seconds, 3))
+            lengths.setdefault((use.modality, "seconds"), []).append(round(facts.seconds, 3))
         elif isinstance(facts, ImageFacts):
             for side, size in (("width", facts.width), ("height", facts.height)):
-                lengths.setdefault((f"{use.modality.value} {side}", "pixels"), []).append(size)
+                lengths.setdefault((f"{use.modality} {side}", "pixels"), []).append(size)
     for (name, unit), values in lengths.items():
         one = histogram(name, unit, values)
         if one is not None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from plait.seeds import torch_generator
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Kind:
     """One kind of damage. `levels` go from mild to harsh on `axis`; `clean`: where no damage stands on it, None if nowhere."""
 
     name: str
-    modality: Modality
+    modality: str
     axis: str
     levels: tuple[float, ...]
     clean: float | None
@@ -63,7 +63,7 @@ class Damage(ABC):
     source: Source
 
     @property
-    def modality(self) -> Modality:
+    def modality(self) -> str:
         """What it damages."""
         return self.kind.modality
 

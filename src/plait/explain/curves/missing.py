@@ -14,12 +14,12 @@ from jaxtyping import Bool
 
 from plait.explain.curves.base import Kind
 from plait.seeds import numpy_generator
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 RATES = (0.25, 0.5, 0.75, 1.0)
 
 
-def missing_kind(modality: Modality) -> Kind:
+def missing_kind(modality: str) -> Kind:
     """The kind that takes a modality away."""
     return Kind(
         "missing",
@@ -31,9 +31,9 @@ def missing_kind(modality: Modality) -> Kind:
     )
 
 
-def lost(samples: Sequence[Sample], modality: Modality, rate: float, *, seed: int) -> Bool[np.ndarray, " n"]:
+def lost(samples: Sequence[Sample], modality: str, rate: float, *, seed: int) -> Bool[np.ndarray, " n"]:
     """The first round(rate × n) of the samples in a drawn order."""
-    order = numpy_generator(seed, "curve", "missing", modality.value).permutation(len(samples))
+    order = numpy_generator(seed, "curve", "missing", modality).permutation(len(samples))
     gone = np.zeros(len(samples), dtype=bool)
     gone[order[: round(rate * len(samples))]] = True
     return gone

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from plait.explain.curves.base import Damage, Kind
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 GREY = 128
 Pixels = UInt8[Tensor, "3 Y X"]
@@ -28,7 +28,7 @@ class Blur(Damage):
 
     kind: ClassVar[Kind] = Kind(
         "blur",
-        Modality.IMAGE,
+        "image",
         "sigma, % of the width",
         (1.0, 2.0, 4.0, 8.0, 16.0),
         0.0,
@@ -45,7 +45,7 @@ class Occlusion(Damage):
 
     kind: ClassVar[Kind] = Kind(
         "occlusion",
-        Modality.IMAGE,
+        "image",
         "% of the area",
         (10.0, 25.0, 50.0, 75.0, 90.0),
         0.0,
@@ -63,7 +63,7 @@ class Jpeg(Damage):
 
     kind: ClassVar[Kind] = Kind(
         "JPEG",
-        Modality.IMAGE,
+        "image",
         "quality",
         (90.0, 70.0, 50.0, 30.0, 15.0, 5.0),
         None,

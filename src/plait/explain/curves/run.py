@@ -33,7 +33,7 @@ from plait.explain.curves.sound import Babble, WhiteNoise
 from plait.explain.run import Counter, chances
 from plait.run import Run
 from plait.seeds import numpy_generator
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 LIMIT = 400
 """Samples that are measured unless another number is asked for: every one is answered some thirty times."""
@@ -77,7 +77,7 @@ def curves(
     if not chosen:
         raise UserError(f"no target in split {split!r}", where="--split", right="Measure a split that has targets")
     preprocessor = answerer.preprocessor
-    source = Source(seed, [s for s in rows if s.has(Modality.AUDIO)], preprocessor.wave)
+    source = Source(seed, [s for s in rows if s.has("audio")], preprocessor.wave)
     bench = Bench(answerer, config, config.confidence, batch_size, source)
     having, kinds = to_do(run, chosen)
     count = Counter(num_targets(chosen) + later(chosen, having, kinds), progress)
@@ -110,7 +110,7 @@ def drawn(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
     return [samples[k] for k in sorted(order[: limit or len(samples)].tolist())]
 
 
-def to_do(run: Run, samples: Sequence[Sample]) -> tuple[dict[Modality, np.ndarray], list[type[Damage]]]:
+def to_do(run: Run, samples: Sequence[Sample]) -> tuple[dict[str, np.ndarray], list[type[Damage]]]:
     """The rows that have each modality, and the kinds of damage that meet any of them."""
     having = {m: np.array([k for k, s in enumerate(samples) if s.has(m)], dtype=int) for m in run.modalities}
     return having, [d for d in DAMAGES if d.kind.modality in having and len(having[d.kind.modality])]
@@ -121,7 +121,7 @@ def num_targets(samples: Sequence[Sample]) -> int:
     return sum(max(1, len(sample.references)) for sample in samples)
 
 
-def later(chosen: Sequence[Sample], having: dict[Modality, np.ndarray], kinds: Sequence[type[Damage]]) -> int:
+def later(chosen: Sequence[Sample], having: dict[str, np.ndarray], kinds: Sequence[type[Damage]]) -> int:
     """The same over all points behind the clean one."""
     num = {m: num_targets([chosen[row] for row in rows]) for m, rows in having.items()}
     return sum(len(kind.kind.levels) * num[kind.kind.modality] for kind in kinds) + sum(num.values())
@@ -178,10 +178,10 @@ class Bench:
         points = [self.answer(samples, kind(level, self.source), count) for level in kind.kind.levels]
         return self.curve(kind.kind, samples, [clean, *points])
 
-    def missing(self, modality: Modality, samples: Sequence[Sample], clean: Driven, *, count: Counter) -> Curve:
+    def missing(self, modality: str, samples: Sequence[Sample], clean: Driven, *, count: Counter) -> Curve:
         """The curve over the share of samples that lose a modality: each sample is answered once with and once without it."""
         kind = missing_kind(modality)
-        left = [m for m in Modality if m is not modality]
+        left = [m for m in self.answerer.run.modalities if m != modality]
         without = self.answer([sample.only(left) for sample in samples], None, count)
         gone = [lost(samples, modality, rate, seed=self.source.seed) for rate in kind.levels]
         return self.curve(kind, samples, [clean, *(merged(clean, without, rows) for rows in gone)])
@@ -259,13 +259,13 @@ def combined(
     return np.sum([w * score.corpus(part) for w, part in zip(weights, parts, strict=True)], axis=0)
 
 
-def run_notes(answerer: RunAnswerer, having: dict[Modality, np.ndarray], split: str) -> list[str]:
+def run_notes(answerer: RunAnswerer, having: dict[str, np.ndarray], split: str) -> list[str]:
     """What has to be known of the run and the split before the curves are read."""
     dropped = chances(answerer.run)
     found = [
         f"{m}: no sample of split {split!r} has it, so it has no curve" for m, rows in having.items() if not len(rows)
     ]
-    return found + [f"{m} {NEVER_DROPPED}" for m, rows in having.items() if len(rows) and not dropped[m.value]]
+    return found + [f"{m} {NEVER_DROPPED}" for m, rows in having.items() if len(rows) and not dropped[m]]
 
 
 def notes(before: Sequence[str], found: Sequence[Curve], source: Source) -> list[str]:

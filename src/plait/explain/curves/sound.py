@@ -18,7 +18,7 @@ from torch import Tensor
 from plait.data.audio import mixed
 from plait.errors import UserError
 from plait.explain.curves.base import Damage, Kind
-from plait.types import Modality, Sample
+from plait.types import Sample
 
 SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0, -5.0)
 VOICES = 4
@@ -32,7 +32,7 @@ class WhiteNoise(Damage):
 
     kind: ClassVar[Kind] = Kind(
         "white noise",
-        Modality.AUDIO,
+        "audio",
         "SNR in dB",
         SNR_DB,
         None,
@@ -52,7 +52,7 @@ class Babble(Damage):
 
     kind: ClassVar[Kind] = Kind(
         "babble",
-        Modality.AUDIO,
+        "audio",
         "SNR in dB",
         SNR_DB,
         None,
