@@ -172,8 +172,8 @@ class TrainedModel:
     def refuse_unread(self, modalities: Iterable[str]) -> None:
         """One message for a modality that the model does not read."""
         for modality in modalities:
-            if modality not in self.run.modalities:
-                known = ", ".join(self.run.modalities) or "no inputs"
+            if modality not in self.run.inputs:
+                known = ", ".join(self.run.inputs) or "no inputs"
                 raise UserError(f"this model does not read {modality}", right=f"It reads {known}")
 
     def generate(
@@ -319,7 +319,7 @@ class TrainedModel:
                 return samples
         return read_manifest(
             Path(manifest or data.manifest),
-            inputs=self.run.modalities,
+            inputs=self.run.inputs,
             split=data.split,
             **data.reading,
             require_targets=False,
@@ -460,7 +460,7 @@ class TrainedModel:
         data = self.run.config.data
         return read_manifest(
             Path(manifest or data.manifest),
-            inputs=self.run.modalities,
+            inputs=self.run.inputs,
             segments=self.run.segments,
             split=data.split,
             **data.reading,
@@ -471,7 +471,7 @@ class TrainedModel:
         data = self.run.config.data
         return read_manifest(
             Path(manifest),
-            inputs=self.run.modalities,
+            inputs=self.run.inputs,
             **data.reading,
             require_targets=False,
         )

@@ -55,9 +55,9 @@ class Model(nn.Module):
         frozen: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self.modalities = tuple(encoders)
-        self.encoders = nn.ModuleDict({m: encoders[m] for m in self.modalities})
-        self.frozen = tuple(m for m in self.modalities if m in frozen)
+        self.inputs = tuple(encoders)
+        self.encoders = nn.ModuleDict({m: encoders[m] for m in self.inputs})
+        self.frozen = tuple(m for m in self.inputs if m in frozen)
         for modality in self.frozen:
             self.encoder(modality).requires_grad_(False)
         self.fusion = fusion
@@ -73,6 +73,11 @@ class Model(nn.Module):
             self.encoder(modality).eval()
         return self
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """As `inputs`: for programs written when every input was called as its modality."""
+        return self.inputs
+
     def encoder(self, modality: str) -> Encoder:
         """The encoder of one modality."""
         encoder = self.encoders[modality]
@@ -84,7 +89,7 @@ class Model(nn.Module):
 
         Each item is encoded once, however many samples share it, and only if a sample uses it.
         """
-        return {m: self.encode_one(m, inputs.get(m), batch_size) for m in self.modalities}
+        return {m: self.encode_one(m, inputs.get(m), batch_size) for m in self.inputs}
 
     def encode_one(self, modality: str, items: Items | None, batch_size: int) -> Features:
         """The features of one modality."""

@@ -85,9 +85,14 @@ class Run:
         return tuple(self.tokenizer.segments)
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        """The modalities that the model reads."""
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs that the model reads, in order."""
         return tuple(self.config.data.inputs or ())
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """As `inputs`: for programs written when every input was called as its modality."""
+        return self.inputs
 
     @classmethod
     def create(

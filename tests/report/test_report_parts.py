@@ -50,9 +50,7 @@ def test_a_colour_has_one_name_and_a_modality_the_colour_of_explain():
     from plait.explain.plot import colour
 
     assert len(set(COLOURS.values())) == len(COLOURS)
-    assert {name: to_hex(colour(name)) for name in FIRST} == {
-        n: COLOURS[n] for n in FIRST
-    }
+    assert {name: to_hex(colour(name)) for name in FIRST} == {n: COLOURS[n] for n in FIRST}
 
 
 def test_arms_of_different_roles_have_different_forms():

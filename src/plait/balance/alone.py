@@ -37,7 +37,7 @@ def alone_losses(
     model: Model, features: Mapping[str, Features], batch: Batch, *, label_smoothing: float = 0.0
 ) -> dict[str, Alone]:
     """Of every modality that some sample of the batch has."""
-    rows = {m: features[m].mask.any(dim=1).nonzero()[:, 0] for m in model.modalities}
+    rows = {m: features[m].mask.any(dim=1).nonzero()[:, 0] for m in model.inputs}
     return {
         m: alone(model, features, batch, m, has, label_smoothing=label_smoothing) for m, has in rows.items() if len(has)
     }

@@ -150,10 +150,10 @@ class BalanceOptions(Config):
 
     def refuse_few(self, model: Model) -> None:
         """One message where the run reads too few modalities."""
-        if len(model.modalities) < self.num_modalities:
+        if len(model.inputs) < self.num_modalities:
             raise UserError(
                 f"{self.kind_name} balances modalities against each other: the run reads "
-                f"{', '.join(model.modalities) or 'no inputs'}",
+                f"{', '.join(model.inputs) or 'no inputs'}",
                 where=WHERE,
                 right="Take balance.kind=none, or give data.inputs two modalities or more",
             )
@@ -175,7 +175,7 @@ class BalanceOptions(Config):
 
 def trained_encoders(model: Model) -> dict[str, list[nn.Parameter]]:
     """The parameters that train of every encoder that has any: frozen encoders are exempt."""
-    found = {m: [p for p in model.encoder(m).parameters() if p.requires_grad] for m in model.modalities}
+    found = {m: [p for p in model.encoder(m).parameters() if p.requires_grad] for m in model.inputs}
     return {m: parameters for m, parameters in found.items() if parameters}
 
 

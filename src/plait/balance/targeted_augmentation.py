@@ -57,11 +57,11 @@ class TargetedAugmentationConfig(BalanceOptions):
     def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """See the module."""
         self.refuse_few(model)
-        if self.modality != "auto" and self.modality not in model.modalities:
+        if self.modality != "auto" and self.modality not in model.inputs:
             raise UserError(
                 f"the run reads no {self.modality}",
                 where=WHERE.replace("kind", "modality"),
-                right=did_you_mean(self.modality, ["auto", *model.modalities]),
+                right=did_you_mean(self.modality, ["auto", *model.inputs]),
             )
         return TargetedAugmentation(self, seed=seed, state=state)
 

@@ -52,7 +52,7 @@ def evaluate(
         record = model.evaluate(split, inputs=used, manifest=manifest, progress=count, write=False)
     with kept(lambda: model.keep(record)):
         output.say(render(record.summary))
-        lacking = [m for m in model.run.modalities if used is not None and m not in used]
+        lacking = [m for m in model.run.inputs if used is not None and m not in used]
         if strange := model.run.config.never_missing(lacking):
             output.say(
                 f"This model was trained without modality dropout of {', '.join(strange)} (train.modality_dropout): what it loses\n"

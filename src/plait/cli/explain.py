@@ -111,8 +111,8 @@ def explain(
     worth = WORTH if worth is None else checked_worth(worth)
     model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     for name in needed:
-        if name not in model.run.modalities:
-            right = did_you_mean(name, model.run.modalities)
+        if name not in model.run.inputs:
+            right = did_you_mean(name, model.run.inputs)
             raise UserError(f"this model reads no modality {name!r}", where="--fail-if-unused", right=right)
     if sample is not None:
         explain_one(model, sample, split, manifest, batch_size, output)

@@ -104,7 +104,7 @@ def generate(
     given = named_choices(choices or [], model.run.segments)
     used = named_modalities(inputs)
     model.refuse_unread(used or ())
-    lacking = [m for m in model.run.modalities if used is not None and m not in used]
+    lacking = [m for m in model.run.inputs if used is not None and m not in used]
     if strange := model.run.config.never_missing(lacking):
         say_aside(f"plait: {STRANGE.format(', '.join(strange))}")
     if manifest is not None:
@@ -113,8 +113,8 @@ def generate(
         return
     sample = model.sample(text=text, image=image or (), audio=audio)
     sample = sample if used is None else sample.only(used)
-    if used is None and model.run.modalities and not sample.present:
-        say_aside(f"plait: no input was given; the model reads {', '.join(model.run.modalities)} and answers without")
+    if used is None and model.run.inputs and not sample.present:
+        say_aside(f"plait: no input was given; the model reads {', '.join(model.run.inputs)} and answers without")
     if top is not None:
         show_next(model.next_tokens(sample, begin, top), begin, output)
     elif stream:

@@ -276,11 +276,11 @@ class Rest:
         own = 0 if model.fusion is None else sum(p.numel() for p in model.fusion.parameters())
         self.parameters = model.num_parameters - own
         self.model, self.num_blocks = model, model.lm.num_blocks
-        self.widths = {m: model.encoder(m).width for m in model.modalities}
+        self.widths = {m: model.encoder(m).width for m in model.inputs}
         model.fusion = None
         set_attention(model.requires_grad_(False).eval(), "math")
         with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-            features = {m: model.encoder(m)(blank_item(m, config, lengths)) for m in model.modalities}
+            features = {m: model.encoder(m)(blank_item(m, config, lengths)) for m in model.inputs}
         self.encoder_flops = counter.get_total_flops()
         self.lm_flops: dict[tuple[int, int, int], int] = {}
         self.num_tokens = {m: f.values.shape[1] for m, f in features.items()}

@@ -172,7 +172,7 @@ def prepared(run: Run, trained: Sequence[Sample], asked: Sequence[Sample]) -> Ma
     device = device_of(run.model)
     loader = Loader(
         trained,
-        Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities),
+        Preprocessor(run.config.data, run.tokenizer, run.segments, run.inputs),
         batch_size=run.config.train.batch_size,
         seed=run.config.seed,
         training=True,

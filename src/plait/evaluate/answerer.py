@@ -46,7 +46,7 @@ class RunAnswerer:
     ) -> None:
         self.run, self.config, self.choices, self.begun = run, config or run.config.generate, choices, begun
         self.device = run.model.lm.embedding.table.device
-        self.preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities)
+        self.preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.inputs)
         self.features = FeatureCache(run.config, run.model, self.preprocessor, say=say) if cached else None
 
     @property

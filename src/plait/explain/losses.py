@@ -101,7 +101,7 @@ def subset_losses(
     `under`: only these subsets (of each what a sample has of it); the other columns stay NaN. `positions`: credits for each of
     them as well, which needs all subsets.
     """
-    modalities, num_segments = run.modalities, len(run.segments)
+    modalities, num_segments = run.inputs, len(run.segments)
     num_subsets = 1 << len(modalities)
     device = run.model.lm.embedding.table.device
     expanded, places = all_references(samples)
@@ -217,7 +217,7 @@ class Asked:
     @cached_property
     def condition(self) -> Condition:
         """The fusion's reading of the subset; of a modality outside it there is no token, as in a batch that lacks it."""
-        given = {m for k, m in enumerate(self.run.modalities) if self.subset >> k & 1}
+        given = {m for k, m in enumerate(self.run.inputs) if self.subset >> k & 1}
         return self.run.model.condition(
             {m: select(f, self.rows) if m in given else absent(f, self.rows) for m, f in self.features.items()}
         )

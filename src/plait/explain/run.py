@@ -74,9 +74,9 @@ def explain(
         len(chosen),
         seed,
         0.95,
-        tuple(m for m in run.modalities),
+        tuple(m for m in run.inputs),
         {
-            c: {subset_name(s, run.modalities): float(t) for s, t in enumerate(table[:, 0])}
+            c: {subset_name(s, run.inputs): float(t) for s, t in enumerate(table[:, 0])}
             for c, table in measured.temperatures.items()
             if has_credit
         },
@@ -132,7 +132,7 @@ def measure(
     say: Callable[[str], None] = lambda _: None,
 ) -> Measured:
     """The losses of a split under every subset of the modalities, and with each modality shuffled."""
-    modalities = run.modalities
+    modalities = run.inputs
     if not modalities:
         raise UserError(
             "this model reads no inputs, so there is nothing to explain", right="Give a run with data.inputs"
@@ -184,12 +184,12 @@ def judged(run: Run, segment: SegmentResult, losses: SubsetLosses, worth: float)
     """A segment with what follows from its figures."""
     segment = replace(segment, worth=worth_of(segment, worth))
     before = run.segments[: run.segments.index(segment.segment)]
-    return replace(segment, verdicts=verdicts(segment, run.modalities, losses.present, before=before))
+    return replace(segment, verdicts=verdicts(segment, run.inputs, losses.present, before=before))
 
 
 def positions_of(run: Run, samples: Sequence[Sample]) -> Positions:
     """The positions that enough of the samples have; a sample with several references counts with its longest."""
-    encode = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities).encode
+    encode = Preprocessor(run.config.data, run.tokenizer, run.segments, run.inputs).encode
     texts = [[[r[name] for r in s.references if name in r] for s in samples] for name in run.segments]
     return Positions.choose([[max(len(encode(text)) for text in of) for of in all_of if of] for all_of in texts])
 
@@ -204,15 +204,15 @@ def pooled(segments: Sequence[SegmentResult]) -> list[str]:
 
 def chances(run: Run) -> dict[str, float]:
     """The chance with which training dropped each modality, once warmed up."""
-    return {m: run.config.highest_dropout(m) for m in run.modalities}
+    return {m: run.config.highest_dropout(m) for m in run.inputs}
 
 
 def kind_notes(run: Run, has_credit: bool) -> list[str]:
     """What has to be known before the figures are read."""
     notes = []
-    if len(run.modalities) == 1:
+    if len(run.inputs) == 1:
         what = "its bits are those that are lost without it" if has_credit else "no credit is shared"
-        notes.append(f"this run reads {run.modalities[0]} only: there is nothing to compare, {what}")
+        notes.append(f"this run reads {run.inputs[0]} only: there is nothing to compare, {what}")
     if not has_credit:
         notes.append(
             f"trained without modality dropout: without an input the model is lost, which says nothing about the input; {RETRAIN}"
@@ -234,7 +234,7 @@ def fitted(
     run: Run, tuning: Sequence[Sample], contexts: Sequence[Context], batch_size: int, count: Progress, notes: list[str]
 ) -> Temperatures:
     """Context → per subset the fitted temperature and 1, at which reliance is measured."""
-    num_subsets = 1 << len(run.modalities)
+    num_subsets = 1 << len(run.inputs)
     if not tuning:
         notes.append("no row in split 'tune': temperatures are 1, so what an unsure subset tells is underrated")
         return {c: np.ones((num_subsets, 2)) for c in contexts}
@@ -242,7 +242,7 @@ def fitted(
     losses = subset_losses(run, tuning, grid, batch_size=batch_size, progress=count)
     found: dict[Context, np.ndarray] = {}
     for context in contexts:
-        fit = fit_temperatures(losses, context, run.modalities)
+        fit = fit_temperatures(losses, context, run.inputs)
         found[context] = np.stack([fit.temperatures, np.ones(num_subsets)], axis=1)
         after = "" if context == "true" else "after its own words, "
         notes.extend(after + note for note in fit.notes)

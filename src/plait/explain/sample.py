@@ -56,8 +56,8 @@ def explain_sample(
 
     Without a target, that of the model's own (greedy) answer.
     """
-    if not any(sample.has(m) for m in run.modalities):
-        reads = ", ".join(run.modalities) or "no inputs"
+    if not any(sample.has(m) for m in run.inputs):
+        reads = ", ".join(run.inputs) or "no inputs"
         raise UserError(
             "the sample has no input that this model reads, so there is nothing to show",
             where=sample.where or sample.id,

@@ -70,7 +70,7 @@ class Tables:
         has_credit: bool,
     ) -> SegmentResult:
         """All that is known of one segment in one context; `strange`: the losses with each modality shuffled across samples."""
-        modalities = self.run.modalities
+        modalities = self.run.inputs
         bits = self.losses.bits[context][..., number]  # (n, subsets, K): fitted temperature, 1
         tokens = self.losses.num_tokens[:, number]
         rows = np.isfinite(bits[:, -1, 0]) & (tokens > 0)
@@ -108,7 +108,7 @@ class Tables:
         rows: Bool[np.ndarray, " n"],
     ) -> dict[str, object]:
         """v(all), each modality's credit, and all interactions; `moved`: the bits with each modality shuffled across samples."""
-        modalities, present = self.run.modalities, self.losses.present
+        modalities, present = self.run.inputs, self.losses.present
         values = credit.usable_information(bits)
         shares = credit.shapley(values)
         return {
@@ -134,7 +134,7 @@ class Tables:
         self, shares: Float[np.ndarray, "n M"], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
     ) -> dict[str, PatternCredit]:
         """Each modality's share among the samples of each pattern that has any."""
-        names = list(self.run.modalities)
+        names = list(self.run.inputs)
 
         def share(k: int, mask: Bool[np.ndarray, " n"]) -> Figure:
             if not (self.losses.present[:, k] & mask).any():
@@ -155,7 +155,7 @@ class Tables:
         """Each modality's credit at each position of the segment, over the samples that have a token there."""
         tokens_at, credits_at = self.losses.tokens_at, self.losses.credits_at[context]
         assert tokens_at is not None
-        names = list(self.run.modalities)
+        names = list(self.run.inputs)
         for position, name in zip(self.positions.range_of(segment), self.positions.names(segment), strict=True):
             tokens = tokens_at[:, position]
             have = rows & (tokens > 0)
@@ -171,7 +171,7 @@ class Tables:
         rows: Bool[np.ndarray, " n"],
     ) -> Interaction:
         """One interaction, over the samples that have all its members."""
-        names = tuple(self.run.modalities[k] for k in members)
+        names = tuple(self.run.inputs[k] for k in members)
         both = rows & credit.together(self.losses.present, members)
         if not both.any():
             return Interaction(names, None, None, "not identifiable: they never occur together in a sample")
@@ -186,7 +186,7 @@ class Tables:
     ) -> Figure | None:
         """The best constant answer on the same samples; None without training targets."""
         name, tokenizer = self.run.segments[number], self.run.tokenizer
-        encode = Preprocessor(self.run.config.data, tokenizer, self.run.segments, self.run.modalities).encode
+        encode = Preprocessor(self.run.config.data, tokenizer, self.run.segments, self.run.inputs).encode
         texts = [encode(r[name]) for s in train for r in s.references if name in r]
         if not texts:
             return None

@@ -41,8 +41,8 @@ MIN_LINES, MIN_MEASURED = 12, 6
 def training_signs(run: Run, used: Mapping[str, bool]) -> tuple[TrainingSign, ...]:
     """One for each trained encoder; none where the run has one input, or no such metrics."""
     path = run.folder / METRICS
-    lines = read_metrics(run.folder) if len(run.modalities) > 1 and path.is_file() else []
-    seen = {m: bool(run.config.highest_dropout(m)) or run.config.balance.trains_alone for m in run.modalities}
+    lines = read_metrics(run.folder) if len(run.inputs) > 1 and path.is_file() else []
+    seen = {m: bool(run.config.highest_dropout(m)) or run.config.balance.trains_alone for m in run.inputs}
     return signs(lines, seen, used)
 
 

@@ -33,7 +33,7 @@ def views_of(run: Run, batch: Batch) -> dict[str, list[InputView]]:
     assert len(batch) == 1
     makers = {"text": text_view, "image": picture_view, "audio": sound_view}
     found: dict[str, list[InputView]] = {}
-    for modality in run.modalities:
+    for modality in run.inputs:
         items = batch.inputs[modality]
         numbers = [int(item) for item in items.index[0] if item >= 0]
         found[modality] = [makers[modality](run, items, item, number) for number, item in enumerate(numbers)]

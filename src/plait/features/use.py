@@ -73,7 +73,7 @@ class FeatureCache:
         if not config.encoders.cache:
             return
         digests = FileDigests(cache_folder())
-        for modality in model.modalities:
+        for modality in model.inputs:
             if modality in config.encoders.cache:
                 encoder = model.encoder(modality)
                 store = FeatureStore(encoder_id(encoder, config, modality), about(config, model, modality), say)

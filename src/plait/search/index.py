@@ -120,7 +120,7 @@ def open_index(
         return current.index(path)
     dataset = read_manifest(
         manifest,
-        inputs=run.modalities,
+        inputs=run.inputs,
         **run.config.data.reading,
         require_targets=False,
     )

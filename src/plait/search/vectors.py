@@ -77,7 +77,7 @@ def entries(
 ) -> Entries:
     """The distinct items of `side` among the samples, with their vectors."""
     links = check_links(run)
-    preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities)
+    preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.inputs)
     FeatureCache(run.config, run.model, preprocessor)
     of_samples = [items_of(run, preprocessor, sample, side) for sample in samples]
     distinct: dict[Hashable, Item] = {}
@@ -157,7 +157,7 @@ def embed(run: Run, sample: Sample) -> Float[Tensor, " D"]:
     """The vector of a sample that has one modality and nothing else."""
     links = check_links(run)
     (modality,) = sample.present
-    preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.modalities)
+    preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.inputs)
     batch = preprocessor.batch([sample], training=False).to(run.model.lm.embedding.table.device)
     features = run.model.encode_one(modality, batch.inputs[modality], 1)
     if not bool(features.mask.any()):

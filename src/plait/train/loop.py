@@ -230,7 +230,7 @@ def one_step(training: Training, batch: Batch) -> None:
 def measures_alone(training: Training, step: int) -> bool:
     """Whether the line of this step says the loss with each modality alone (a kind of balance may say it anyway)."""
     every = training.config.alone_every
-    if every is None or len(training.run.model.modalities) < 2:
+    if every is None or len(training.run.model.inputs) < 2:
         return False
     return step == training.config.steps or step // training.config.log_every % every == 0
 

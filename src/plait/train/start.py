@@ -36,11 +36,11 @@ def start_encoders(
     """Fill the encoders that `config` says, and tell of each in a line; `trust_code`: of the runs that they come from."""
     trust = trusted(trust_code, config)
     for modality in config.encoders.start_from:
-        if modality not in model.modalities:
+        if modality not in model.inputs:
             raise UserError(
                 f"the run reads no {modality}",
                 where=f"encoders.start_from.{modality}",
-                right=f"It reads {', '.join(model.modalities) or 'no inputs'}",
+                right=f"It reads {', '.join(model.inputs) or 'no inputs'}",
             )
     return [
         start_encoder(model, config, tokenizer, m, Path(p), trust, accept_changes=accept_changes)

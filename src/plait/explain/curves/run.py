@@ -62,7 +62,7 @@ def curves(
 ) -> Curves:
     """The curves of `limit` samples of `split`, drawn once (0: of all)."""
     run = answerer.run
-    if not run.modalities:
+    if not run.inputs:
         raise UserError("this model reads no inputs, so nothing can be damaged", right="Give a run with data.inputs")
     if limit < 0:
         raise UserError(f"a limit of {limit} samples", where="--limit", right="A number of samples, or 0 for all.")
@@ -112,7 +112,7 @@ def drawn(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
 
 def to_do(run: Run, samples: Sequence[Sample]) -> tuple[dict[str, np.ndarray], list[type[Damage]]]:
     """The rows that have each modality, and the kinds of damage that meet any of them."""
-    having = {m: np.array([k for k, s in enumerate(samples) if s.has(m)], dtype=int) for m in run.modalities}
+    having = {m: np.array([k for k, s in enumerate(samples) if s.has(m)], dtype=int) for m in run.inputs}
     return having, [d for d in DAMAGES if d.kind.modality in having and len(having[d.kind.modality])]
 
 
@@ -181,7 +181,7 @@ class Bench:
     def missing(self, modality: str, samples: Sequence[Sample], clean: Driven, *, count: Counter) -> Curve:
         """The curve over the share of samples that lose a modality: each sample is answered once with and once without it."""
         kind = missing_kind(modality)
-        left = [m for m in self.answerer.run.modalities if m != modality]
+        left = [m for m in self.answerer.run.inputs if m != modality]
         without = self.answer([sample.only(left) for sample in samples], None, count)
         gone = [lost(samples, modality, rate, seed=self.source.seed) for rate in kind.levels]
         return self.curve(kind, samples, [clean, *(merged(clean, without, rows) for rows in gone)])
