@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from plait.embeddings import Embedding
 from plait.layers import Linear
+from plait.named import ByName
 from plait.types import IGNORED, Batch, Features, Items
 
 TARGET = "target"
@@ -50,7 +51,7 @@ class Links(nn.Module):
     ) -> None:
         super().__init__()
         of_sides = {**widths, TARGET: width}
-        self.projections = nn.ModuleDict({side: Linear(size, width) for side, size in of_sides.items()})
+        self.projections = ByName({side: Linear(size, width) for side, size in of_sides.items()})
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.width, self.segment, self.end_id, self.weight = width, segment, end_id, weight
 

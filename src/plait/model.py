@@ -21,6 +21,7 @@ from plait.encoders.base import length_mask
 from plait.fusion import Fusion
 from plait.links import Links
 from plait.lm import Cache, LanguageModel
+from plait.named import ByName
 from plait.types import IGNORED, Batch, Condition, Features, Items
 
 
@@ -56,7 +57,7 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = tuple(encoders)
-        self.encoders = nn.ModuleDict({m: encoders[m] for m in self.inputs})
+        self.encoders = ByName(encoders)
         self.frozen = tuple(m for m in self.inputs if m in frozen)
         for modality in self.frozen:
             self.encoder(modality).requires_grad_(False)
@@ -80,9 +81,7 @@ class Model(nn.Module):
 
     def encoder(self, modality: str) -> Encoder:
         """The encoder of one modality."""
-        encoder = self.encoders[modality]
-        assert isinstance(encoder, Encoder)
-        return encoder
+        return self.encoders[modality]
 
     def encode(self, inputs: Mapping[str, Items], batch_size: int) -> dict[str, Features]:
         """Features `(B, L, E)` of every modality of the model; L = 0 where no sample of the batch has it.

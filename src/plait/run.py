@@ -44,6 +44,7 @@ from plait.files import hint_of, refuse_devices
 from plait.layers import set_attention
 from plait.locks import PART as PART
 from plait.model import Model
+from plait.named import START
 from plait.tensors import all_metadata, fill, load_tensors, read_metadata, whole
 from plait.tensors import load_weights as load_weights
 from plait.tensors import save_tensors as save_tensors
@@ -180,15 +181,17 @@ def without_vectors(config: RunConfig, weights: Path) -> RunConfig:
     with whole(weights), safe_open(weights, framework="pt") as file:
         names = set(file.keys())
 
-        def saved(embedding: Any, table: str) -> Any:
+        def saved(embedding: Any, *tables: str) -> Any:
             if isinstance(embedding, ScratchConfig):
                 return embedding
-            if table not in names:  # else the file that the configuration names would be read, wherever it lies
+            table = next((table for table in tables if table in names), None)
+            if table is None:  # else the file that the configuration names would be read, wherever it lies
                 return SavedVectors(frozen=embedding.frozen, width=1)
             return SavedVectors(frozen=embedding.frozen, width=file.get_slice(table).get_shape()[1])
 
         text, lm = config.encoders.text, config.lm
-        text = text.model_copy(update={"embedding": saved(text.embedding, "encoders.text.embedding.table")})
+        tables = [f"encoders.{start}text.embedding.table" for start in (START, "")]
+        text = text.model_copy(update={"embedding": saved(text.embedding, *tables)})
         lm = lm.model_copy(update={"embedding": saved(lm.embedding, "lm.embedding.table")})
     return config.model_copy(update={"lm": lm, "encoders": config.encoders.model_copy(update={"text": text})})
 

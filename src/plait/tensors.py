@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from plait.digests import DIGEST, with_digest
 from plait.errors import UserError
+from plait.named import as_named_now
 
 CONFIG = "config.yaml"
 
@@ -67,7 +68,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Fill the model, or say in one message why what was read from the file does not fit it."""
-    own = model.state_dict()
+    own, tensors = model.state_dict(), as_named_now(model, tensors)
     needed = set(weights_of(model))
     wrong = sorted(needed ^ set(tensors)) or [n for n in sorted(needed) if own[n].shape != tensors[n].shape]
     if wrong:

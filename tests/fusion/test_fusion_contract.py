@@ -30,6 +30,7 @@ from plait.fusion.resampler import ResamplerConfig
 from plait.fusion.sum import SumConfig
 from plait.fusion.tensor import TensorConfig
 from plait.layers import set_attention
+from plait.named import PAIR, pair_of
 from plait.types import Condition, Features
 
 WIDTH = 16
@@ -456,7 +457,7 @@ def test_pairwise_is_its_formula():
             read = []
             for n, source in tokens.items():
                 if n is not m:
-                    (block,) = fusion.pairs[f"{m}_{n}"]
+                    (block,) = fusion.pairs[pair_of(m, n)]
                     x = own + attended(
                         block.attention,
                         layer_normed(own, block.attention_norm),
@@ -479,7 +480,7 @@ def self_attended(block, x: Tensor) -> Tensor:
 def test_pairwise_has_no_pair_of_a_modality_with_itself():
     fusion = build(PairwiseConfig())
     assert len(fusion.pairs) == 6
-    assert all(len(set(pair.split("_"))) == 2 for pair in fusion.pairs)
+    assert all(len(set(pair.split(PAIR))) == 2 for pair in fusion.pairs)
     alone = PairwiseConfig().build(width=WIDTH, feature_widths={"image": 10}, num_blocks=2)
     assert len(alone.pairs) == 0
     assert run(alone, {"image": features()["image"]}, text_states()).shape == text_states().shape

@@ -20,6 +20,7 @@ from plait.fusion.gated import GatedConfig
 from plait.fusion.product import ProductConfig
 from plait.fusion.sum import SumConfig
 from plait.fusion.tensor import TensorConfig
+from plait.named import name_before
 
 INITIAL = json.loads((Path(__file__).parent / "initial_weights.json").read_text(encoding="utf-8"))
 """Kind → name → shape and Σ |w| of every tensor at seed 3, as of commit 0d9a36a, before the inner widths came."""
@@ -36,7 +37,8 @@ def num_parameters(config) -> int:
 @every_kind
 def test_without_it_the_names_and_first_weights_are_those_of_runs_trained_before(member):
     torch.manual_seed(3)
-    tensors = member().build(width=16, feature_widths=WIDTHS, num_blocks=3).state_dict()
+    fusion = member().build(width=16, feature_widths=WIDTHS, num_blocks=3)
+    tensors = {name_before(fusion, name): tensor for name, tensor in fusion.state_dict().items()}
     expected = INITIAL[member.model_fields["kind"].default]
     assert {name: list(t.shape) for name, t in tensors.items()} == {
         name: shape for name, (shape, _) in expected.items()

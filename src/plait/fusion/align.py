@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.layers import Attention, attention_bias
+from plait.named import ByName
 from plait.types import Condition, Features
 
 AlignKind = Literal["attend", "mean", "pool"]
@@ -104,13 +105,11 @@ class Alignments(nn.Module):
     def __init__(self, kind: AlignKind, modalities: tuple[str, ...], width: int, num_heads: int) -> None:
         super().__init__()
         self.modalities = modalities
-        self.by_modality = nn.ModuleDict({m: build_alignment(kind, width, num_heads) for m in modalities})
+        self.by_modality = ByName({m: build_alignment(kind, width, num_heads) for m in modalities})
 
     def alignment(self, modality: str) -> Mean | Pool | Attend:
         """The alignment of one modality."""
-        module = self.by_modality[modality]
-        assert isinstance(module, Mean | Pool | Attend)
-        return module
+        return self.by_modality[modality]
 
     def prepare(self, tokens: Mapping[str, Features]) -> Condition:
         """What depends on the tokens alone."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from plait.choices import Config
 from plait.errors import UserError
 from plait.layers import Linear
+from plait.named import ByName
 from plait.types import Condition, Features
 
 Place = Annotated[int, Field(ge=0)] | Literal["last"]
@@ -152,10 +153,11 @@ class ModalityTokens(nn.Module):
     def __init__(self, feature_widths: Mapping[str, int], width: int, *, learn_absent: bool = True) -> None:
         super().__init__()
         self.modalities = tuple(feature_widths)
-        self.norms = nn.ModuleDict({m: nn.LayerNorm(feature_widths[m]) for m in self.modalities})
-        self.projections = nn.ModuleDict({m: Linear(feature_widths[m], width) for m in self.modalities})
+        self.norms = ByName({m: nn.LayerNorm(feature_widths[m]) for m in self.modalities})
+        self.projections = ByName({m: Linear(feature_widths[m], width) for m in self.modalities})
         learnt = self.modalities if learn_absent else ()
-        self.absent = nn.ParameterDict({m: nn.Parameter(torch.randn(width)) for m in learnt})
+        absent = {m: nn.Parameter(torch.randn(width)) for m in learnt}
+        self.absent = ByName(dict(sorted(absent.items())))  # in the order that optimisers of older runs know
         self.width = width
 
     def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from plait.fusion.attention import AttentionConfig, AttentionFusion, join
 from plait.layers import SelfAttentionBlock
+from plait.named import ByName
 from plait.types import Condition, Features
 
 
@@ -44,7 +45,7 @@ class Bottleneck(AttentionFusion):
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         self.shared = nn.Parameter(torch.randn(config.num_shared, width))
         self.layers = nn.ModuleList(
-            nn.ModuleDict(
+            ByName(
                 {
                     m: SelfAttentionBlock(width, config.num_heads, inner_width=config.inner_width)
                     for m in self.tokens.modalities
@@ -58,7 +59,7 @@ class Bottleneck(AttentionFusion):
         tokens = self.tokens(features)
         shared = self.shared.expand(len(next(iter(tokens.values())).values), -1, -1)
         for layer in self.layers:
-            assert isinstance(layer, nn.ModuleDict)
+            assert isinstance(layer, ByName)
             told: list[Float[Tensor, "B S D"]] = []
             for modality, part in tokens.items():
                 met = self.meet(layer[modality], part, shared)

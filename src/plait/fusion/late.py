@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from plait.fusion.base import Attended, AttentionWidth, Fusion, ModalityTokens, Place, resolve_place
 from plait.layers import Attention, attention_bias
+from plait.named import ByName
 from plait.types import Condition, Features
 
 
@@ -46,8 +47,8 @@ class Late(Fusion):
         self.at = (resolve_place(config.at, num_blocks),)
         self.plain = config.plain
         self.tokens = ModalityTokens(feature_widths, width, learn_absent=False)
-        self.norms = nn.ModuleDict({m: nn.LayerNorm(width) for m in self.tokens.modalities})
-        self.attentions = nn.ModuleDict(
+        self.norms = ByName({m: nn.LayerNorm(width) for m in self.tokens.modalities})
+        self.attentions = ByName(
             {
                 m: Attention(width, width, config.num_heads, inner_width=config.inner_width)
                 for m in self.tokens.modalities
@@ -56,9 +57,7 @@ class Late(Fusion):
 
     def attention(self, modality: str) -> Attention:
         """The attention of one branch."""
-        attention = self.attentions[modality]
-        assert isinstance(attention, Attention)
-        return attention
+        return self.attentions[modality]
 
     def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values of every branch, and which branches a sample has."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from plait.fusion.attention import AttentionConfig, AttentionFusion, join
 from plait.layers import Attention, FeedForward, Linear, SelfAttentionBlock, attention_bias
+from plait.named import ByName, pair_of
 from plait.types import Condition, Features
 
 
@@ -61,17 +62,17 @@ class Pairwise(AttentionFusion):
     ) -> None:
         super().__init__(config, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
         modalities, heads, inner = self.tokens.modalities, config.num_heads, config.inner_width
-        self.pairs = nn.ModuleDict(
+        self.pairs = ByName(
             {
-                f"{m}_{n}": nn.ModuleList(CrossBlock(width, heads, inner) for _ in range(config.layers))
+                pair_of(m, n): nn.ModuleList(CrossBlock(width, heads, inner) for _ in range(config.layers))
                 for m in modalities
                 for n in modalities
                 if m != n
             }
         )
         num_others = max(1, len(modalities) - 1)
-        self.merges = nn.ModuleDict({m: Linear(num_others * width, width) for m in modalities})
-        self.selves = nn.ModuleDict({m: SelfAttentionBlock(width, heads, inner_width=inner) for m in modalities})
+        self.merges = ByName({m: Linear(num_others * width, width) for m in modalities})
+        self.selves = ByName({m: SelfAttentionBlock(width, heads, inner_width=inner) for m in modalities})
 
     def condition(self, features: Mapping[str, Features]) -> Condition:
         """Keys and values of all tokens after they have read each other."""
@@ -81,7 +82,9 @@ class Pairwise(AttentionFusion):
     def informed(self, modality: str, tokens: Mapping[str, Features]) -> Features:
         """The tokens of one modality, with what they read of the others."""
         own = tokens[modality]
-        read = [self.read(f"{modality}_{other}", own, source) for other, source in tokens.items() if other != modality]
+        read = [
+            self.read(pair_of(modality, other), own, source) for other, source in tokens.items() if other != modality
+        ]
         merged = self.merges[modality](torch.cat(read or [own.values], dim=-1))
         return Features(self.selves[modality](merged, own.mask), own.mask)
 
@@ -89,7 +92,6 @@ class Pairwise(AttentionFusion):
         """The tokens after the stack of one pair."""
         values = own.values
         stack = self.pairs[pair]
-        assert isinstance(stack, nn.ModuleList)
         for block in stack:
             values = block(values, source)
         return values

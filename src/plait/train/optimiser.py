@@ -21,6 +21,7 @@ from plait.config import TrainConfig
 from plait.embeddings import Embedding
 from plait.errors import UserError
 from plait.layers import OutputHead
+from plait.named import as_named_now
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic of Jordan et al.: every singular value comes to between 0.7 and 1.2 in five rounds."""
@@ -148,7 +149,7 @@ def load_optimiser(
     order = [names[id(p)] for group in optimiser.param_groups for p in group["params"]]
     numbers = {name: number for number, name in enumerate(order)}
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
+    for key, tensor in as_named_now(model, tensors, slots=True).items():
         name, _, slot = key.rpartition(".")
         if name not in numbers:
             raise UserError(f"the saved optimiser has a state for {name!r}, which the model does not train")

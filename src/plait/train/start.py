@@ -18,6 +18,7 @@ from plait.config import RunConfig
 from plait.data.text import Tokenizer
 from plait.errors import UserError
 from plait.model import Model
+from plait.named import START
 from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, check_tokenizer, checked_tensors, read_run_config
 from plait.trust import NOTHING, Trust
 
@@ -106,11 +107,11 @@ def check_prepared_alike(config: RunConfig, other: RunConfig, modality: str, fol
 
 def encoder_tensors(folder: Path, modality: str, *, accept_changes: bool = False) -> dict[str, Tensor]:
     """The tensors of a run's encoder by their names in the encoder."""
-    path, start = folder / MODEL, f"encoders.{modality}."
+    path, starts = folder / MODEL, (f"encoders.{START}{modality}.", f"encoders.{modality}.")
     if not path.exists():
         raise UserError(f"{folder} has no trained weights yet", right=f"Go on training: plait train --resume {folder}")
     tensors = checked_tensors(folder, path, accept=accept_changes)
-    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+    return {n.removeprefix(start): t for start in starts for n, t in tensors.items() if n.startswith(start)}
 
 
 def shared_rows(own: Tensor, theirs: Tensor, tokenizer: Tokenizer, before: Tokenizer) -> tuple[Tensor, int]:
