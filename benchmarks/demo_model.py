@@ -24,7 +24,7 @@ from PIL import Image
 from benchmarks.measure import matmul_peak, num_flops, seconds
 from plait.build import build_model
 from plait.config import RunConfig
-from plait.data.audio import SAMPLE_RATE
+from plait.modalities.audio.prepare import SAMPLE_RATE
 from plait.data.collate import positions
 from plait.data.loader import Loader
 from plait.data.manifest import Dataset, read_manifest

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plait.data.audio import SAMPLE_RATE, AudioConfig, log_mels
-from plait.data.image import ImageConfig, load_image, normalise_images
+from plait.modalities.audio.prepare import SAMPLE_RATE, AudioConfig, log_mels
+from plait.modalities.image.prepare import ImageConfig, load_image, normalise_images
 
 CLIPS, SECONDS, PICTURES, SIZE = 8, 30, 32, 224
 HAVE_TRANSFORMERS = importlib.util.find_spec("transformers") is not None

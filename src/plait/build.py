@@ -16,7 +16,7 @@ from torch import Tensor
 
 from plait.config import RunConfig
 from plait.ctc import CTC
-from plait.data.audio import SAMPLE_RATE, num_frames
+from plait.modalities.audio.prepare import SAMPLE_RATE, num_frames
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig, vectors_for
 from plait.embeddings.vectors import VectorSource

@@ -8,10 +8,20 @@ whether its module may be imported is decided in `plait.trust`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, WrapValidator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from plait import trust
 from plait.errors import UserError, did_you_mean
@@ -26,10 +36,43 @@ class Config(BaseModel):
     @classmethod
     def _known_keys(cls, data: Any) -> Any:
         if isinstance(data, dict):
+            known = cls.known_keys()
             for key in data:
-                if key not in cls.model_fields:
-                    raise ValueError(f"unknown key {key!r}. {did_you_mean(str(key), cls.model_fields)}")
+                if key not in known:
+                    names = known if isinstance(known, Iterable) else ()
+                    raise ValueError(f"unknown key {key!r}. {did_you_mean(str(key), names)}")
         return data
+
+    @classmethod
+    def known_keys(cls) -> Container[str]:
+        """The keys that may be said."""
+        return cls.model_fields
+
+
+def validated(kind: Any, value: Any, at: tuple[str, ...]) -> Any:
+    """A value of an annotated type, checked by itself; mistakes are told at the keys `at`, under which it stands."""
+    try:
+        return adapter(kind).validate_python(value)
+    except ValidationError as error:
+        lines: list[InitErrorDetails] = []
+        for one in error.errors():
+            ctx = {"error": str(one["msg"]).removeprefix("Value error, ")}
+            kind_of_error: Any = PydanticCustomError("value_error", "{error}", ctx)
+            if one["type"] != "value_error":
+                kind_of_error = PydanticCustomError(one["type"], "{error}", ctx)  # pyright: ignore[reportArgumentType]
+            lines.append({"type": kind_of_error, "loc": (*at, *one["loc"]), "input": one["input"]})
+        raise ValidationError.from_exception_data(error.title, lines) from None
+
+
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """What checks values of an annotated type."""
+    key = id(kind)
+    if key not in ADAPTERS:
+        ADAPTERS[key] = (kind, TypeAdapter(kind))
+    return ADAPTERS[key][1]
+
+
+ADAPTERS: dict[int, tuple[Any, TypeAdapter[Any]]] = {}
 
 
 KINDS: dict[str, dict[str, type[Config]]] = {}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from plait.ctc import CTC
 from plait.encoders import Encoder
-from plait.encoders.base import length_mask
+from plait.modalities.encoder import length_mask
 from plait.fusion import Fusion
 from plait.links import Links
 from plait.lm import Cache, LanguageModel

@@ -23,7 +23,7 @@ row → Sample → Batch → Features → Condition → states → logits
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -62,11 +62,12 @@ Reference = Mapping[str, str]
 """One right target: segment name → text, in the order in which the language model says them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Sample:
-    """One row of the manifest: any subset of inputs, a target with one or several references, an id, a split, groups, tags.
+    """One row of the manifest: any subset of a run's inputs, a target with one or several references, an id, a split, groups, tags.
 
-    `text` is the text itself; media are paths to files. `references` is empty for a row without a target (to be answered).
+    `inputs`: name → its items, in the run's order and without those that the row lacks: a text itself, paths of files, what else
+    the modality makes of a field. `references` is empty for a row without a target (to be answered).
     `groups` names what the sample was made from (`{"picture": "17", "speaker": "en-us+m3"}`).
     `tags` sort samples into kinds that get figures of their own (`{"pattern": "spoken"}`), and say nothing about leakage.
     `where` is the place of the row, for messages (`data/manifest.jsonl:12`).
@@ -74,28 +75,90 @@ class Sample:
 
     id: str
     split: str
-    text: str | None = None
-    image: tuple[Path, ...] = ()
-    audio: Path | None = None
-    video: Path | None = None
-    references: tuple[Reference, ...] = ()
-    groups: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    where: str = ""
+    inputs: Mapping[str, tuple[Hashable, ...]]
+    references: tuple[Reference, ...]
+    groups: Mapping[str, str]
+    tags: Mapping[str, str]
+    where: str
 
-    def has(self, modality: str) -> bool:
-        """Whether the sample has an input of this modality."""
-        return bool(getattr(self, modality))
+    def __init__(
+        self,
+        id: str,
+        split: str,
+        text: str | None = None,
+        image: tuple[Path, ...] = (),
+        audio: Path | None = None,
+        video: Path | None = None,
+        references: tuple[Reference, ...] = (),
+        groups: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        where: str = "",
+        *,
+        inputs: Mapping[str, tuple[Hashable, ...]] | None = None,
+    ) -> None:
+        """`text`, `image`, `audio`, `video`: inputs that are called so, beside those of `inputs`."""
+        own = inputs
+        if text or image or audio or video:
+            named = {"text": (text,), "image": tuple(image), "audio": (audio,), "video": (video,)}
+            own = {**(inputs or {}), **{name: items for name, items in named.items() if any(items)}}
+        put = object.__setattr__
+        put(self, "id", id)
+        put(self, "split", split)
+        put(self, "inputs", {} if own is None else own)
+        put(self, "references", references)
+        put(self, "groups", {} if groups is None else groups)
+        put(self, "tags", {} if tags is None else tags)
+        put(self, "where", where)
+
+    @property
+    def text(self) -> str | None:
+        """The text of the input that is called so."""
+        found = self.inputs.get("text")
+        return str(found[0]) if found else None
+
+    @property
+    def image(self) -> tuple[Path, ...]:
+        """The pictures of the input that is called so."""
+        return self.inputs.get("image", ())  # pyright: ignore[reportReturnType]
+
+    @property
+    def audio(self) -> Path | None:
+        """The recording of the input that is called so."""
+        found = self.inputs.get("audio")
+        return found[0] if found else None  # pyright: ignore[reportReturnType]
+
+    @property
+    def video(self) -> Path | None:
+        """The film of the input that is called so."""
+        found = self.inputs.get("video")
+        return found[0] if found else None  # pyright: ignore[reportReturnType]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text among the inputs."""
+        return tuple(item for items in self.inputs.values() for item in items if isinstance(item, str))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file among the inputs."""
+        return tuple(item for items in self.inputs.values() for item in items if isinstance(item, Path))
+
+    def items(self, name: str) -> tuple[Hashable, ...]:
+        """The items of an input; none where the sample lacks it."""
+        return self.inputs.get(name, ())
+
+    def has(self, name: str) -> bool:
+        """Whether the sample has this input."""
+        return name in self.inputs
 
     @property
     def present(self) -> tuple[str, ...]:
-        """The modalities that the sample has, in their order."""
-        return tuple(m for m in FIRST if self.has(m))
+        """The names of the inputs that the sample has, in their order."""
+        return tuple(self.inputs)
 
-    def only(self, modalities: Collection[str]) -> Sample:
-        """The same sample with the inputs outside `modalities` taken away."""
-        gone: dict[str, object] = {m: () if m == "image" else None for m in FIRST if m not in modalities}
-        return replace(self, **gone)  # pyright: ignore[reportArgumentType]
+    def only(self, names: Collection[str]) -> Sample:
+        """The same sample with the inputs outside `names` taken away."""
+        return replace(self, inputs={name: items for name, items in self.inputs.items() if name in names})
 
 
 @dataclass(frozen=True)
@@ -149,7 +212,7 @@ class Batch:
         """The same batch on another device."""
         return Batch(
             self.ids,
-            {m: items.to(device) for m, items in self.inputs.items()},
+            {name: items.to(device) for name, items in self.inputs.items()},
             self.tokens.to(device),
             self.targets.to(device),
             self.segments.to(device),

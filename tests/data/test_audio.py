@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from plait.data.audio import (
+from plait.modalities.audio.prepare import (
     SAMPLE_RATE,
     AudioAugmentConfig,
     AudioConfig,

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from plait.data.audio import AudioConfig
+from plait.modalities.audio.prepare import AudioConfig
 from plait.data.check import CheckConfig, CheckReport, Finding, check, write_clean
 from plait.data.check.report import histogram, sparkline
 from plait.data.check.texts import words
-from plait.data.image import ImageConfig
+from plait.modalities.image.prepare import ImageConfig
 from plait.data.manifest import read_manifest
 from plait.errors import UserError
 

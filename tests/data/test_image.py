@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from plait.data.image import (
+from plait.modalities.image.prepare import (
     ImageAugmentConfig,
     ImageConfig,
     augment_image,

@@ -16,11 +16,11 @@ import soundfile
 import torch
 from PIL import Image
 
-from plait.data.audio import AudioConfig
+from plait.modalities.audio.prepare import AudioConfig
 from plait.data.collate import padding_share, positions
 from plait.data.config import DataConfig, SamplingConfig, WeightsConfig
 from plait.data.draws import Draw
-from plait.data.image import ImageConfig
+from plait.modalities.image.prepare import ImageConfig
 from plait.data.loader import Loader, Position
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer, WordConfig

@@ -23,10 +23,10 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from plait.config.before import BEFORE
-from plait.data.image import ImageConfig, load_image
-from plait.data.pictures.decode import size_of
-from plait.data.pictures.exif import orientation_of
-from plait.data.pictures.jpeg import read_head
+from plait.modalities.image.prepare import ImageConfig, load_image
+from plait.modalities.image.decoding.decode import size_of
+from plait.modalities.image.decoding.exif import orientation_of
+from plait.modalities.image.decoding.jpeg import read_head
 from plait.errors import UserError
 
 CONFIG = ImageConfig(size=16)

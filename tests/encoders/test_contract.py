@@ -21,9 +21,9 @@ from plait.encoders import (
     VGGConfig,
     ViTConfig,
 )
-from plait.encoders.grid import GridEncoder
-from plait.encoders.resnet import ResNetTrunk
-from plait.encoders.weights import FrozenBatchNorm
+from plait.modalities.image.grid import GridEncoder
+from plait.modalities.image.resnet import ResNetTrunk
+from plait.modalities.image.weights import FrozenBatchNorm
 from plait.types import Items
 
 WIDTH = 32

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from plait.encoders import AlexNetConfig, ResNetConfig, VGGConfig
-from plait.encoders.alexnet import AlexNetTrunk
-from plait.encoders.resnet import ResNetTrunk
-from plait.encoders.vgg import VGGTrunk
-from plait.encoders.weights import FrozenBatchNorm, read_state, shapes_of
+from plait.modalities.image.alexnet import AlexNetTrunk
+from plait.modalities.image.resnet import ResNetTrunk
+from plait.modalities.image.vgg import VGGTrunk
+from plait.modalities.image.weights import FrozenBatchNorm, read_state, shapes_of
 from plait.errors import UserError
 from plait.types import Items
 

@@ -24,8 +24,8 @@ import yaml
 
 from plait.data.config import DataConfig
 from plait.data.manifest import Dataset, read_manifest
-from plait.data.pictures.decode import size_of
-from plait.data.sounds.reading import beginning_of, seconds_of
+from plait.modalities.image.decoding.decode import size_of
+from plait.modalities.audio.decoding.reading import beginning_of, seconds_of
 from plait.data.suffixes import PHONE, PHONE_IMAGES, PHONE_SOUNDS
 from plait.data.words import CJK
 from plait.types import Sample

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from plait.build import build_model
 from plait.compare.result import Term
 from plait.config import RunConfig
-from plait.data.audio import SAMPLE_RATE, num_frames
+from plait.modalities.audio.prepare import SAMPLE_RATE, num_frames
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig
 from plait.fusion import FusionOptions

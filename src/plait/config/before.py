@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from plait.choices import KINDS, Config
-from plait.config.reading import AXES
+from plait.config.reading import axis_at
 from plait.config.tree import RunConfig
 
 FORMAT = 2
@@ -51,7 +51,7 @@ def as_written(tree: Mapping[str, Any], format: int) -> dict[str, Any]:
         *parents, last = key.split(".")
         node: Any = filled
         for number, parent in enumerate(parents, 1):
-            axis = AXES.get(".".join(parents[:number]))
+            axis = axis_at(filled, ".".join(parents[:number]))
             if axis is not None and isinstance(node, dict) and isinstance(node.get(parent), str):
                 node[parent] = {"kind": node[parent]}
             node = node.setdefault(parent, {}) if isinstance(node, dict) else None

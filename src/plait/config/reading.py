@@ -18,20 +18,34 @@ from pydantic import ValidationError
 from plait.choices import KINDS
 from plait.config.plain import plain, read_plain, written
 from plait.config.tree import RunConfig
+from plait.data.inputs import as_mapping
 from plait.errors import UserError
 from plait.files import hint_of
+from plait.modalities import MODALITIES
 from plait.trust import Trust, reading_file, run_around
 
 AXES = {
     "fusion": "fusion",
     "lm": "language model",
-    "encoders.text": "text encoder",
-    "encoders.image": "image encoder",
-    "encoders.audio": "audio encoder",
     "data.tokenizer": "tokenizer",
     "balance": "balance",
 }
-"""The keys that hold a part chosen by kind, and the axis of each."""
+"""The keys that hold a part chosen by kind, and the axis of each; beside them those of encoders (`axis_at`)."""
+
+
+def axis_at(tree: Mapping[str, Any], key: str) -> str | None:
+    """The axis of the part that stands at a dotted key, None where none does."""
+    head, _, name = key.partition(".")
+    if head != "encoders" or not name or "." in name:
+        return AXES.get(key)
+    of = MODALITIES.get(inputs_in(tree).get(name, name))
+    return None if of is None else of.encoder_axis
+
+
+def inputs_in(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Input name → modality, as plain data of a configuration say."""
+    data = tree.get("data")
+    return as_mapping(data.get("inputs")) if isinstance(data, Mapping) else {}
 
 
 def read_config(path: Path, overrides: Sequence[str] = (), *, trust_code: bool = False) -> RunConfig:
@@ -89,7 +103,7 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         *parents, last = key.strip().split(".")
         node = changed
         for number, parent in enumerate(parents):
-            if isinstance(node.get(parent), str) and ".".join(parents[: number + 1]) in AXES:
+            if isinstance(node.get(parent), str) and axis_at(changed, ".".join(parents[: number + 1])):
                 node[parent] = {"kind": node[parent]}
             if node.get(parent) is None:  # a section that is null is one that is absent
                 node[parent] = {}
@@ -97,9 +111,25 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
             if not isinstance(node, dict):
                 raise UserError(f"{'.'.join(parents[: number + 1])} holds a value and no keys", where=override)
         if last == "kind" and node.get("kind") != value:
-            drop_foreign_keys(node, AXES.get(".".join(parents)), value)
+            drop_foreign_keys(node, axis_at(changed, ".".join(parents)), value)
+        before = inputs_in(changed)
         node[last] = value
+        if key.strip() == "data.inputs":
+            drop_inputs(changed, before)
     return changed
+
+
+def drop_inputs(tree: dict[str, Any], before: Mapping[str, str]) -> None:
+    """Take away what is said of inputs that the run does not read any more, so that `data.inputs={photo: image}` works on a file
+    that says more of others. An encoder that another is `like` stays."""
+    now, encoders, data = inputs_in(tree), tree.get("encoders"), tree.get("data")
+    gone = [name for name in before if name not in now and name not in MODALITIES]
+    named = {one.get("like") for one in encoders.values() if isinstance(one, Mapping)} if isinstance(encoders, Mapping) else ()
+    parts = [encoders, *(data.get(key) for key in ("prepare", "columns"))] if isinstance(data, Mapping) else [encoders]
+    for part in parts:
+        for name in gone:
+            if isinstance(part, dict) and not (part is encoders and name in named):
+                part.pop(name, None)
 
 
 def drop_foreign_keys(node: dict[str, Any], axis: str | None, kind: object) -> None:

@@ -18,11 +18,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plait.data.media import MediaFolder
-from plait.data.row import MAX_TEXT, Row, RowError, Unreadable, missing, short, unknown_field
+from plait.data.inputs import as_mapping
+from plait.data.row import MAX_TEXT, Row, RowError, Unreadable, fields_of, missing, short, unknown_field
 from plait.data.splits import ALIASES, SPLITS, split_name
 from plait.data.suffixes import Rules
 from plait.errors import did_you_mean
-from plait.types import FIRST, Reference, Sample
+from plait.modalities import MODALITIES, Modality, modality_of
+from plait.modalities.base import Field, FieldError, Item
+from plait.modalities.text.prepare import text_in
+from plait.types import Reference, Sample
 
 ONE_SEGMENT = "target"
 """The segment of a target that is a plain text."""
@@ -42,17 +46,49 @@ class Parsed(NamedTuple):
     media: tuple[str, ...]
 
 
+class Reader(NamedTuple):
+    """How one input is read: its name, its modality, and where its values stand."""
+
+    name: str
+    modality: Modality
+    column: str
+    field: Field
+
+
 class RowParser:
-    """Makes samples of rows. `inputs`: the modalities that are read; the others' fields are passed over."""
+    """Makes samples of rows.
+
+    `inputs`: name → modality of the inputs that are read, or their names where these are modalities (None: all modalities); the
+    others' fields are passed over. `columns`: the field of an input that is called otherwise.
+    """
 
     def __init__(
-        self, media: MediaFolder, *, inputs: Sequence[str] | None, require_targets: bool, rules: Rules = 2
+        self,
+        media: MediaFolder,
+        *,
+        inputs: Mapping[str, str] | Sequence[str] | None,
+        require_targets: bool,
+        rules: Rules = 2,
+        columns: Mapping[str, str] | None = None,
     ) -> None:
         self.media = media
         self.rules: Rules = rules
-        self.inputs = frozenset(FIRST if inputs is None else inputs)
         self.require_targets = require_targets
+        named = dict.fromkeys((*MODALITIES, "video")) if inputs is None else as_mapping(inputs)
+        self.reads_video = "video" in named
+        columns = columns or {}
+        self.readers = [self._reader(name, of or name, columns.get(name, name)) for name, of in named.items() if name != "video"]
+        self.fields = fields_of(reader.column for reader in self.readers)
+        self._unread = {*MODALITIES, "video"}.difference(reader.column for reader in self.readers)
+        self._unread -= {"video"} if self.reads_video else set()
         self._layouts: dict[tuple[str, ...], dict[str, list[tuple[str, str]]]] = {}
+        self._where = ""
+        self._reals: list[str] = []
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The names of all fields that rows had so far."""
+        return tuple(dict.fromkeys(name for names in self._layouts for name in names))
 
     def __call__(self, row: Row) -> Parsed:
         """The sample of a row, or a `RowError` that knows the row's id."""
@@ -63,71 +99,76 @@ class RowParser:
             _refuse_unreadable(row, [name for name in broken if name == "id"])
             id = _id(row, self.rules)
             _refuse_unreadable(row, broken)
-            images, image_files = self._images(row)
-            audio, audio_file = self._audio(row)
-            if "video" in self.inputs and not missing(row.fields.get("video")):
-                right = (
-                    "Leave the field out, or name the inputs to read without it: data.inputs=[text,image,audio]. "
-                    "For its sound alone give the path in the field audio; in a folder, the suffix .m4a, .weba or .mka."
-                )
-                raise RowError(
-                    "video", f"video is not read yet: {short(row.fields['video'])}", where=row.where, right=right
-                )
-            text = _text(row.fields.get("text"), "text", row.where) if "text" in self.inputs else None
-            if self.rules == 2 and not (images or audio or text) and not missing(row.fields.get("video")):
-                raise RowError("video", "the row has nothing but a video, which is not read yet", where=row.where)
+            inputs = self._inputs(row)
+            self._refuse_video(row, inputs)
             references = _references(row, dotted["target"])
             if not references and self.require_targets:
                 raise RowError("no-target", "the row has no target", where=row.where, right=TARGET_FORMS)
             groups = _named(row, "group", dotted["group"], self.rules)
             tags = _named(row, "tags", dotted["tags"], self.rules)
             split = _split(row)
-            sample = Sample(id, split or "", text, images, audio, None, references, groups, tags, row.where)
-            return Parsed(sample, split, (*image_files, *audio_file))
+            sample = Sample(
+                id, split or "", inputs=inputs, references=references, groups=groups, tags=tags, where=row.where
+            )
+            return Parsed(sample, split, tuple(self._reals))
         except RowError as error:
             error.id = id
             raise
 
+    def _reader(self, name: str, modality: str, column: str) -> Reader:
+        def find(path: str) -> Path:
+            found = self.media.find(path, field=column, where=self._where)
+            self._reals.append(found.real)
+            return found.path
+
+        return Reader(name, modality_of(modality), column, Field(column, short, find))
+
+    def _inputs(self, row: Row) -> dict[str, tuple[Item, ...]]:
+        """The items of every input that the row has."""
+        self._where, self._reals = row.where, []
+        fields, found = row.fields, {}
+        for name, modality, column, field in self.readers:
+            value = fields.get(column)
+            if value is None or missing(value):
+                continue
+            try:
+                items = modality.items(value, field)
+            except FieldError as error:
+                raise RowError(error.code, error.what, where=row.where, right=error.right) from None
+            if items:
+                found[name] = items
+        return found
+
+    def _refuse_video(self, row: Row, inputs: Mapping[str, object]) -> None:
+        """Films are not read yet."""
+        if missing(row.fields.get("video")) or any(reader.column == "video" for reader in self.readers):
+            return
+        if self.reads_video:
+            right = (
+                "Leave the field out, or name the inputs to read without it: data.inputs=[text,image,audio]. "
+                "For its sound alone give the path in the field audio; in a folder, the suffix .m4a, .weba or .mka."
+            )
+            raise RowError(
+                "video", f"video is not read yet: {short(row.fields['video'])}", where=row.where, right=right
+            )
+        if self.rules == 2 and not inputs:
+            raise RowError("video", "the row has nothing but a video, which is not read yet", where=row.where)
+
     def _is_read(self, field: str) -> bool:
-        return field[:1] != "_" and field not in _UNREAD_NAMES.difference(self.inputs)
+        return field[:1] != "_" and field not in self._unread
 
     def _layout(self, row: Row) -> Mapping[str, list[tuple[str, str]]]:
         """The `group.NAME`, `tags.NAME` and `target.NAME` fields as (field, NAME); a set of names is checked once."""
         names = tuple(row.fields)
         if names not in self._layouts:
             for name in names:
-                if wrong := unknown_field(name):
+                if wrong := unknown_field(name, self.fields):
                     raise RowError("unknown-field", wrong[0], where=row.where, right=wrong[1])
             parts = [(name, *name.split(".", 1)) for name in names if "." in name and not name.startswith("_")]
             self._layouts[names] = {
                 head: [(n, tail) for n, h, tail in parts if h == head] for head in ("group", "tags", "target")
             }
         return self._layouts[names]
-
-    def _images(self, row: Row) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-        value = row.fields.get("image")
-        if missing(value) or "image" not in self.inputs:
-            return (), ()
-        names = [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name]
-        if not names or (isinstance(value, list) and len(names) < len(value)):
-            right = "Give the path of one picture, or a list of paths."
-            raise RowError("type", f"image {short(value)} is not a path", where=row.where, right=right)
-        found = [self.media.find(name, field="image", where=row.where) for name in names]
-        return tuple(file.path for file in found), tuple(file.real for file in found)
-
-    def _audio(self, row: Row) -> tuple[Path | None, tuple[str, ...]]:
-        value = row.fields.get("audio")
-        if missing(value) or "audio" not in self.inputs:
-            return None, ()
-        if not isinstance(value, str):
-            raise RowError(
-                "type", f"audio {short(value)} is not a path", where=row.where, right="Give the path of one recording."
-            )
-        file = self.media.find(value, field="audio", where=row.where)
-        return file.path, (file.real,)
-
-
-_UNREAD_NAMES = frozenset(FIRST)
 
 
 def _refuse_unreadable(row: Row, names: Iterable[str]) -> None:
@@ -174,23 +215,10 @@ def _text(value: Any, field: str, where: str) -> str | None:
         return None if value.isspace() else value  # the common case, first: a manifest has millions of texts
     if missing(value):
         return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise RowError("type", f"{field} is {short(value)}, not a text", where=where, right="Write it between quotes.")
-    if len(value) >= MAX_TEXT:
-        right = f"A text has fewer than {MAX_TEXT:,} characters: cut it into several rows."
-        raise RowError("long-text", f"{field} is a text of {len(value):,} characters", where=where, right=right)
-    if "\0" in value:
-        what = f"{field} holds a NUL character (character {value.index(chr(0)) + 1})"
-        raise RowError("nul", what, where=where, right="Remove it: it is no text.")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            what = f"{field} is not UTF-8 (character {error.start + 1})"
-            raise RowError("not-utf8", what, where=where, right="Save the file as UTF-8.") from None
-    return value
+    try:
+        return text_in(value, field, short)
+    except FieldError as error:
+        raise RowError(error.code, error.what, where=where, right=error.right) from None
 
 
 def _split(row: Row) -> str | None:

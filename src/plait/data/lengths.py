@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from plait.data.audio import SAMPLE_RATE, AudioConfig, num_frames
+from plait.modalities.audio.prepare import SAMPLE_RATE, AudioConfig, num_frames
 from plait.data.draws import Draw
 from plait.data.preprocess import Preprocessor
-from plait.data.sounds.reading import seconds_of
+from plait.modalities.audio.decoding.reading import seconds_of
 from plait.types import FIRST, Batch, Items, Sample
 
 MAX_HEADERS = 20_000

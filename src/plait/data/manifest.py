@@ -20,13 +20,13 @@ from typing import Literal, NamedTuple
 from plait.data.fields import TARGET_FORMS, Parsed, RowParser
 from plait.data.folder import TABLES, manifests_in, read_folder
 from plait.data.media import MediaFolder
-from plait.data.row import Row, RowError, readable
+from plait.data.row import FIRST_FIELDS, LAST_FIELDS, Row, RowError, readable
 from plait.data.rows import read_rows
 from plait.data.splits import SplitConfig, draw_splits, known_split
 from plait.data.suffixes import Rules
 from plait.data.tables import Quoting
-from plait.errors import UserError, did_you_mean
-from plait.types import FIRST, Sample
+from plait.errors import UserError, did_you_mean, nearest
+from plait.types import Sample
 
 OnError = Literal["stop", "skip"]
 
@@ -50,18 +50,37 @@ class Dataset:
     """The samples of a manifest in file order, their segments in the order in which they are said, and what occurs.
 
     `path` is the manifest: a file, or the folder itself. `drawn`: the manifest names no split, so splits were drawn. `reading`:
-    how the files were read, where they can be read in two ways; `parted`: by grouping, how many groups are in several splits.
+    how the files were read, where they can be read in two ways; `inputs`: those that occur; `fields`: all names of the rows' fields; `parted`: by grouping, how many groups are in several splits.
     """
 
     path: Path
     samples: list[Sample]
     segments: tuple[str, ...]
-    modalities: tuple[str, ...]
+    inputs: tuple[str, ...]
     left_out: list[LeftOut]
     drawn: bool = False
     reading: tuple[str, ...] = ()
     parted: Mapping[str, int] = field(default_factory=dict)
     quoting: Quoting = "auto"
+    fields: tuple[str, ...] = ()
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """As `inputs`: for programs written when every input was called as its modality."""
+        return self.inputs
+
+    def refuse_missing(self, inputs: Mapping[str, str], columns: Mapping[str, str]) -> None:
+        """One message for an input that no row has, with the column that it might stand in."""
+        for name, of in inputs.items():
+            if name in self.inputs:
+                continue
+            column, found = columns.get(name, name), ", ".join(self.inputs) or "no input at all"
+            right = f"The manifest has {found}."
+            if column not in self.fields:
+                others = [field for field in self.fields if field not in (*FIRST_FIELDS, *LAST_FIELDS)]
+                near = of if of in others else nearest(column, others)
+                right = f"Did you mean data.columns: {{{name}: {near}}}? {right}" if near and name != of else right
+            raise UserError(f"no row has {column if name == of else f'a field {column!r}'}", where="data.inputs", right=right)
 
     @property
     def folder(self) -> Path:
@@ -148,7 +167,8 @@ class _Refuser:
 def read_manifest(
     path: Path | str,
     *,
-    inputs: Sequence[str] | None = None,
+    inputs: Mapping[str, str] | Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
     segments: Sequence[str] | None = None,
     split: SplitConfig | None = None,
     allow_outside: bool = False,
@@ -161,7 +181,8 @@ def read_manifest(
 ) -> Dataset:
     """Read a manifest. A row that cannot be used raises `UserError`; with `on_error="skip"` it is left out and listed.
 
-    `inputs`: the modalities to read (None = all), the others are passed over. `segments`: the segments to read, in this
+    `inputs`: name → modality of what is to be read, or modalities (None = all of them); other fields are passed over. `columns`:
+    the field of an input that is called otherwise. `segments`: the segments to read, in this
     order (None = those that the rows have). `split`: how rows are split if none names its split.
     `require_targets=False`: rows need no target (they are to be answered), and without splits all of them are `test`.
     `may_be_empty`: that no row can be used is no error (a check tells of all of them). `quoting`: how TSV is read; `rules`: 1 reads
@@ -172,22 +193,25 @@ def read_manifest(
     is_folder = os.path.isdir(path)  # noqa: PTH112
     refuse = _Refuser(on_error)
     media = MediaFolder(path if is_folder else path.parent, allow_outside=allow_outside)
-    parse = RowParser(media, inputs=inputs, require_targets=require_targets, rules=rules)
+    parse = RowParser(media, inputs=inputs, require_targets=require_targets, rules=rules, columns=columns)
     with _nothing_collected():
         if is_folder:
             rows = read_folder(media, path, rules=rules, say=said.append)
         else:
-            rows = read_rows(path, quoting=quoting, say=said.append)
+            rows = read_rows(path, quoting=quoting, say=said.append, fields=parse.fields)
         parsed = _unique(_parsed(rows, parse, refuse), refuse)
     chosen = _choose_segments(parsed, segments)
     parsed = list(_with_segments(parsed, chosen, refuse))
     split = split or SplitConfig()
     samples, drawn = _with_splits(parsed, split, refuse, path=path, unlabelled=not require_targets)
-    modalities = tuple(modality for modality in FIRST if any(sample.has(modality) for sample in samples))
+    wanted = [reader.name for reader in parse.readers]
+    there = tuple(name for name in wanted if any(sample.has(name) for sample in samples))
     if not samples and not may_be_empty:
         raise _nothing_left(path, refuse.left_out)
     parted = {} if drawn or not require_targets else _parted(samples, split.shared)
-    dataset = Dataset(path, samples, chosen.names, modalities, refuse.left_out, drawn, tuple(said), parted, quoting)
+    dataset = Dataset(
+        path, samples, chosen.names, there, refuse.left_out, drawn, tuple(said), parted, quoting, parse.seen
+    )
     if dataset.share_left_out > max_left_out:
         right = (
             f"`plait data check` names all of them. Fix the rows, or set data.max_left_out (now {max_left_out:g}) to 1 in the "

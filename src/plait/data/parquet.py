@@ -8,7 +8,7 @@ which is then that row's mistake and no other's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BATCH = 8192
 
 
-def read_parquet(path: Path, *, notes: bool = False) -> Iterator[Row]:
+def read_parquet(path: Path, *, notes: bool = False, fields: Sequence[str] | None = None) -> Iterator[Row]:
     """The rows of a Parquet file; `notes`: with the columns whose names begin with '_', as texts where they are nothing simpler."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -33,14 +33,14 @@ def read_parquet(path: Path, *, notes: bool = False) -> Iterator[Row]:
         try:
             with pq.ParquetFile(opened) as file:
                 names = list(file.schema_arrow.names)
-                refuse_columns(names, where)
+                refuse_columns(names, where, fields)
                 names = [name for name in names if notes or not name.startswith("_")]
                 for batch in file.iter_batches(batch_size=BATCH, columns=names):
                     columns = [_values(batch.column(name), name) for name in names]
                     for place in range(batch.num_rows):
                         number += 1
-                        fields = {name: column[place] for name, column in zip(names, columns, strict=True)}
-                        yield Row(f"{where}:row {number}", number, fields)
+                        values = {name: column[place] for name, column in zip(names, columns, strict=True)}
+                        yield Row(f"{where}:row {number}", number, values)
         except (pa.ArrowException, OSError, ValueError, MemoryError, NotImplementedError) as error:
             if isinstance(error, UserError):
                 raise

@@ -16,12 +16,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from plait.data.audio import augment_wave, load_audio, log_mels, spec_augment
+from plait.modalities.audio.prepare import augment_wave, load_audio, log_mels, spec_augment
 from plait.data.cache import CacheKey, DecodedCache, cache_key
 from plait.data.collate import SegmentTokens, collate_index, collate_sequences, collate_targets, num_target_positions
 from plait.data.config import DataConfig
 from plait.data.draws import Draw
-from plait.data.image import augment_image, load_image, normalise_images
+from plait.modalities.image.prepare import augment_image, load_image, normalise_images
 from plait.data.known import Item, KnownFeatures, all_known
 from plait.data.manifest import LeftOut
 from plait.data.text import Tokenizer

@@ -10,28 +10,31 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from plait.errors import UserError, did_you_mean
+from plait.modalities import MODALITIES
+from plait.modalities.text.prepare import MAX_TEXT as MAX_TEXT
 
-FIELDS = ("id", "split", "group", "tags", "text", "image", "audio", "video", "target")
-"""The fields of a row. `group.NAME`, `tags.NAME`, `target.NAME`: one grouping, tag, segment; `_anything`: a note, not read."""
+FIRST_FIELDS, LAST_FIELDS = ("id", "split", "group", "tags"), ("video", "target")
+"""The fields of every row, before and behind its inputs. `group.NAME`, `tags.NAME`, `target.NAME`: one grouping, tag, segment;
+`_anything`: a note, not read."""
 
 DOTTED = ("group", "tags", "target")
 OTHER_WORDS = {
     "id": "key name uid",
     "split": "subset fold partition",
     "group.speaker": "speaker speaker_id client_id",
-    "text": "question prompt input instruction",
-    "image": "picture photo img image_path file_name filename",
-    "audio": "sound speech wav recording audio_path audio_filepath",
     "target": "caption captions label answer answers transcript transcription sentence output response",
 }
 """Names that other tools give to a field: only to say what was probably meant."""
-MAX_TEXT = 1_000_000
-"""Characters of one text from which on it is refused."""
+
+
+def fields_of(columns: Iterable[str] = ()) -> tuple[str, ...]:
+    """The fields that a row may have: those of every row, one for each modality, and these columns."""
+    return tuple(dict.fromkeys((*FIRST_FIELDS, *MODALITIES, *columns, *LAST_FIELDS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +93,18 @@ def missing(value: object) -> bool:
     return isinstance(value, (list, dict)) and not value
 
 
-def unknown_field(name: object) -> tuple[str, str] | None:
-    """What is wrong with a field's name and what would be right, or None if it is a known one."""
-    if name in FIELDS or (isinstance(name, str) and name.startswith("_")):
+def unknown_field(name: object, fields: Sequence[str] | None = None) -> tuple[str, str] | None:
+    """What is wrong with a field's name and what would be right, or None if it is one of `fields` (None: of no named inputs)."""
+    fields = fields_of() if fields is None else fields
+    if name in fields or (isinstance(name, str) and name.startswith("_")):
         return None
     head, dot, tail = str(name).partition(".")
     if dot and head in DOTTED and tail:
         return None
-    known = [*FIELDS, "group.NAME", "tags.NAME", "target.NAME"]
-    meant = [field for field, others in OTHER_WORDS.items() if str(name).lower() in others.split()]
+    known = [*fields, "group.NAME", "tags.NAME", "target.NAME"]
+    others = {field: words.split() for field, words in OTHER_WORDS.items()}
+    others |= {field: list(modality.other_names) for field, modality in MODALITIES.items()}
+    meant = [field for field, words in others.items() if str(name).lower() in words]
     hint = f"Did you mean {meant[0]!r}? Known: {', '.join(known)}." if meant else did_you_mean(str(name)[:100], known)
     return f"unknown field {short(name)}", f"{hint} A field of your own that Plait should not read begins with '_'."
 
@@ -108,10 +114,10 @@ def readable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def refuse_columns(names: Sequence[str], where: str) -> None:
+def refuse_columns(names: Sequence[str], where: str, fields: Sequence[str] | None = None) -> None:
     """Refuse columns that are unknown or doubled: they are wrong in every row."""
     for name, count in Counter(names).items():
-        if wrong := unknown_field(name):
+        if wrong := unknown_field(name, fields):
             raise UserError(wrong[0], where=where, right=wrong[1])
         if count > 1:
             raise UserError(

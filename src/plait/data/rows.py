@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from plait.data.parquet import read_parquet
@@ -63,12 +63,17 @@ def read_jsonl(path: Path) -> Iterator[Row | RowError]:
 
 
 def read_rows(
-    path: Path, *, quoting: Quoting = "auto", notes: bool = False, say: Callable[[str], None] = lambda _: None
+    path: Path,
+    *,
+    quoting: Quoting = "auto",
+    notes: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    fields: Sequence[str] | None = None,
 ) -> Iterator[Row | RowError]:
     """The rows of a manifest file, by the suffix of its name.
 
     `quoting`: how quotes in TSV are read (`tables.py`); `notes`: whether a Parquet file's columns that begin with '_' are read;
-    `say` is told once the rows are read how quotes were read, where that made a difference.
+    `fields` are those that a row may have; `say` is told once the rows are read how quotes were read, where that made a difference.
     """
     where = readable(str(path))
     try:
@@ -86,9 +91,9 @@ def read_rows(
     if status.st_size == 0:
         raise UserError("the manifest is empty (0 bytes)", where=where, right=FORMATS)
     if suffix not in TEXTS:
-        return read_parquet(path, notes=notes)
+        return read_parquet(path, notes=notes, fields=fields)
     _refuse_utf16(path, where)
-    return read_csv(path, quoting=quoting, say=say) if suffix in (".csv", ".tsv") else read_jsonl(path)
+    return read_csv(path, quoting=quoting, say=say, fields=fields) if suffix in (".csv", ".tsv") else read_jsonl(path)
 
 
 def _missing(path: Path, where: str) -> UserError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -31,7 +31,11 @@ MAX_LINE = 16 * MAX_TEXT
 
 
 def read_csv(
-    path: Path, *, quoting: Quoting = "auto", say: Callable[[str], None] = lambda _: None
+    path: Path,
+    *,
+    quoting: Quoting = "auto",
+    say: Callable[[str], None] = lambda _: None,
+    fields: Sequence[str] | None = None,
 ) -> Iterator[Row | RowError]:
     """The rows of a file with a header, parted by comma, semicolon or tab."""
     where = readable(str(path))
@@ -44,7 +48,7 @@ def read_csv(
     chosen = _Chosen("csv" if quoting == "auto" else quoting, None)
     if quoting == "auto" and (tsv or delimiter == "\t"):
         chosen = _choose(path, where, first, delimiter)
-    reader = _Table(path, where, delimiter, strict=quoting == "auto")
+    reader = _Table(path, where, delimiter, strict=quoting == "auto", fields=fields)
     yield from reader.literal(first) if chosen.quoting == "literal" else reader.csv()
     if chosen.why and chosen.quoting == "literal":
         say(f"{where}: {chosen.why}; quotes are kept as part of the text (data.quoting: csv reads them as in CSV)")
@@ -191,7 +195,10 @@ class _Lines:
 class _Table:
     """Reads a file row by row. `strict`: a quoted cell that runs over lines which look like rows is a mistake."""
 
-    def __init__(self, path: Path, where: str, delimiter: str, *, strict: bool) -> None:
+    def __init__(
+        self, path: Path, where: str, delimiter: str, *, strict: bool, fields: Sequence[str] | None = None
+    ) -> None:
+        self.fields = fields
         self.path, self.where, self.delimiter, self.strict = path, where, delimiter, strict
         self.header: list[str] = []
         self.number = 0
@@ -248,7 +255,7 @@ class _Table:
         where = f"{self.where}:{line}"
         if not self.header:
             self.header = [name.strip() for name in cells]
-            refuse_columns(self.header, where)
+            refuse_columns(self.header, where, self.fields)
             return
         self.number += 1
         if len(cells) == len(self.header):

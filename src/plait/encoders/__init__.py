@@ -1,30 +1,21 @@
-"""One modality's tensors → token features; each encoder is chosen by `kind` and built by its own configuration.
+"""The encoders under the name that programs knew them by; they live in the folders of their modalities.
 
-In: `Items` of one modality: pixels `(R, C, Y, X)`, log-mel `(R, F, M)` or ids `(R, S)`, with lengths.
-Out: `Features` `(R, L, E)`.
-Invariant: all members of an axis keep one contract (`tests/encoders/test_contract.py`).
+In: nothing.
+Out: `plait.modalities.encoder.Encoder` and the configurations of Plait's own encoders.
+Invariant: nothing is defined here.
 """
 
-from typing import TYPE_CHECKING
-
-from plait.choices import one_of
-from plait.encoders.alexnet import AlexNetConfig
-from plait.encoders.audio import AudioTransformerConfig
-from plait.encoders.base import Encoder
-from plait.encoders.convnet import ConvNetConfig
-from plait.encoders.resnet import ResNetConfig
-from plait.encoders.text import TextTransformerConfig
-from plait.encoders.vgg import VGGConfig
-from plait.encoders.vit import ViTConfig
-
-if TYPE_CHECKING:
-    ImageEncoderConfig = ConvNetConfig | ResNetConfig | ViTConfig | AlexNetConfig | VGGConfig
-    AudioEncoderConfig = AudioTransformerConfig
-    TextEncoderConfig = TextTransformerConfig
-else:
-    ImageEncoderConfig = one_of("image encoder", ConvNetConfig, ResNetConfig, ViTConfig, AlexNetConfig, VGGConfig)
-    AudioEncoderConfig = one_of("audio encoder", AudioTransformerConfig)
-    TextEncoderConfig = one_of("text encoder", TextTransformerConfig)
+from plait.modalities.audio import AudioEncoderConfig, AudioTransformerConfig
+from plait.modalities.encoder import Encoder
+from plait.modalities.image import (
+    AlexNetConfig,
+    ConvNetConfig,
+    ImageEncoderConfig,
+    ResNetConfig,
+    VGGConfig,
+    ViTConfig,
+)
+from plait.modalities.text import TextEncoderConfig, TextTransformerConfig
 
 __all__ = [
     "AlexNetConfig",

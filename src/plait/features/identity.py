@@ -28,12 +28,12 @@ FORMAT = 1
 LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "soundfile", "soxr", "pillow-heif", "av")
 PREPARED_BY = {
     "image": (
-        "plait.data.image",
-        *(f"plait.data.pictures.{name}" for name in ("colour", "decode", "exif", "jpeg", "pixels", "png", "tiff")),
+        "plait.modalities.image.prepare",
+        *(f"plait.modalities.image.decoding.{name}" for name in ("colour", "decode", "exif", "jpeg", "pixels", "png", "tiff")),
     ),
     "audio": (
-        "plait.data.audio",
-        *(f"plait.data.sounds.{name}" for name in ("chunks", "flac", "mpeg", "ogg", "phone", "piece", "reading")),
+        "plait.modalities.audio.prepare",
+        *(f"plait.modalities.audio.decoding.{name}" for name in ("chunks", "flac", "mpeg", "ogg", "phone", "piece", "reading")),
     ),
     "text": (),
 }

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from plait.data.image import MAX_BYTES
-from plait.data.pictures.decode import seen
-from plait.data.sounds.reading import beginning_of, seconds_of
+from plait.modalities.image.prepare import MAX_BYTES
+from plait.modalities.image.decoding.decode import seen
+from plait.modalities.audio.decoding.reading import beginning_of, seconds_of
 from plait.errors import UserError
 from plait.files import read_bytes
 from plait.report.words import several, size

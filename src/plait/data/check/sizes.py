@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plait.data.audio import num_frames
+from plait.modalities.audio.prepare import num_frames
 from plait.data.check.checked import Checked
 from plait.data.check.files import ImageFacts, SoundFacts
 from plait.data.check.report import Histogram, WorstBatch, histogram

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.data.audio import mixed
+from plait.modalities.audio.prepare import mixed
 from plait.errors import UserError
 from plait.explain.curves.base import Damage, Kind
 from plait.types import Sample

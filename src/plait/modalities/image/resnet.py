@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.choices import Config
-from plait.encoders.grid import GridEncoder, Trunk
-from plait.encoders.weights import FrozenBatchNorm, check_published, group_norm, init_convolutions, load_published
+from plait.modalities.image.grid import GridEncoder, Trunk
+from plait.modalities.image.weights import FrozenBatchNorm, check_published, group_norm, init_convolutions, load_published
 from plait.errors import UserError
 
 Depth = Literal[9, 18, 34, 50]

@@ -13,21 +13,22 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
 from plait.choices import Config
-from plait.data.pictures.decode import FORMATS, decode, formats
+from plait.modalities.image.decoding.decode import FORMATS, decode, formats
 from plait.errors import UserError
-from plait.files import read_bytes
+from plait.modalities.base import Blob, Item, Preparer, content_of
 
 __all__ = ["FORMATS", "ImageAugmentConfig", "ImageConfig", "augment_image", "load_image", "normalise_images"]
 
@@ -62,10 +63,10 @@ class ImageConfig(Config):
     augment: ImageAugmentConfig = ImageAugmentConfig()
 
 
-def load_image(path: Path | str, config: ImageConfig) -> UInt8[Tensor, "3 size size"]:
+def load_image(path: Path | str | Blob, config: ImageConfig) -> UInt8[Tensor, "3 size size"]:
     """The picture in RGB, upright, resized. Whatever is wrong with the file is said with its name."""
     where = str(path)
-    data = read_bytes(path, max_bytes=MAX_BYTES)
+    data = content_of(path, max_bytes=MAX_BYTES)
     if not data:
         raise UserError("cannot read the picture: the file is empty", where=where)
     allowed = partial(_refuse_large, where, config.max_pixels)
@@ -178,3 +179,42 @@ def _turn(turns: float) -> Tensor:
             [even - sin, even + sin, cos + even],
         ]
     )
+
+
+class ImagePreparer(Preparer):
+    """Pictures as bytes `(3, size, size)`; in a batch normalised."""
+
+    def __init__(self, options: ImageConfig) -> None:
+        self.options = options
+        self.changes_value = options.augment != ImageAugmentConfig()
+
+    @property
+    def preparation(self) -> str:
+        """See the base."""
+        return "image" + self.options.model_dump_json(exclude={"augment"})
+
+    def decode(self, item: Item) -> UInt8[Tensor, "3 size size"]:
+        """The pixels of a file."""
+        return load_image(item, self.options)  # pyright: ignore[reportArgumentType]
+
+    def change_value(self, value: Tensor, generator: torch.Generator) -> Tensor:
+        """See `augment_image`."""
+        return augment_image(value, self.options.augment, generator)
+
+    def collate(self, values: Sequence[Tensor]) -> tuple[Float[Tensor, "R 3 Y X"], Int[Tensor, " R"]]:
+        """Normalised pixels; every picture counts as one."""
+        size = self.options.size
+        pixels = torch.stack(list(values)) if values else torch.zeros(0, 3, size, size, dtype=torch.uint8)
+        return normalise_images(pixels, self.options), torch.ones(len(values), dtype=torch.long)
+
+    def shape(self, length: int) -> tuple[int, ...]:
+        """`(3, size, size)`."""
+        return (3, self.options.size, self.options.size)
+
+    def decoded_bytes(self, length: int) -> int:
+        """A byte for each channel of each pixel."""
+        return 3 * self.options.size**2
+
+    def size(self, length: int) -> tuple[int, ...]:
+        """Rows and columns."""
+        return (self.options.size, self.options.size)

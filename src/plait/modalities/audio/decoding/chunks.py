@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from plait.data.sounds.piece import Damaged, Piece, Source
+from plait.modalities.audio.decoding.piece import Damaged, Piece, Source
 
 UNWRITTEN = 0x7FFF_F000
 """A recorder that writes to a pipe does not know the length, and writes the largest that it can or nearly so."""

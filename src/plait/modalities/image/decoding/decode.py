@@ -23,12 +23,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from plait.data.pictures import png, tiff
-from plait.data.pictures.colour import pixels_to_srgb
-from plait.data.pictures.exif import orientation_of, orientation_of_picture, upright
-from plait.data.pictures.jpeg import read_head
-from plait.data.pictures.pixels import to_rgb
-from plait.data.quiet import quiet
+from plait.modalities.image.decoding import png, tiff
+from plait.modalities.image.decoding.colour import pixels_to_srgb
+from plait.modalities.image.decoding.exif import orientation_of, orientation_of_picture, upright
+from plait.modalities.image.decoding.jpeg import read_head
+from plait.modalities.image.decoding.pixels import to_rgb
+from plait.quiet import quiet
 from plait.errors import UserError
 from plait.files import open_regular
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from plait.data.pictures.colour import to_srgb
+from plait.modalities.image.decoding.colour import to_srgb
 
 _GREY = ("1", "L", "LA", "La")
 

@@ -8,7 +8,7 @@ are decoded to the end.
 
 from __future__ import annotations
 
-from plait.data.sounds.piece import Piece, Source
+from plait.modalities.audio.decoding.piece import Piece, Source
 
 MAGIC = b"fLaC"
 TAILS = (2**13, 2**17)

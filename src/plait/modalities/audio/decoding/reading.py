@@ -19,11 +19,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from plait.data.quiet import quiet
-from plait.data.sounds import chunks, flac, mpeg, ogg, phone
-from plait.data.sounds.piece import Damaged, Piece, Source, Window
+from plait.quiet import quiet
+from plait.modalities.audio.decoding import chunks, flac, mpeg, ogg, phone
+from plait.modalities.audio.decoding.piece import Damaged, Piece, Source, Window
 from plait.errors import UserError
-from plait.files import open_regular
+from plait.modalities.base import Blob, opened
 
 Channel = Literal["mean", "left", "right"]
 RATES = (1_000, 1_000_000)
@@ -155,11 +155,11 @@ def _one_channel(block: np.ndarray, channel: Channel) -> np.ndarray:
     return block[:, 0 if channel == "left" else 1].copy()
 
 
-def read(path: Path | str, wanted: Wanted) -> Recording:
+def read(path: Path | str | Blob, wanted: Wanted) -> Recording:
     """The recording. Whatever is wrong with the file is said with its name."""
     where = str(path)
     gathered = _Gathered(wanted, where)
-    with _telling(where), open_regular(path) as file:
+    with _telling(where), opened(path) as file:
         head, start, size = _look(file, where)
         if phone.is_phone(head):
             return gathered.recording(_read_phone(file, gathered))
@@ -174,14 +174,14 @@ def read(path: Path | str, wanted: Wanted) -> Recording:
     return gathered.recording(format)
 
 
-def seconds_of(path: Path | str) -> float | None:
+def seconds_of(path: Path | str | Blob) -> float | None:
     """The length without decoding: by what the header states, if it can be true, else by counting. None for a broken file.
 
     A FLAC that others were joined to counts as its first part: to find them, all of it would have to be read.
     """
     where = str(path)
     try:
-        with _telling(where), open_regular(path) as file:
+        with _telling(where), opened(path) as file:
             head, start, size = _look(file, where)
             if phone.is_phone(head):
                 with phone.opened(file) as (container, stream):
@@ -199,12 +199,12 @@ def seconds_of(path: Path | str) -> float | None:
         return None
 
 
-def beginning_of(path: Path | str, *, seconds: float) -> Recording | None:
+def beginning_of(path: Path | str | Blob, *, seconds: float) -> Recording | None:
     """The first seconds of a recording at its own rate, its channels compared; None for a broken file."""
     where = str(path)
     gathered = _Gathered(Wanted(0, float("inf"), watch=True), where)
     try:
-        with _telling(where), open_regular(path) as file:
+        with _telling(where), opened(path) as file:
             head, start, size = _look(file, where)
             if phone.is_phone(head):
                 with phone.opened(file) as (container, stream):

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.choices import Config
-from plait.encoders.grid import GridEncoder, Trunk
-from plait.encoders.weights import FrozenBatchNorm, check_published, group_norm, init_convolutions, load_published
+from plait.modalities.image.grid import GridEncoder, Trunk
+from plait.modalities.image.weights import FrozenBatchNorm, check_published, group_norm, init_convolutions, load_published
 
 Depth = Literal[11, 13, 16, 19]
 

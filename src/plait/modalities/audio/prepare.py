@@ -20,12 +20,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from plait.choices import Config
-from plait.data.sounds.reading import Channel, Wanted, read
+from plait.modalities.audio.decoding.reading import Channel, Wanted, read, seconds_of
+from plait.modalities.base import Blob, Item, Preparer, stacked
 
 SAMPLE_RATE = 16_000
 WINDOW = 400
@@ -70,7 +71,7 @@ class AudioConfig(Config):
     augment: AudioAugmentConfig = AudioAugmentConfig()
 
 
-def load_audio(path: Path | str, config: AudioConfig) -> Float[Tensor, " samples"]:
+def load_audio(path: Path | str | Blob, config: AudioConfig) -> Float[Tensor, " samples"]:
     """The recording at 16 kHz, one channel. Whatever is wrong with the file is said with its name."""
     wanted = Wanted(SAMPLE_RATE, config.max_seconds, config.channel)
     return torch.from_numpy(read(path, wanted).wave)
@@ -191,3 +192,72 @@ def _stretch(size: int, widest: int, generator: torch.Generator) -> tuple[int, i
     width = int(torch.randint(0, widest + 1, (), generator=generator))
     start = int(torch.randint(0, size - width + 1, (), generator=generator))
     return start, start + width
+
+
+FRAMES_A_SECOND = SAMPLE_RATE // HOP
+
+
+class AudioPreparer(Preparer):
+    """Waves `(samples,)` at 16 kHz, then log-mel `(F, M)`."""
+
+    decoded_is_value = False
+    decoded_draw = "noise"
+    opens_files = True
+    cost = 1.0
+
+    def __init__(self, options: AudioConfig) -> None:
+        self.options = options
+        self.changes_decoded = options.augment.noise > 0
+        self.changes_value = options.augment != AudioAugmentConfig()
+        self.longest = num_frames(math.ceil(options.max_seconds * SAMPLE_RATE))
+
+    @property
+    def preparation(self) -> str:
+        """See the base."""
+        return "audio" + self.options.model_dump_json(exclude={"augment"})
+
+    def decode(self, item: Item) -> Float[Tensor, " samples"]:
+        """The wave of a file."""
+        return load_audio(item, self.options)  # pyright: ignore[reportArgumentType]
+
+    def change_decoded(self, decoded: Tensor, generator: torch.Generator) -> Tensor:
+        """See `augment_wave`."""
+        return augment_wave(decoded, self.options.augment, generator)
+
+    def value(self, decoded: Tensor) -> Float[Tensor, "F M"]:
+        """Its log-mel."""
+        return log_mels([decoded], self.options)[0]
+
+    def change_value(self, value: Tensor, generator: torch.Generator) -> Tensor:
+        """See `spec_augment`."""
+        return spec_augment(value, self.options.augment, generator)
+
+    def collate(self, values: Sequence[Tensor]) -> tuple[Float[Tensor, "R F M"], Int[Tensor, " R"]]:
+        """Padded with 0."""
+        lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
+        return stacked(values, torch.zeros(1, self.options.num_mels)), lengths
+
+    def length(self, item: Item) -> int:
+        """The frames by the file's header, checked against what can be true."""
+        seconds = seconds_of(item)  # pyright: ignore[reportArgumentType]
+        return 0 if not seconds else min(self.longest, num_frames(math.ceil(seconds * SAMPLE_RATE)))
+
+    def guessed_length(self, item: Item) -> int:
+        """As if every file held 32,000 bytes a second."""
+        try:
+            num_bytes = len(item.data) if isinstance(item, Blob) else Path(str(item)).stat().st_size
+        except (OSError, ValueError):
+            return 0
+        return min(self.longest, num_frames(num_bytes // 2))
+
+    def shape(self, length: int) -> tuple[int, ...]:
+        """`(F, M)`."""
+        return (length, self.options.num_mels)
+
+    def decoded_bytes(self, length: int) -> int:
+        """Of the log-mel, or of the wave where noise is added to it."""
+        return 4 * length * max(self.options.num_mels, HOP if self.changes_decoded else 0)
+
+    def seconds(self, length: int) -> float:
+        """A frame is 10 ms."""
+        return length / FRAMES_A_SECOND

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from plait.data.sounds.piece import Damaged, Piece, Source
+from plait.modalities.audio.decoding.piece import Damaged, Piece, Source
 
 MAGIC = b"OggS"
 HEADER = 27

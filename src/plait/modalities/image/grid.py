@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.encoders.base import Encoder, grid_positions
+from plait.modalities.encoder import Encoder, grid_positions
 from plait.layers import Linear
 from plait.types import Features, Items
 

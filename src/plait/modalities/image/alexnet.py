@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.choices import Config
-from plait.encoders.grid import GridEncoder, Trunk
-from plait.encoders.weights import check_published, group_norm, init_convolutions, load_published
+from plait.modalities.image.grid import GridEncoder, Trunk
+from plait.modalities.image.weights import check_published, group_norm, init_convolutions, load_published
 
 
 class AlexNetTrunk(Trunk):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.data.sounds.piece import Damaged, Source
+from plait.modalities.audio.decoding.piece import Damaged, Source
 from plait.errors import UserError
 
 INSTALL = "pip install 'plait[phone]'"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plait.data.sounds.piece import Damaged, Piece, Source
+from plait.modalities.audio.decoding.piece import Damaged, Piece, Source
 
 BLOCK = 2**18
 RESYNC = 1024

@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.choices import Config
-from plait.encoders.grid import GridEncoder, Trunk
-from plait.encoders.weights import group_norm, init_convolutions
+from plait.modalities.image.grid import GridEncoder, Trunk
+from plait.modalities.image.weights import group_norm, init_convolutions
 
 
 class ConvNetConfig(Config):

@@ -1,0 +1,85 @@
+"""Sound: recordings of speech, music, noises.
+
+In: a file known by its content, or its bytes.
+Out: log-mel `(F, M)`, a frame every 10 ms; features of a convolutional stem and self-attention.
+Invariant: see `plait.modalities.base`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plait.choices import one_of
+from plait.modalities.audio.decoding.reading import Wanted, read
+from plait.modalities.audio.prepare import SAMPLE_RATE, AudioConfig, AudioPreparer, num_frames
+from plait.modalities.audio.transformer import AudioTransformerConfig
+from plait.modalities.base import Facts, Field, FieldError, Item, Modality, Parts, path_of
+
+if TYPE_CHECKING:
+    AudioEncoderConfig = AudioTransformerConfig
+else:
+    AudioEncoderConfig = one_of("audio encoder", AudioTransformerConfig)
+
+SILENT = 1e-3
+"""A recording whose peak (of 1) is not above this is silent."""
+
+
+class Audio(Modality):
+    """See the module."""
+
+    name = "audio"
+    one, many = "recording", "recordings"
+    Options = AudioConfig
+    encoder_axis = "audio encoder"
+    encoders = AudioEncoderConfig
+    other_names = ("sound", "speech", "wav", "recording", "audio_path", "audio_filepath")
+    holds = "the path of one recording"
+    hue = ("#2ca02c", "#5fc75f")
+    prepared_by = (
+        "plait.modalities.audio.prepare",
+        *(
+            f"plait.modalities.audio.decoding.{name}"
+            for name in ("chunks", "flac", "mpeg", "ogg", "phone", "piece", "reading")
+        ),
+    )
+
+    def items(self, value: Any, field: Field) -> tuple[Item, ...]:
+        """One recording."""
+        try:
+            return (path_of(value, field),)
+        except TypeError:
+            right = "Give the path of one recording."
+            raise FieldError("type", f"{field.name} {field.shown(value)} is not a path", right=right) from None
+
+    def preparer(self, options: AudioConfig, encode: Callable[[str], Sequence[int]], pad_id: int) -> AudioPreparer:
+        """See the base."""
+        return AudioPreparer(options)
+
+    def build_encoder(self, config: Any, width: int, parts: Parts) -> Any:
+        """The encoder for as many mel bands as the sounds have."""
+        assert isinstance(parts.options, AudioConfig)
+        return config.build(width, num_mels=parts.options.num_mels)
+
+    def look(self, item: Item, options: AudioConfig) -> Facts:
+        """Its length, its format, whether it is silent and whether its channels cancel."""
+        found = read(item, Wanted(SAMPLE_RATE, options.max_seconds, options.channel, watch=True))  # pyright: ignore[reportArgumentType]
+        peak, odd = float(np.abs(found.wave).max()), {}
+        if peak <= SILENT:
+            odd["silent"] = f"(peak {peak:.2g})"
+        if found.opposite and options.channel == "mean":
+            odd["opposite"] = f"(what is left of it has a peak of {peak:.2g})"
+        seconds = round(len(found.wave) / SAMPLE_RATE, 3)
+        return Facts(num_frames(len(found.wave)), {"": ("seconds", seconds)}, found.format, odd)
+
+    remarks = {
+        "silent": "recordings that are silent",
+        "opposite": "recordings whose left and right channels are opposite and cancel when they are averaged"
+        " (set data.audio.channel: left, or right)",
+    }
+
+    def typical(self, options: AudioConfig, *, seconds: float, words: int) -> int:
+        """So many seconds."""
+        return num_frames(round(seconds * SAMPLE_RATE))

@@ -1,0 +1,72 @@
+"""Pictures: photographs, drawings, scans, one or several for each input.
+
+In: a file known by its content, or its bytes.
+Out: normalised pixels `(3, size, size)`; features of a convolutional network or a Vision Transformer.
+Invariant: see `plait.modalities.base`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from plait.choices import one_of
+from plait.modalities.base import Facts, Field, FieldError, Item, Modality, Parts, path_of
+from plait.modalities.image.alexnet import AlexNetConfig
+from plait.modalities.image.convnet import ConvNetConfig
+from plait.modalities.image.decoding.decode import Header, size_of
+from plait.modalities.image.prepare import ImageConfig, ImagePreparer, load_image
+from plait.modalities.image.resnet import ResNetConfig
+from plait.modalities.image.vgg import VGGConfig
+from plait.modalities.image.vit import ViTConfig
+
+if TYPE_CHECKING:
+    ImageEncoderConfig = ConvNetConfig | ResNetConfig | ViTConfig | AlexNetConfig | VGGConfig
+else:
+    ImageEncoderConfig = one_of("image encoder", ConvNetConfig, ResNetConfig, ViTConfig, AlexNetConfig, VGGConfig)
+
+
+class Image(Modality):
+    """See the module."""
+
+    name = "image"
+    one, many = "picture", "pictures"
+    Options = ImageConfig
+    encoder_axis = "image encoder"
+    encoders = ImageEncoderConfig
+    other_names = ("picture", "photo", "img", "image_path", "file_name", "filename")
+    holds = "the path of one picture, or a list of paths"
+    hue = ("#ff7f0e", "#ffa04d")
+    remarks = {"constant": "pictures of one colour all over (what is transparent is read as white)"}
+    prepared_by = (
+        "plait.modalities.image.prepare",
+        *(
+            f"plait.modalities.image.decoding.{name}"
+            for name in ("colour", "decode", "exif", "jpeg", "pixels", "png", "tiff")
+        ),
+    )
+
+    def items(self, value: Any, field: Field) -> tuple[Item, ...]:
+        """One picture or several."""
+        try:
+            return tuple(path_of(name, field) for name in (value if isinstance(value, list) else [value]))
+        except TypeError:
+            right = "Give the path of one picture, or a list of paths."
+            raise FieldError("type", f"{field.name} {field.shown(value)} is not a path", right=right) from None
+
+    def preparer(self, options: ImageConfig, encode: Callable[[str], Sequence[int]], pad_id: int) -> ImagePreparer:
+        """See the base."""
+        return ImagePreparer(options)
+
+    def build_encoder(self, config: Any, width: int, parts: Parts) -> Any:
+        """The encoder, perhaps with published weights."""
+        return config.build(width, read_weights=parts.read_weights)
+
+    def look(self, item: Item, options: ImageConfig) -> Facts:
+        """Its size, its format, and whether it is of one colour."""
+        # borders that padding adds would hide that a picture is constant
+        pixels = load_image(item, options.model_copy(update={"resize": "squash"}))  # pyright: ignore[reportArgumentType]
+        header = size_of(item) or Header("", 0, 0)  # pyright: ignore[reportArgumentType]
+        constant = bool((pixels == pixels[:, :1, :1]).all())
+        sizes = {"width": ("pixels", float(header.columns)), "height": ("pixels", float(header.rows))}
+        return Facts(1, sizes, header.format, {"constant": ""} if constant else {})

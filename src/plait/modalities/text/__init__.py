@@ -1,0 +1,59 @@
+"""Texts as an input: questions, captions, messages.
+
+In: a text.
+Out: ids `(S,)`; features of a Transformer over them.
+Invariant: see `plait.modalities.base`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from plait.choices import one_of
+from plait.modalities.base import Facts, Field, Item, Modality, Parts
+from plait.modalities.text.prepare import TextConfig, TextPreparer, text_in
+from plait.modalities.text.transformer import TextTransformerConfig
+
+if TYPE_CHECKING:
+    TextEncoderConfig = TextTransformerConfig
+else:
+    TextEncoderConfig = one_of("text encoder", TextTransformerConfig)
+
+
+class Text(Modality):
+    """See the module."""
+
+    name = "text"
+    one, many = "text", "texts"
+    Options = TextConfig
+    encoder_axis = "text encoder"
+    encoders = TextEncoderConfig
+    other_names = ("question", "prompt", "input", "instruction")
+    holds = "a text"
+    hue = ("#1f77b4", "#69aede")
+
+    def items(self, value: Any, field: Field) -> tuple[Item, ...]:
+        """The text; whole numbers are texts as well, since CSV cannot tell them apart."""
+        return (text_in(value, field.name, field.shown),)
+
+    def preparer(self, options: TextConfig, encode: Callable[[str], Sequence[int]], pad_id: int) -> TextPreparer:
+        """See the base."""
+        return TextPreparer(options, encode, pad_id)
+
+    def build_encoder(self, config: Any, width: int, parts: Parts) -> Any:
+        """The encoder, with its word vectors."""
+        return config.build(
+            width,
+            vocabulary_size=parts.vocabulary_size,
+            pad_id=parts.pad_id,
+            vectors=parts.vectors(getattr(config, "embedding", None)),
+        )
+
+    def look(self, item: Item, options: TextConfig) -> Facts:
+        """Texts are looked at by their own checks."""
+        return Facts(length=len(str(item)))
+
+    def typical(self, options: TextConfig, *, seconds: float, words: int) -> int:
+        """So many words."""
+        return words
