@@ -24,13 +24,13 @@ from PIL import Image
 from benchmarks.measure import matmul_peak, num_flops, seconds
 from plait.build import build_model
 from plait.config import RunConfig
-from plait.modalities.audio.prepare import SAMPLE_RATE
 from plait.data.collate import positions
 from plait.data.loader import Loader
 from plait.data.manifest import Dataset, read_manifest
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer
 from plait.layers import set_attention
+from plait.modalities.audio.prepare import SAMPLE_RATE
 from plait.train.optimiser import build_optimiser
 from plait.train.probe import choose, matmul_precision
 from plait.train.step import forward_backward, train_step

@@ -30,6 +30,7 @@ from plait.config import GenerateConfig, RunConfig, apply_overrides, make_config
 from plait.config.before import left_to_run
 from plait.config.reading import read_shared
 from plait.data.manifest import Dataset, LeftOut, read_manifest
+from plait.data.row import missing, short
 from plait.data.splits import known_split
 from plait.errors import UserError, did_you_mean
 from plait.evaluate import Record, record_path, write_record
@@ -52,6 +53,7 @@ from plait.explain.verdict import WORTH
 from plait.files import hint_of, open_regular
 from plait.generate import Generated, choice_notes, next_tokens, stream
 from plait.links import TARGET
+from plait.modalities.base import Field, FieldError
 from plait.report import comparison_report, run_report
 from plait.run import Run
 from plait.search import Found, Query, check_links, embed, find, open_index, say_words
@@ -156,18 +158,26 @@ class TrainedModel:
         image: str | Path | Sequence[str | Path] = (),
         audio: str | Path | None = None,
         id: str = "request",
+        inputs: Mapping[str, Any] | None = None,
+        **named: Any,
     ) -> Sample:
-        """Inputs as a sample; one that the model does not read is refused, not passed over."""
-        images = (image,) if isinstance(image, str | Path) else tuple(image)
-        sample = Sample(
-            id,
-            "test",
-            text=text,
-            image=tuple(existing(path) for path in images),
-            audio=None if audio is None else existing(audio),
-        )
-        self.refuse_unread(sample.present)
-        return sample
+        """Inputs by the names of the run's as a sample; one that the model does not read is refused, not passed over.
+
+        `inputs`: by name as well, whatever the names are.
+        """
+        images = image if isinstance(image, str | Path | bytes) else list(image)
+        given = {**(inputs or {}), **named, "text": text, "image": images, "audio": audio}
+        given = {name: value for name, value in given.items() if not missing(value)}
+        self.refuse_unread(given)
+        found: dict[str, tuple[Any, ...]] = {}
+        for name in self.run.inputs:
+            if name in given:
+                try:
+                    items = self.run.config.data.modality_of(name).items(given[name], Field(name, short, existing))
+                except FieldError as error:
+                    raise UserError(error.what, where=name, right=error.right) from None
+                found |= {name: items} if items else {}
+        return Sample(id, "test", inputs=found)
 
     def refuse_unread(self, modalities: Iterable[str]) -> None:
         """One message for a modality that the model does not read."""
@@ -182,11 +192,16 @@ class TrainedModel:
         text: str | None = None,
         image: str | Path | Sequence[str | Path] = (),
         audio: str | Path | None = None,
+        inputs: Mapping[str, Any] | None = None,
         choices: Mapping[str, Sequence[str]] | None = None,
         **options: Any,
     ) -> Generated:
-        """What the model says to these inputs; `options` are those of `GenerateConfig` (method, temperature, …)."""
-        sample = self.sample(text=text, image=image, audio=audio)
+        """What the model says to these inputs; `options` are those of `GenerateConfig` (method, temperature, …).
+
+        Inputs are given by their names (`before="a.png"`), in `inputs` whatever they are called.
+        """
+        named = {name: options.pop(name) for name in [*options] if name not in GenerateConfig.model_fields}
+        sample = self.sample(text=text, image=image, audio=audio, inputs=inputs, **named)
         return next(self.answer([sample], choices=choices, **options))
 
     def answer(

@@ -7,7 +7,7 @@ Invariant: the same configuration, tokenizer and seed give the same weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,18 +16,18 @@ from torch import Tensor
 
 from plait.config import RunConfig
 from plait.ctc import CTC
-from plait.modalities.audio.prepare import SAMPLE_RATE, num_frames
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig, vectors_for
 from plait.embeddings.vectors import VectorSource
-from plait.encoders import Encoder
 from plait.errors import UserError, did_you_mean
 from plait.fusion import FUSIONS
 from plait.fusion.cost import Cost, cost
 from plait.links import Links
+from plait.modalities.base import Parts
+from plait.modalities.encoder import Encoder
 from plait.model import Model
 from plait.seeds import derive_seed
-from plait.types import in_order
+from plait.types import FIRST_READ, in_order
 
 Corpus = Callable[[], Sequence[Sequence[str]]]
 
@@ -43,7 +43,7 @@ class Built:
 def build_model(
     config: RunConfig,
     tokenizer: Tokenizer,
-    modalities: Sequence[str],
+    inputs: Iterable[str],
     corpus: Corpus = tuple,
     *,
     read_weights: bool = True,
@@ -65,9 +65,7 @@ def build_model(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        encoders = {
-            m: build_encoder(config, m, tokenizer, vectors, read_weights=read_weights) for m in in_order(modalities)
-        }
+        encoders = build_encoders(config, tuple(inputs), tokenizer, vectors, read_weights=read_weights)
         lm = config.lm.build(
             width=config.width,
             vocabulary_size=tokenizer.size,
@@ -94,11 +92,11 @@ def build_model(
 
 
 def frozen(config: RunConfig, encoders: Mapping[str, Encoder]) -> tuple[str, ...]:
-    """The modalities whose encoders do not train, if the run reads them."""
-    for modality in config.encoders.freeze:
-        if modality not in encoders:
+    """The inputs whose encoders do not train, if the run reads them."""
+    for name in config.encoders.freeze:
+        if name not in encoders:
             right = f"It reads {', '.join(encoders) or 'no inputs'}"
-            raise UserError(f"the run reads no {modality}", where="encoders.freeze", right=right)
+            raise UserError(f"the run reads no {name}", where="encoders.freeze", right=right)
     return config.encoders.freeze
 
 
@@ -155,30 +153,53 @@ def build_links(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[str, 
     )
 
 
+def build_encoders(
+    config: RunConfig,
+    inputs: Sequence[str],
+    tokenizer: Tokenizer,
+    vectors: Callable[[ScratchConfig | VectorSource, str], Tensor | None],
+    *,
+    read_weights: bool,
+) -> dict[str, Encoder]:
+    """The encoder of each input; inputs that are like each other have one and the same.
+
+    Where inputs have names of their own, each encoder's first weights follow from its name, whatever else the run reads.
+    """
+    own_seeds = isinstance(config.data.inputs, Mapping)
+    of_owner: dict[str, Encoder] = {}
+    for name in inputs if own_seeds else in_order(inputs):
+        owner = config.owner_of(name)
+        if owner not in of_owner:
+            if own_seeds:
+                torch.manual_seed(derive_seed(config.seed, "weights", "encoders", owner))
+            of_owner[owner] = build_encoder(config, name, tokenizer, vectors, read_weights=read_weights)
+    if own_seeds:
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+    return {name: of_owner[config.owner_of(name)] for name in (inputs if own_seeds else in_order(inputs))}
+
+
 def build_encoder(
     config: RunConfig,
-    modality: str,
+    name: str,
     tokenizer: Tokenizer,
     vectors: Callable[[ScratchConfig | VectorSource, str], Tensor | None],
     *,
     read_weights: bool,
 ) -> Encoder:
-    """The encoder of one modality."""
-    encoders = config.encoders
-    match modality:
-        case "text":
-            return encoders.text.build(
-                config.width,
-                vocabulary_size=tokenizer.size,
-                pad_id=tokenizer.pad_id,
-                vectors=vectors(encoders.text.embedding, "encoders.text.embedding"),
-            )
-        case "image":
-            return encoders.image.build(config.width, read_weights=read_weights)
-        case "audio":
-            return encoders.audio.build(config.width, num_mels=config.data.audio.num_mels)
-        case _:
-            raise NotImplementedError("video is refused when the manifest is read")
+    """The encoder of one input."""
+    place = f"encoders.{config.owner_of(name)}"
+
+    def own_vectors(embedding: ScratchConfig | VectorSource | None) -> Tensor | None:
+        return None if embedding is None else vectors(embedding, f"{place}.embedding")
+
+    parts = Parts(
+        options=config.data.options_of(name),
+        vocabulary_size=tokenizer.size,
+        pad_id=tokenizer.pad_id,
+        vectors=own_vectors,
+        read_weights=read_weights,
+    )
+    return config.data.modality_of(name).build_encoder(config.encoder_of(name), config.width, parts)
 
 
 class FusionRow(NamedTuple):
@@ -200,8 +221,8 @@ class FusionCosts(NamedTuple):
 
 def fusion_costs(config: RunConfig, *, num_positions: int, num_words: int, seconds: float) -> FusionCosts:
     """What every fusion would cost in this configuration: the chosen kind with its options, the others with their defaults."""
-    modalities = config.data.inputs or ("text", "image", "audio")
-    num_tokens = {m: tokens_of(config, m, num_words=num_words, seconds=seconds) for m in in_order(modalities)}
+    inputs = config.inputs or FIRST_READ
+    num_tokens = {name: tokens_of(config, name, num_words=num_words, seconds=seconds) for name in inputs}
     rows = []
     for member in FUSIONS:
         chosen = config.fusion if type(config.fusion) is member else member()
@@ -223,12 +244,11 @@ def fusion_costs(config: RunConfig, *, num_positions: int, num_words: int, secon
     return FusionCosts(num_tokens, rows)
 
 
-def tokens_of(config: RunConfig, modality: str, *, num_words: int, seconds: float) -> int:
-    """Tokens of one input: so many words, so many seconds, one picture."""
-    if modality == "text":
-        return num_words
-    if modality == "image":
-        size = config.data.image.size
-        return config.encoders.image.build(config.width, read_weights=False).num_tokens(size, size)
-    frames = num_frames(round(seconds * SAMPLE_RATE))
-    return config.encoders.audio.build(config.width, num_mels=config.data.audio.num_mels).num_tokens(frames)
+def tokens_of(config: RunConfig, name: str, *, num_words: int, seconds: float) -> int:
+    """Tokens of one item of an input: so many words, so many seconds, one picture."""
+    modality, options = config.data.modality_of(name), config.data.options_of(name)
+    length = modality.typical(options, seconds=seconds, words=num_words)
+    size = modality.preparer(options, lambda _: (), 0).size(length)
+    parts = Parts(options, vocabulary_size=1, pad_id=0, vectors=lambda _: None, read_weights=False)
+    with torch.device("meta"):
+        return modality.build_encoder(config.encoder_of(name), config.width, parts).num_tokens(*size)

@@ -64,7 +64,7 @@ def validated(kind: Any, value: Any, at: tuple[str, ...]) -> Any:
         raise ValidationError.from_exception_data(error.title, lines) from None
 
 
-def adapter(kind: Any) -> TypeAdapter[Any]:
+def adapter(kind: Any) -> Any:
     """What checks values of an annotated type."""
     key = id(kind)
     if key not in ADAPTERS:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from plait.ctc import CTC
 from plait.encoders import Encoder
-from plait.modalities.encoder import length_mask
 from plait.fusion import Fusion
 from plait.links import Links
 from plait.lm import Cache, LanguageModel
+from plait.modalities.encoder import length_mask
 from plait.named import ByName
 from plait.types import IGNORED, Batch, Condition, Features, Items
 

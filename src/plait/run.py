@@ -88,7 +88,7 @@ class Run:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The names of the inputs that the model reads, in order."""
-        return tuple(self.config.data.inputs or ())
+        return tuple(self.config.inputs)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -153,9 +153,7 @@ class Run:
         tensors = load_tensors(weights)
         notes += check_tokenizer(folder, accept=accept_changes)
         notes += check_tensors(folder, weights, tensors, accept=accept_changes)
-        model = build_model(
-            without_vectors(config, weights), tokenizer, config.data.inputs or (), read_weights=False
-        ).model
+        model = build_model(without_vectors(config, weights), tokenizer, config.inputs, read_weights=False).model
         fill(model, tensors, weights)
         set_attention(model, "math" if config.train.attention == "math" else "fused")  # as the run was trained
         model.to(device).eval()

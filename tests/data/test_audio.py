@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
+from plait.errors import UserError
 from plait.modalities.audio.prepare import (
     SAMPLE_RATE,
     AudioAugmentConfig,
@@ -28,7 +29,6 @@ from plait.modalities.audio.prepare import (
     spec_augment,
     warp_frequencies,
 )
-from plait.errors import UserError
 
 CONFIG = AudioConfig()
 

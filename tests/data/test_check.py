@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from plait.modalities.audio.prepare import AudioConfig
 from plait.data.check import CheckConfig, CheckReport, Finding, check, write_clean
 from plait.data.check.report import histogram, sparkline
 from plait.data.check.texts import words
-from plait.modalities.image.prepare import ImageConfig
 from plait.data.manifest import read_manifest
 from plait.errors import UserError
+from plait.modalities.audio.prepare import AudioConfig
+from plait.modalities.image.prepare import ImageConfig
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (12, 9)) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from plait.errors import UserError
 from plait.modalities.image.prepare import (
     ImageAugmentConfig,
     ImageConfig,
@@ -24,7 +25,6 @@ from plait.modalities.image.prepare import (
     load_image,
     normalise_images,
 )
-from plait.errors import UserError
 
 CONFIG = ImageConfig(size=32)
 

@@ -16,15 +16,15 @@ import soundfile
 import torch
 from PIL import Image
 
-from plait.modalities.audio.prepare import AudioConfig
 from plait.data.collate import padding_share, positions
 from plait.data.config import DataConfig, SamplingConfig, WeightsConfig
 from plait.data.draws import Draw
-from plait.modalities.image.prepare import ImageConfig
 from plait.data.loader import Loader, Position
 from plait.data.preprocess import Preprocessor
 from plait.data.text import Tokenizer, WordConfig
 from plait.errors import UserError
+from plait.modalities.audio.prepare import AudioConfig
+from plait.modalities.image.prepare import ImageConfig
 from plait.types import Batch, Sample
 
 WORDS = "what is the colour of blue red shape left right above below a circle square here".split()  # noqa: SIM905

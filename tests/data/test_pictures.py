@@ -23,11 +23,11 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from plait.config.before import BEFORE
-from plait.modalities.image.prepare import ImageConfig, load_image
+from plait.errors import UserError
 from plait.modalities.image.decoding.decode import size_of
 from plait.modalities.image.decoding.exif import orientation_of
 from plait.modalities.image.decoding.jpeg import read_head
-from plait.errors import UserError
+from plait.modalities.image.prepare import ImageConfig, load_image
 
 CONFIG = ImageConfig(size=16)
 ICC = b"ICC_PROFILE\0\1\1"

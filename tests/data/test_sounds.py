@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from plait.modalities.audio.prepare import SAMPLE_RATE, AudioConfig, load_audio
 from plait.data.lengths import frames_of
+from plait.errors import UserError
 from plait.modalities.audio.decoding import mpeg, ogg, reading
 from plait.modalities.audio.decoding.piece import Piece
 from plait.modalities.audio.decoding.reading import OPPOSITE, Wanted, beginning_of, read, seconds_of
-from plait.errors import UserError
+from plait.modalities.audio.prepare import SAMPLE_RATE, AudioConfig, load_audio
 
 CONFIG = AudioConfig()
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from plait.encoders import AlexNetConfig, Encoder, ResNetConfig, VGGConfig, ViTConfig
+from plait.errors import UserError
 from plait.modalities.encoder import grid_positions
 from plait.modalities.image.grid import enlarged_size
 from plait.modalities.image.weights import group_norm
-from plait.errors import UserError
 from plait.types import Items
 
 CONFIGS = {

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from plait.encoders import AlexNetConfig, ResNetConfig, VGGConfig
+from plait.errors import UserError
 from plait.modalities.image.alexnet import AlexNetTrunk
 from plait.modalities.image.resnet import ResNetTrunk
 from plait.modalities.image.vgg import VGGTrunk
 from plait.modalities.image.weights import FrozenBatchNorm, read_state, shapes_of
-from plait.errors import UserError
 from plait.types import Items
 
 Shapes = dict[str, tuple[int, ...]]

@@ -153,7 +153,8 @@ def test_code_that_was_changed_or_is_gone_is_told(tmp_path: Path) -> None:
         "format": identity.FORMAT,
         "libraries": {},
         "code": identity.code_digest(files),
-        "modules": {name: str(path) for name, path in files.items()} | {"plait.modalities.image.vit": "/another/place/vit.py"},
+        "modules": {name: str(path) for name, path in files.items()}
+        | {"plait.modalities.image.vit": "/another/place/vit.py"},
     }
     assert identity.outdated(made) == []
     code.write_text("x = 2\n", encoding="utf-8")

@@ -24,10 +24,10 @@ import yaml
 
 from plait.data.config import DataConfig
 from plait.data.manifest import Dataset, read_manifest
-from plait.modalities.image.decoding.decode import size_of
-from plait.modalities.audio.decoding.reading import beginning_of, seconds_of
 from plait.data.suffixes import PHONE, PHONE_IMAGES, PHONE_SOUNDS
 from plait.data.words import CJK
+from plait.modalities.audio.decoding.reading import beginning_of, seconds_of
+from plait.modalities.image.decoding.decode import size_of
 from plait.types import Sample
 
 MOST_FILES = 2_000

@@ -101,7 +101,7 @@ def read_or_none(config: RunConfig) -> tuple[Dataset, tuple[str, ...]]:
         return read_data(config), ()
     except UserError as error:
         data, note = config.data, f"the data cannot be read, so no examples are shown: {error}"
-        return Dataset(Path(data.manifest), [], data.segments or (), data.inputs or (), []), (note,)
+        return Dataset(Path(data.manifest), [], data.segments or (), tuple(config.inputs), []), (note,)
 
 
 def grouped(configs: Mapping[Path, RunConfig]) -> list[Compared]:
@@ -174,8 +174,8 @@ def inputs_name(inputs: Sequence[str]) -> str:
 
 def role_of(config: RunConfig, configs: Mapping[Path, RunConfig]) -> Role:
     """Whether an arm reads less than others do."""
-    inputs = config.data.inputs or ()
-    most = max(len(other.data.inputs or ()) for other in configs.values())
+    inputs = list(config.inputs)
+    most = max(len(other.inputs) for other in configs.values())
     if len(inputs) == most or len(inputs) > 1:
         return "candidate"
     return "no input" if not inputs else "text only" if inputs[0] == "text" else "unimodal"

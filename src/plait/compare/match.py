@@ -22,12 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from plait.build import build_model
 from plait.compare.result import Term
 from plait.config import RunConfig
-from plait.modalities.audio.prepare import SAMPLE_RATE, num_frames
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig
 from plait.fusion import FusionOptions
 from plait.fusion.cost import cost
 from plait.layers import set_attention
+from plait.modalities.audio.prepare import SAMPLE_RATE, num_frames
 from plait.model import Model
 from plait.run import SavedVectors
 from plait.types import Condition, Items
@@ -143,9 +143,7 @@ def solved(
 ) -> Match:
     """An arm with the inner width that brings it nearest."""
     fusion = config.fusion
-    sizes = (
-        fusion.size_steps(num_modalities=len(config.data.inputs or ())) if isinstance(fusion, FusionOptions) else None
-    )
+    sizes = fusion.size_steps(num_modalities=len(config.inputs)) if isinstance(fusion, FusionOptions) else None
     if sizes is None:
         return with_note(kept, "its fusion has no inner width")
     key = fusion.size_key
@@ -303,7 +301,7 @@ def blank_model(config: RunConfig, tokenizer: Tokenizer) -> Model:
     lm = lm.model_copy(update={"embedding": blank_vectors(lm.embedding, config, tokenizer)})
     config = config.model_copy(update={"lm": lm, "encoders": config.encoders.model_copy(update={"text": text})})
     with torch.device("meta"):
-        model = build_model(config, tokenizer, config.data.inputs or (), read_weights=False).model
+        model = build_model(config, tokenizer, config.inputs, read_weights=False).model
     return model.to("meta")
 
 

@@ -178,7 +178,7 @@ def choose_task(tell: Tell, *, tree: Mapping[str, Any]) -> dict[str, Any]:
     samples = dataset.split("train", needed=True)
     tokenizer = Tokenizer.train(config.data.tokenizer, texts_of(samples), config.data.segments or ())
     built = build_model(
-        config, tokenizer, config.data.inputs or (), lambda: [tokenizer.tokens(text) for text in texts_of(samples)]
+        config, tokenizer, config.inputs, lambda: [tokenizer.tokens(text) for text in texts_of(samples)]
     )
     model = built.model.to(config.train.device)
     batch = first_batch(loaders_for(config, dataset, tokenizer).train).to(config.train.device)

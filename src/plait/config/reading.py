@@ -124,7 +124,11 @@ def drop_inputs(tree: dict[str, Any], before: Mapping[str, str]) -> None:
     that says more of others. An encoder that another is `like` stays."""
     now, encoders, data = inputs_in(tree), tree.get("encoders"), tree.get("data")
     gone = [name for name in before if name not in now and name not in MODALITIES]
-    named = {one.get("like") for one in encoders.values() if isinstance(one, Mapping)} if isinstance(encoders, Mapping) else ()
+    named = (
+        {one.get("like") for one in encoders.values() if isinstance(one, Mapping)}
+        if isinstance(encoders, Mapping)
+        else ()
+    )
     parts = [encoders, *(data.get(key) for key in ("prepare", "columns"))] if isinstance(data, Mapping) else [encoders]
     for part in parts:
         for name in gone:

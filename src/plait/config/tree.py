@@ -109,7 +109,9 @@ class RunConfig(Config):
         if not isinstance(data, dict) or not isinstance(data.get("encoders"), Mapping):
             return data
         of = data.get("data")
-        inputs = as_mapping(of.inputs if isinstance(of, DataConfig) else of.get("inputs") if isinstance(of, dict) else None)
+        inputs = as_mapping(
+            of.inputs if isinstance(of, DataConfig) else of.get("inputs") if isinstance(of, dict) else None
+        )
         return {**data, "encoders": typed_encoders(dict(data["encoders"]), inputs)}
 
     @model_validator(mode="after")
@@ -202,7 +204,7 @@ def typed_encoders(said: dict[str, Any], inputs: Mapping[str, str]) -> dict[str,
         for name, other in likes.items():
             if name in modality:
                 modality.setdefault(str(other), modality[name])
-    known = [name for name in (*inputs, *(n for n in MODALITIES if n not in inputs))]
+    known = [*inputs, *(n for n in MODALITIES if n not in inputs)]
     found: dict[str, Any] = {}
     for name, one in said.items():
         if name in options:
@@ -218,7 +220,9 @@ def typed_encoders(said: dict[str, Any], inputs: Mapping[str, str]) -> dict[str,
             other, mine = likes[name], modality[name]
             theirs = modality.get(other)
             if theirs is None or (other not in inputs and other not in said):
-                raise ValueError(f"encoders.{name}: like {other!r}, of which nothing is said. {did_you_mean(str(other), known)}")
+                raise ValueError(
+                    f"encoders.{name}: like {other!r}, of which nothing is said. {did_you_mean(str(other), known)}"
+                )
             if theirs != mine:
                 raise ValueError(
                     f"encoders.{name}: like {other}, but {name} is {mine} and {other} is {theirs}: an encoder reads one modality"

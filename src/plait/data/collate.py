@@ -2,7 +2,7 @@
 
 In: per modality the items that exist, `(L, ...)` each, and which of them each sample has; per sample the segments of
 its target.
-Out: `Batch`, or parts of it; how much of a batch is padding; a part of a batch.
+Out: parts of a `Batch`; how much of a batch is padding.
 Invariant: `<end>` is a target and never an input, a segment's own token an input and never a target; nothing is cut,
 padding stands behind and is counted by no mask.
 """
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 from torch import Tensor
 
-from plait.types import IGNORED, Batch, Items
+from plait.types import IGNORED, Batch
 
 
 class SegmentTokens(NamedTuple):
@@ -72,17 +72,6 @@ def collate_targets(targets: Sequence[Sequence[SegmentTokens]], *, start_id: int
     return Targets(*(torch.tensor(rows, dtype=torch.long).reshape(shape) for rows in (tokens, shifted, segments)))
 
 
-def collate_sequences(
-    values: Sequence[Shaped[Tensor, "_ ..."]], empty: Shaped[Tensor, "_ ..."], fill: int | float = 0
-) -> Shaped[Tensor, "R L ..."]:
-    """Sequences `(L, ...)` stacked, padded with `fill`; `empty` gives type and trailing shape if there is none."""
-    longest = max([len(empty), *(len(value) for value in values)])
-    padded = empty.new_full((len(values), longest, *empty.shape[1:]), fill)
-    for row, value in zip(padded, values, strict=True):
-        row[: len(value)] = value
-    return padded
-
-
 def collate_index(rows: Sequence[Sequence[int]]) -> Int[Tensor, "B K"]:
     """The item of each place of each sample, −1 for none."""
     places = max([1, *(len(row) for row in rows)])
@@ -92,43 +81,11 @@ def collate_index(rows: Sequence[Sequence[int]]) -> Int[Tensor, "B K"]:
 
 
 def positions(batch: Batch) -> dict[str, Positions]:
-    """Filled and all positions of each part that has a length: frames of `audio`, tokens of `text` and `target`."""
+    """Filled and all positions of the `target` and of each input that is padded: not of those whose items have one shape."""
     counts: dict[str, Positions] = {}
-    for modality, items in batch.inputs.items():
-        if modality != "image":
-            counts[modality] = Positions(int(items.lengths.sum()), items.values.shape[0] * items.values.shape[1])
+    for name, items in batch.inputs.items():
+        if items.values.dim() in (2, 3):
+            counts[name] = Positions(int(items.lengths.sum()), items.values.shape[0] * items.values.shape[1])
     scored = int((batch.segments >= 0).sum())
     counts["target"] = Positions(scored, batch.tokens.numel())
     return counts
-
-
-def padding_share(batch: Batch) -> float:
-    """The share of all positions (frames and tokens; pictures have no padding) that is padding."""
-    counts = positions(batch).values()
-    return Positions(sum(c.filled for c in counts), sum(c.total for c in counts)).padding
-
-
-def select(batch: Batch, rows: Sequence[int]) -> Batch:
-    """The given samples of a batch with only their items, cut to their longest: a batch split when memory runs out."""
-    chosen = torch.tensor(list(rows), dtype=torch.long, device=batch.tokens.device)
-    width = max(1, int((batch.segments[chosen] >= 0).sum(dim=1).max())) if len(rows) else 1
-    return Batch(
-        ids=tuple(batch.ids[row] for row in rows),
-        inputs={modality: _select_items(items, chosen) for modality, items in batch.inputs.items()},
-        tokens=batch.tokens[chosen, :width],
-        targets=batch.targets[chosen, :width],
-        segments=batch.segments[chosen, :width],
-        weights=batch.weights[chosen],
-    )
-
-
-def _select_items(items: Items, rows: Int[Tensor, " rows"]) -> Items:
-    index = items.index[rows]
-    used = torch.unique(index[index >= 0])
-    renumbered = torch.full((len(items.lengths) + 1,), -1, dtype=torch.long, device=rows.device)  # the last: index −1
-    renumbered[used] = torch.arange(len(used), device=rows.device)
-    values, lengths = items.values[used], items.lengths[used]
-    if values.dim() < 4 and len(used):  # a sequence: text or sound
-        values = values[:, : int(lengths.max())]
-    sources = None if items.sources is None else items.sources[used]
-    return Items(values, lengths, renumbered[index], sources, items.encoded)

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plait.data.media import MediaFolder
 from plait.data.inputs import as_mapping
+from plait.data.media import MediaFolder
 from plait.data.row import MAX_TEXT, Row, RowError, Unreadable, fields_of, missing, short, unknown_field
 from plait.data.splits import ALIASES, SPLITS, split_name
 from plait.data.suffixes import Rules
@@ -77,7 +77,9 @@ class RowParser:
         named = dict.fromkeys((*MODALITIES, "video")) if inputs is None else as_mapping(inputs)
         self.reads_video = "video" in named
         columns = columns or {}
-        self.readers = [self._reader(name, of or name, columns.get(name, name)) for name, of in named.items() if name != "video"]
+        self.readers = [
+            self._reader(name, of or name, columns.get(name, name)) for name, of in named.items() if name != "video"
+        ]
         self.fields = fields_of(reader.column for reader in self.readers)
         self._unread = {*MODALITIES, "video"}.difference(reader.column for reader in self.readers)
         self._unread -= {"video"} if self.reads_video else set()

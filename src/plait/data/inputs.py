@@ -37,7 +37,9 @@ def check_names(inputs: Mapping[str, str] | Sequence[str]) -> None:
     if not isinstance(inputs, Mapping):
         for name in inputs:
             if name not in MODALITIES and name != "video":
-                right = f"{did_you_mean(name, MODALITIES)} Inputs with names of your own are a mapping: {{{name}: image}}."
+                right = (
+                    f"{did_you_mean(name, MODALITIES)} Inputs with names of your own are a mapping: {{{name}: image}}."
+                )
                 raise ValueError(f"unknown modality {name!r}. {right}")
         return
     for name, of in inputs.items():

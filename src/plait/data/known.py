@@ -8,14 +8,13 @@ Invariant: what is given is what the frozen encoder would compute of the file as
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
-Item = Path | tuple[int, ...]
-"""A file, or the ids of a text."""
+Item = Hashable
+"""The key of an item (`plait.modalities.base.Preparer.key`): a file, the ids of a text."""
 
 
 @runtime_checkable
@@ -35,8 +34,8 @@ class KnownFeatures(Protocol):
         """How many tokens they are."""
         ...
 
-    def frames(self, path: Path) -> int | None:
-        """The frames of a sound by its header, as they were when it was encoded."""
+    def frames(self, item: Item) -> int | None:
+        """The length of what has to be opened for it (the frames of a sound), as they were when it was encoded."""
         ...
 
 

@@ -201,7 +201,7 @@ class Loader:
         generator = numpy_generator(self.seed, "order", epoch)
         order = draw_order(len(self.samples), generator, self._probabilities)
         lengths = self.lengths.of(self.samples, Draw(True, self.seed, epoch))
-        return plan_batches(order, lengths, self.batch_size, generator)
+        return plan_batches(order, lengths, self.batch_size, generator, self.lengths.costs)
 
     def batches(self, start: Position = Position(0, 0)) -> Iterator[tuple[Position, Batch]]:
         """(The position to resume at after this batch, the batch), from `start` on."""
@@ -219,7 +219,7 @@ class Loader:
 
     def indexed_batches(self) -> Iterator[tuple[tuple[int, ...], Batch]]:
         """(The numbers of the batch's samples, the batch): every usable sample once, longest first, for evaluation."""
-        plan = plan_by_length(self.lengths.of(self.samples, Draw(False)), self.batch_size)
+        plan = plan_by_length(self.lengths.of(self.samples, Draw(False)), self.batch_size, self.lengths.costs)
         tasks = (_Task(numbers, 0, Position(0, at + 1)) for at, numbers in enumerate(plan))
         for answer in self._answers(tasks):
             prepared = self._taken(answer)

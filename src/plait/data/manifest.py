@@ -50,7 +50,8 @@ class Dataset:
     """The samples of a manifest in file order, their segments in the order in which they are said, and what occurs.
 
     `path` is the manifest: a file, or the folder itself. `drawn`: the manifest names no split, so splits were drawn. `reading`:
-    how the files were read, where they can be read in two ways; `inputs`: those that occur; `fields`: all names of the rows' fields; `parted`: by grouping, how many groups are in several splits.
+    how the files were read, where they can be read in two ways; `inputs`: those that occur; `fields`: all names of the rows'
+    fields; `parted`: by grouping, how many groups are in several splits.
     """
 
     path: Path
@@ -80,7 +81,9 @@ class Dataset:
                 others = [field for field in self.fields if field not in (*FIRST_FIELDS, *LAST_FIELDS)]
                 near = of if of in others else nearest(column, others)
                 right = f"Did you mean data.columns: {{{name}: {near}}}? {right}" if near and name != of else right
-            raise UserError(f"no row has {column if name == of else f'a field {column!r}'}", where="data.inputs", right=right)
+            raise UserError(
+                f"no row has {column if name == of else f'a field {column!r}'}", where="data.inputs", right=right
+            )
 
     @property
     def folder(self) -> Path:

@@ -1,6 +1,6 @@
-"""Samples → one `Batch`: text to ids, pictures to pixels, sound to log-mel, targets to tokens.
+"""Samples → one `Batch`: every input prepared as its modality says, targets to tokens.
 
-In: samples; the run's tokenizer, segments and modalities; for training the seed and the epoch of all random draws.
+In: samples; the run's tokenizer, segments and inputs; for training the seed and the epoch of all random draws.
 Out: `Prepared`: the batch, which of the samples are in it, which were left out and why.
 Invariant: what a sample becomes depends on the sample, the configuration, the corruption and (seed, epoch) only: not on the samples
 beside it, nor on the process, nor on what the cache holds (features that were computed before differ from new ones in last bits).
@@ -11,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from plait.modalities.audio.prepare import augment_wave, load_audio, log_mels, spec_augment
-from plait.data.cache import CacheKey, DecodedCache, cache_key
-from plait.data.collate import SegmentTokens, collate_index, collate_sequences, collate_targets, num_target_positions
+from plait.data.cache import DecodedCache, cache_key
+from plait.data.collate import SegmentTokens, collate_index, collate_targets, num_target_positions
 from plait.data.config import DataConfig
 from plait.data.draws import Draw
-from plait.modalities.image.prepare import augment_image, load_image, normalise_images
-from plait.data.known import Item, KnownFeatures, all_known
+from plait.data.known import KnownFeatures, all_known
 from plait.data.manifest import LeftOut
 from plait.data.text import Tokenizer
 from plait.errors import UserError
+from plait.modalities.base import Blob, Item, Preparer, stacked
 from plait.types import Batch, Items, Sample
 
 MAX_REMEMBERED_TEXTS = 200_000
@@ -34,7 +33,7 @@ MAX_REMEMBERED_TEXTS = 200_000
 
 @runtime_checkable
 class Corruption(Protocol):
-    """Damage done on purpose to what was decoded of one modality, to measure what a model bears.
+    """Damage done on purpose to what was decoded of one input, to measure what a model bears.
 
     `damaged` gives a new tensor of the same shape and type: a wave `(samples,)` or pixels `(3, size, size)`, bytes. It depends on
     the sample and the place of the item in it, so a file that two samples share is damaged for each in its own way.
@@ -54,21 +53,27 @@ class Prepared:
     kept: tuple[int, ...]
     left_out: tuple[LeftOut, ...] = ()
     cut: tuple[str, ...] = ()
-    """Ids of the samples whose text input was longer than `max_tokens`."""
+    """Ids of the samples of whose text only the beginning is read."""
+
+
+class _Own(NamedTuple):
+    """The key of an item that is changed at random or damaged: each sample's is its own."""
+
+    item: Hashable
+    sample_id: str
+    place: int
 
 
 @dataclass
 class _Items:
-    """One modality's items while a batch is gathered: values by key, what each was made from, and each sample's keys.
+    """One input's items while a batch is gathered: values by key, what each was made from, and each sample's keys.
 
-    `waves` are clips whose log-mel is still to be computed, with the place in the cache that it is to take. `known`: the features
-    of all items of the batch: then nothing is decoded.
+    `known`: the features of all items of the batch: then nothing is decoded.
     """
 
     known: Mapping[Hashable, Tensor] | None = None
     values: dict[Hashable, Tensor] = field(default_factory=dict)
     sources: dict[Hashable, tuple[Sample, int]] = field(default_factory=dict)
-    waves: dict[Hashable, tuple[Tensor, CacheKey | None]] = field(default_factory=dict)
     rows: list[list[Hashable]] = field(default_factory=list)
 
     def numbered(self) -> tuple[list[Hashable], list[list[int]]]:
@@ -79,10 +84,11 @@ class _Items:
 
 
 class Preprocessor:
-    """Makes batches. `left_out` (by id) and `cut` (ids of samples whose text was cut) hold what `batch` met so far.
+    """Makes batches, in any number of threads. `left_out` (by id) and `cut` (ids) hold what `batch` met so far.
 
-    `corruption` may be set between batches: the cache holds clean values only, so they are decoded once for all of them. `features`
-    by modality: what was encoded before is not decoded, wherever it is neither changed at random nor damaged.
+    `inputs`: the names of those that are read, in order (`modalities`, as it was called before). `corruption` may be set between
+    batches: the cache holds clean values only, so they are decoded once for all of them. `features` by input: what was encoded
+    before is not decoded, wherever it is neither changed at random nor damaged.
     """
 
     def __init__(
@@ -90,26 +96,31 @@ class Preprocessor:
         config: DataConfig,
         tokenizer: Tokenizer,
         segments: Sequence[str],
-        modalities: Sequence[str],
+        inputs: Sequence[str],
         *,
         corruption: Corruption | None = None,
     ) -> None:
-        if "video" in modalities:
+        if "video" in inputs:
             raise UserError("video is not read yet", where="data.inputs", right="Take text, image and audio.")
         self.config, self.tokenizer = config, tokenizer
         self.corruption = corruption
         self.features: dict[str, KnownFeatures] = {}
         self.segments = tuple(segments)
-        self.modalities = tuple(modalities)
+        self.inputs = tuple(inputs)
         self.cache = DecodedCache(config.cache_mb * 2**20)
         self.left_out: dict[str, LeftOut] = {}
         self.cut: set[str] = set()
         self._segment_ids = [tokenizer.segment_id(name) for name in self.segments]
         self._ids: dict[str, tuple[int, ...]] = {}
-        augments = {"image": config.image.augment, "audio": config.audio.augment}
-        self._augmented = frozenset(m for m, augment in augments.items() if augment != type(augment)())
-        self._image_preparation = "image" + config.image.model_dump_json(exclude={"augment"})
-        self._audio_preparation = "audio" + config.audio.model_dump_json(exclude={"augment"})
+        self.preparers: dict[str, Preparer] = {
+            name: config.modality_of(name).preparer(config.options_of(name), self.encode, tokenizer.pad_id)
+            for name in self.inputs
+        }
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """As `inputs`: for programs written when every input was called as its modality."""
+        return self.inputs
 
     def batch(
         self, samples: Sequence[Sample], *, training: bool, seed: int = 0, epoch: int = 0, reference: int | None = None
@@ -135,14 +146,14 @@ class Preprocessor:
 
     def prepare(self, samples: Sequence[Sample], draw: Draw, weights: Sequence[float] | None = None) -> Prepared:
         """The batch, and what became of each sample; nothing is noted. `weights`: of the samples in the loss."""
-        items = {modality: _Items(known=self._known(modality, samples, draw)) for modality in self.modalities}
+        found = {name: _Items(known=self._known(name, samples, draw)) for name in self.inputs}
         targets: list[list[SegmentTokens]] = []
         kept: list[int] = []
         left_out: list[LeftOut] = []
         for place, sample in enumerate(samples):
             try:
                 target = self.target(sample, draw.reference_of(sample))
-                keys = {modality: self._gather(modality, sample, draw, found) for modality, found in items.items()}
+                keys = {name: self._gather(name, sample, draw, items) for name, items in found.items()}
             except UserError as error:
                 if self.config.on_error == "stop":
                     raise
@@ -150,13 +161,13 @@ class Preprocessor:
                 continue
             kept.append(place)
             targets.append(target)
-            for modality, of_sample in keys.items():
-                items[modality].rows.append(of_sample)
+            for name, of_sample in keys.items():
+                found[name].rows.append(of_sample)
         if not kept:
             return Prepared(None, (), tuple(left_out))
         batch = Batch(
             tuple(samples[place].id for place in kept),
-            {modality: self._collate(modality, found, draw) for modality, found in items.items()},
+            {name: self._collate(name, items, draw) for name, items in found.items()},
             *collate_targets(
                 targets, start_id=self._segment_ids[0], end_id=self.tokenizer.end_id, pad_id=self.tokenizer.pad_id
             ),
@@ -199,169 +210,125 @@ class Preprocessor:
         return target
 
     def is_cut(self, sample: Sample) -> bool:
-        """Whether the text input is longer than `max_tokens`, so that only its beginning is read."""
-        text = sample.text if "text" in self.modalities else None
-        return text is not None and len(self.encode(text)) > self.config.text.max_tokens
+        """Whether only the beginning of an input is read (a text that is longer than `max_tokens`)."""
+        return any(self.preparers[name].is_cut(item) for name in self.inputs for item in sample.items(name))
 
-    def _gather(self, modality: str, sample: Sample, draw: Draw, items: _Items) -> list[Hashable]:
-        """Put a sample's items of one modality among those of the batch; their keys."""
-        if not sample.has(modality):
+    def items_of(self, name: str, sample: Sample) -> tuple[Hashable, ...]:
+        """The keys of a sample's items of one input: files, or what a text comes to."""
+        preparer = self.preparers[name]
+        keys = (preparer.key(item) for item in sample.items(name))
+        return tuple(key for key in keys if key is not None)
+
+    def decoded(self, name: str, item: Item) -> Tensor:
+        """An item of an input as it was recorded, decoded once; not to be changed in place."""
+        preparer = self.preparers[name]
+        return self._cached("decoded", preparer, item, lambda: preparer.decode(item))
+
+    def wave(self, path: Path) -> Tensor:
+        """A clip of the input `audio` as it was recorded; not to be changed in place."""
+        return self.decoded("audio", path)
+
+    def _gather(self, name: str, sample: Sample, draw: Draw, items: _Items) -> list[Hashable]:
+        """Put a sample's items of one input among those of the batch; their keys."""
+        if not sample.has(name):
             return []
-        if modality == "text":
-            return self._gather_text(sample.text or "", items)
-        keys: list[Hashable] = []
-        for place, path in enumerate(paths_of(sample, modality)):
-            if items.known is not None:
-                items.values[path] = items.known[path]
-                keys.append(path)
+        preparer, keys = self.preparers[name], []
+        # What is changed at random is each sample's own; otherwise one item is one, whoever has it.
+        own = self._is_changed(name, draw) or self._is_corrupted(name)
+        for place, item in enumerate(sample.items(name)):
+            of_item = preparer.key(item)
+            if of_item is None:
                 continue
-            # What is changed at random is each sample's own; otherwise one file is one item, whoever has it.
-            own = self._is_augmented(modality, draw) or self._is_corrupted(modality)
-            key = (path, sample.id, place) if own else path
-            if key not in items.sources:
+            key = _Own(of_item, sample.id, place) if own else of_item
+            if key not in items.values:
+                if items.known is not None:
+                    items.values[key] = items.known[of_item]
+                else:
+                    try:
+                        items.values[key] = self._value(name, item, sample, place, draw)
+                    except UserError as error:
+                        raise _placed(error, sample, name, item) from error
                 items.sources[key] = (sample, place)
-                try:
-                    if modality == "image":
-                        items.values[key] = self._damaged(modality, self._pixels(path), sample, place)
-                    else:
-                        self._sound(path, key, draw, items)
-                except UserError as error:
-                    del items.sources[key]
-                    raise _placed(error, sample, modality, path) from error
             keys.append(key)
         return keys
 
-    def _gather_text(self, text: str, items: _Items) -> list[Hashable]:
-        ids = self.encode(text)[: self.config.text.max_tokens]
-        if not ids:
-            return []
-        if ids not in items.values:
-            items.values[ids] = torch.tensor(ids, dtype=torch.long) if items.known is None else items.known[ids]
-        return [ids]
+    def _value(self, name: str, item: Item, sample: Sample, place: int, draw: Draw) -> Tensor:
+        """What an item comes to, before it is changed at random: from the cache, or from what was decoded where that changes."""
+        preparer = self.preparers[name]
+        changes = draw.training and preparer.changes_decoded
+        if not (changes or self._is_corrupted(name)):
+            return self._cached("value", preparer, item, lambda: preparer.value(preparer.decode(item)))
+        decoded = self.decoded(name, item)
+        if self.corruption is not None and self._is_corrupted(name):
+            decoded = self.corruption.damaged(decoded, sample, place)
+        if changes:
+            draws = (
+                preparer.decoded_draw
+                if name == self.config.modality_of(name).name
+                else f"{preparer.decoded_draw} {name}"
+            )
+            decoded = preparer.change_decoded(decoded, draw.generator(draws, sample, place))
+        return preparer.value(decoded)
 
-    def items_of(self, modality: str, sample: Sample) -> tuple[Item, ...]:
-        """The files of a sample's modality, or the ids of its text as they are read."""
-        if modality != "text":
-            return paths_of(sample, modality)
-        ids = self.encode(sample.text or "")[: self.config.text.max_tokens]
-        return (ids,) if ids else ()
-
-    def _known(self, modality: str, samples: Sequence[Sample], draw: Draw) -> Mapping[Hashable, Tensor] | None:
+    def _known(self, name: str, samples: Sequence[Sample], draw: Draw) -> Mapping[Hashable, Tensor] | None:
         """The features of every item of the samples, if all are known and meant as they are."""
-        known = self.features.get(modality)
-        if known is None or self._is_augmented(modality, draw) or self._is_corrupted(modality):
+        known = self.features.get(name)
+        if known is None or self._is_changed(name, draw) or self._is_corrupted(name):
             return None
-        return all_known(known, [item for sample in samples for item in self.items_of(modality, sample)])
+        return all_known(known, [key for sample in samples for key in self.items_of(name, sample)])
 
-    def _is_augmented(self, modality: str, draw: Draw) -> bool:
-        return draw.training and modality in self._augmented
+    def _is_changed(self, name: str, draw: Draw) -> bool:
+        preparer = self.preparers[name]
+        return draw.training and (preparer.changes_decoded or preparer.changes_value)
 
-    def _pixels(self, path: Path) -> Tensor:
-        """A picture, decoded and resized, as bytes."""
-        key = cache_key(path, self._image_preparation)
-        return self._cached(key, lambda: load_image(path, self.config.image))
+    def _is_corrupted(self, name: str) -> bool:
+        return self.corruption is not None and self.corruption.modality == name
 
-    def _is_corrupted(self, modality: str) -> bool:
-        return self.corruption is not None and self.corruption.modality is modality
-
-    def _damaged(self, modality: str, decoded: Tensor, sample: Sample, place: int) -> Tensor:
-        """What was decoded, with the damage that was asked for; it never goes into the cache."""
-        if self.corruption is None or self.corruption.modality is not modality:
-            return decoded
-        return self.corruption.damaged(decoded, sample, place)
-
-    def wave(self, path: Path) -> Tensor:
-        """A clip as it was recorded, decoded once; not to be changed in place."""
-        key = cache_key(path, "wave " + self._audio_preparation)
-        return self._cached(key, lambda: load_audio(path, self.config.audio))
-
-    def _sound(self, path: Path, key: Hashable, draw: Draw, items: _Items) -> None:
-        """A clip's log-mel if it is at hand, otherwise its wave, to become one; with noise or damage, from the wave each time."""
-        noisy = draw.training and self.adds_noise
-        if noisy or self._is_corrupted("audio"):
-            wave = self._damaged("audio", self.wave(path), *items.sources[key])
-            if noisy:
-                generator = draw.generator("noise", *items.sources[key])
-                wave = augment_wave(wave, self.config.audio.augment, generator)
-            items.waves[key] = (wave, None)
-            return
-        place = cache_key(path, "log-mel " + self._audio_preparation)
-        mel = self.cache.get(place)
-        if mel is None:
-            items.waves[key] = (load_audio(path, self.config.audio), place)
-        else:
-            items.values[key] = mel
-
-    def _cached(self, key: CacheKey | None, decode: Callable[[], Tensor]) -> Tensor:
+    def _cached(self, what: str, preparer: Preparer, item: Item, make: Callable[[], Tensor]) -> Tensor:
+        if not preparer.is_kept:
+            return make()
+        key = cache_key(item, f"{'value' if preparer.decoded_is_value else what} {preparer.preparation}")
         found = self.cache.get(key)
         if found is None:
-            found = decode()
+            found = make()
             self.cache.put(key, found)
         return found
 
-    def _collate(self, modality: str, items: _Items, draw: Draw) -> Items:
+    def _collate(self, name: str, items: _Items, draw: Draw) -> Items:
         """The items of the samples that are in the batch, changed at random where that is asked for."""
         keys, rows = items.numbered()
-        if items.known is not None:
-            values, width = [items.values[key] for key in keys], self.features[modality].width
-            lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
-            return Items(collate_sequences(values, torch.zeros(1, width)), lengths, collate_index(rows), encoded=True)
-        augmented = self._is_augmented(modality, draw)
-        if modality == "audio":
-            self._add_mels(items, keys)
         values = [items.values[key] for key in keys]
-        sources = _numbers([key[0] for key in keys if isinstance(key, tuple)]) if augmented else None
-        if modality == "image":
-            config = self.config.image
-            if augmented:
-                values = [
-                    augment_image(value, config.augment, draw.generator("augment image", *items.sources[key]))
-                    for key, value in zip(keys, values, strict=True)
-                ]
-            pixels = torch.stack(values) if values else torch.zeros(0, 3, config.size, config.size, dtype=torch.uint8)
-            lengths = torch.ones(len(values), dtype=torch.long)
-            return Items(normalise_images(pixels, config), lengths, collate_index(rows), sources)
-        if augmented:
+        if items.known is not None:
+            lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
+            return Items(
+                stacked(values, torch.zeros(1, self.features[name].width)), lengths, collate_index(rows), encoded=True
+            )
+        preparer, sources = self.preparers[name], None
+        if self._is_changed(name, draw):
+            sources = _numbers([key.item for key in keys if isinstance(key, _Own)])
             values = [
-                spec_augment(value, self.config.audio.augment, draw.generator("augment audio", *items.sources[key]))
+                preparer.change_value(value, draw.generator(f"augment {name}", *items.sources[key]))
                 for key, value in zip(keys, values, strict=True)
             ]
-        empty, fill = torch.zeros(1, self.config.audio.num_mels), 0
-        if modality == "text":
-            empty, fill = torch.zeros(1, dtype=torch.long), self.tokenizer.pad_id
-        lengths = torch.tensor([len(value) for value in values], dtype=torch.long)
-        return Items(collate_sequences(values, empty, fill), lengths, collate_index(rows), sources)
-
-    def _add_mels(self, items: _Items, keys: Sequence[Hashable]) -> None:
-        """The log-mels of all clips that are still waves."""
-        waiting = [key for key in keys if key in items.waves]
-        mels = log_mels([items.waves[key][0] for key in waiting], self.config.audio) if waiting else []
-        for key, mel in zip(waiting, mels, strict=True):
-            items.values[key] = mel
-            self.cache.put(items.waves[key][1], mel)
-
-    @property
-    def adds_noise(self) -> bool:
-        """Whether training adds noise to waves, so that waves are cached and not log-mels."""
-        return self.config.audio.augment.noise > 0
+        return Items(*preparer.collate(values), collate_index(rows), sources)
 
 
-def paths_of(sample: Sample, modality: str) -> tuple[Path, ...]:
-    """The files of a sample's pictures or of its sound."""
-    paths = sample.image if modality == "image" else (sample.audio,)
-    return tuple(path for path in paths if path is not None)
+def paths_of(sample: Sample, name: str) -> tuple[Path, ...]:
+    """The files of a sample's input."""
+    return tuple(item for item in sample.items(name) if isinstance(item, Path))
 
 
-def _numbers(paths: Sequence[Path]) -> Tensor:
-    """The same number for the same path."""
-    numbers: dict[Path, int] = {}
-    return torch.tensor([numbers.setdefault(path, len(numbers)) for path in paths], dtype=torch.long)
+def _numbers(items: Sequence[Hashable]) -> Tensor:
+    """The same number for the same item."""
+    numbers: dict[Hashable, int] = {}
+    return torch.tensor([numbers.setdefault(item, len(numbers)) for item in items], dtype=torch.long)
 
 
-def _placed(error: UserError, sample: Sample, modality: str, path: Path) -> UserError:
+def _placed(error: UserError, sample: Sample, name: str, item: Item) -> UserError:
     """The same mistake, said of the sample's row."""
-    file = "" if str(path) in error.what or str(path) == sample.where else f" {path}"
-    return UserError(f"{modality}{file}: {error.what}", where=sample.where or sample.id, right=error.right)
+    file = f" {item}" if isinstance(item, Path | Blob) else ""
+    file = "" if file.strip() in error.what or file.strip() == sample.where else file
+    return UserError(f"{name}{file}: {error.what}", where=sample.where or sample.id, right=error.right)
 
 
 def _reason(error: UserError) -> str:

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from plait.explain.sample_result import InputView
 from plait.modalities.audio.prepare import HOP, SAMPLE_RATE
 from plait.modalities.image.prepare import ImageConfig
-from plait.explain.sample_result import InputView
 from plait.run import Run
 from plait.types import Batch, Items
 

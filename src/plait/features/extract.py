@@ -19,7 +19,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plait.data.known import Item
-from plait.data.lengths import frames_of
 from plait.data.loader import Loader
 from plait.data.preprocess import Preprocessor
 from plait.encoders import Encoder
@@ -35,8 +34,6 @@ BLOCK_SECONDS = 60.0
 
 WORKERS_FROM_BYTES = 2**28
 """Of less than this in files, starting processes that decode costs more than they save."""
-
-PLURAL = {"image": "pictures", "audio": "sounds", "text": "texts"}
 
 
 @dataclass
@@ -78,6 +75,7 @@ def extract(
     """Encode the items of the samples that the store lacks; their number, less those that cannot be read (`on_error: skip`)."""
     data = preprocessor.config.model_copy(update={"cache_mb": 0})
     reader = Preprocessor(data, preprocessor.tokenizer, preprocessor.segments, (modality,))
+    preparer, many = reader.preparers[modality], data.modality_of(modality).many
     owners: dict[Item, Sample] = {}
     for sample in samples:
         for item in reader.items_of(modality, sample):
@@ -89,22 +87,22 @@ def extract(
     block, at_once = Block(known), BATCH_SIZE
 
     def fewer(_: str) -> None:
-        say(f"features: out of memory with so many {PLURAL[modality]} at once, going on with fewer")
+        say(f"features: out of memory with so many {many} at once, going on with fewer")
 
     for keys, items in encodable(missing, owners, modality, reader):
         encoded, at_once = within_memory(lambda size, items=items: encode(encoder, items, size), at_once, fewer)
         for row, key in enumerate(keys):
             item = missing[key]
-            frames = frames_of(item) if modality == "audio" and isinstance(item, Path) else 0
+            frames = preparer.length(item) if preparer.opens_files else 0
             if known.key(item) != key:  # changed since its content was named: these may be another file's features
                 continue
             block.take(key, encoded[row], frames)
         done += len(keys)
         if time.monotonic() - said > SAY_EVERY:
             said = time.monotonic()
-            say(f"features: {done:,} of {len(missing):,} {PLURAL[modality]}")
+            say(f"features: {done:,} of {len(missing):,} {many}")
     block.write()
-    say(f"features: {done:,} {PLURAL[modality]} encoded in {time.monotonic() - began:.1f} s, kept for all later runs")
+    say(f"features: {done:,} {many} encoded in {time.monotonic() - began:.1f} s, kept for all later runs")
     return done
 
 
@@ -125,7 +123,7 @@ def encodable(
 ) -> Iterator[tuple[list[bytes], Items]]:
     """Batches of items, the longest first, with the key of each; an item that cannot be read is treated as its sample would be."""
     keys = list(missing)
-    samples = [alone(owners[item], modality, item) for item in missing.values()]
+    samples = [alone(owners[item], modality, item, reader) for item in missing.values()]
     num_bytes = sum(item.stat().st_size for item in missing.values() if isinstance(item, Path) and item.exists())
     workers = 0 if num_bytes < WORKERS_FROM_BYTES else reader.config.workers
     loader = Loader(samples, reader, batch_size=BATCH_SIZE, seed=0, training=False, workers=workers)
@@ -136,12 +134,11 @@ def encodable(
         yield [keys[number] for _, number in rows], items
 
 
-def alone(owner: Sample, modality: str, item: Item) -> Sample:
-    """A sample with this item and nothing else, which stands where its owner does."""
-    if not isinstance(item, Path):
-        return Sample(owner.id, owner.split, text=owner.text, where=owner.where)
-    media: dict[str, object] = {modality: (item,) if modality == "image" else item}
-    return Sample(owner.id, owner.split, where=owner.where, **media)  # pyright: ignore[reportArgumentType]
+def alone(owner: Sample, name: str, key: Item, reader: Preprocessor) -> Sample:
+    """A sample with the item of this key and nothing else, which stands where its owner does."""
+    preparer = reader.preparers[name]
+    item = next(item for item in owner.items(name) if preparer.key(item) == key)
+    return Sample(owner.id, owner.split, inputs={name: (item,)}, where=owner.where)
 
 
 def device_of(encoder: Encoder) -> torch.device:

@@ -21,31 +21,22 @@ import torch
 from plait.config import RunConfig
 from plait.encoders import Encoder
 from plait.environment import version_of
+from plait.modalities import Modality
 
 FORMAT = 1
 """Grows when blocks or keys come to mean something else."""
 
 LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "soundfile", "soxr", "pillow-heif", "av")
-PREPARED_BY = {
-    "image": (
-        "plait.modalities.image.prepare",
-        *(f"plait.modalities.image.decoding.{name}" for name in ("colour", "decode", "exif", "jpeg", "pixels", "png", "tiff")),
-    ),
-    "audio": (
-        "plait.modalities.audio.prepare",
-        *(f"plait.modalities.audio.decoding.{name}" for name in ("chunks", "flac", "mpeg", "ogg", "phone", "piece", "reading")),
-    ),
-    "text": (),
-}
 
 
-def encoder_id(encoder: Encoder, config: RunConfig, modality: str) -> str:
+def encoder_id(encoder: Encoder, config: RunConfig, name: str) -> str:
     """The identity of an encoder together with what prepares its inputs."""
+    modality = config.data.modality_of(name)
     said = {
         "format": FORMAT,
-        "modality": modality,
-        "encoder": getattr(config.encoders, modality).model_dump(mode="json"),
-        "preparation": preparation(config, modality),
+        "modality": modality.name,
+        "encoder": config.encoder_of(name).model_dump(mode="json"),
+        "preparation": modality.said_of(config.data.options_of(name)),
         "code": code_of(encoder, modality),
         "libraries": {name: version_of(name) for name in LIBRARIES},
     }
@@ -56,24 +47,17 @@ def encoder_id(encoder: Encoder, config: RunConfig, modality: str) -> str:
     return digest.hexdigest()
 
 
-def preparation(config: RunConfig, modality: str) -> dict[str, Any]:
-    """How the inputs are prepared, random changes left out; the ids of a text are its key, so nothing more is to be said of it."""
-    if modality == "text":
-        return {}
-    return getattr(config.data, modality).model_dump(mode="json", exclude={"augment"})
-
-
-def code_of(encoder: Encoder, modality: str) -> str:
+def code_of(encoder: Encoder, modality: Modality) -> str:
     """A digest of the files that the classes of the encoder's modules stand in, but for PyTorch's, and of the preparation's."""
     return code_digest(sources(encoder, modality))
 
 
-def sources(encoder: Encoder, modality: str) -> dict[str, Path]:
+def sources(encoder: Encoder, modality: Modality) -> dict[str, Path]:
     """These files, by their modules."""
     names = {base.__module__ for module in encoder.modules() for base in type(module).__mro__}
     names = {name for name in names if name.partition(".")[0] not in ("torch", "builtins", "abc", "typing")}
     found: dict[str, Path] = {}
-    for name in sorted({*names, *PREPARED_BY[modality]}):
+    for name in sorted({*names, *modality.prepared_by}):
         module = sys.modules.get(name)
         path = None if module is None else inspect.getsourcefile(module)
         if path is not None and Path(path).is_file():
@@ -89,7 +73,7 @@ def code_digest(files: Mapping[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def made_with(encoder: Encoder, modality: str) -> dict[str, Any]:
+def made_with(encoder: Encoder, modality: Modality) -> dict[str, Any]:
     """What an encoder's identity is made of beside its weights and options, for a later look at whether it can still be made."""
     files = sources(encoder, modality)
     return {

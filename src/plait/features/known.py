@@ -21,6 +21,7 @@ from plait.data.known import Item
 from plait.features.block import KEY_BYTES
 from plait.features.digests import FileDigests
 from plait.features.store import FeatureStore
+from plait.modalities.base import digest_of_item
 
 SAY_EVERY = 5.0
 """Seconds between two lines on what is under way."""
@@ -38,7 +39,9 @@ class StoredFeatures:
         """What an item is called in the store; None for a file that cannot be read."""
         if isinstance(item, Path):
             return self.digests.of(item)
-        return hashlib.blake2b(np.asarray(item, dtype="<i8").tobytes(), digest_size=KEY_BYTES).digest()
+        if isinstance(item, tuple) and all(isinstance(number, int) for number in item):  # the ids of a text
+            return hashlib.blake2b(np.asarray(item, dtype="<i8").tobytes(), digest_size=KEY_BYTES).digest()
+        return digest_of_item(item, KEY_BYTES)
 
     def get(self, item: Item) -> Float[Tensor, "L E"] | None:
         """The features of an item; not to be changed in place."""
@@ -50,9 +53,9 @@ class StoredFeatures:
         key = self.key(item)
         return None if key is None else self.store.num_tokens(key)
 
-    def frames(self, path: Path) -> int | None:
-        """The frames of a sound by its header."""
-        key = self.key(path)
+    def frames(self, item: Item) -> int | None:
+        """The length of what has to be opened for it."""
+        key = self.key(item)
         return None if key is None else self.store.frames(key)
 
     def learn(self, items: Iterable[Item], say: Callable[[str], None]) -> None:

@@ -15,7 +15,7 @@ from plait.data.preprocess import Preprocessor
 from plait.errors import UserError
 from plait.features.block import CacheUnwritable
 from plait.features.digests import FileDigests
-from plait.features.extract import PLURAL, extract
+from plait.features.extract import extract
 from plait.features.identity import encoder_id, made_with
 from plait.features.known import StoredFeatures
 from plait.features.place import cache_folder
@@ -35,10 +35,11 @@ def can_cache(config: RunConfig, modality: str) -> str:
         return (
             f"the {modality} encoder trains, so its features change at every step (encoders.freeze keeps it as it is)"
         )
-    if modality != "text":
-        augment = getattr(config.data, modality).augment
-        if augment != type(augment)():
-            return f"data.{modality}.augment changes every {modality} at random, so it has no features of its own"
+    augment = getattr(config.data.options_of(modality), "augment", None)
+    if augment is not None and augment != type(augment)():
+        of, many = config.data.modality_of(modality), config.data.modality_of(modality).many
+        key = f"data.prepare.{modality}" if modality in config.data.prepare else f"data.{of.name}"
+        return f"{key}.augment changes {many} at random, so they have no features of their own"
     if config.balance.changes(modality):
         return f"balance hides parts of every {modality} at random, so it has no features of its own"
     return ""
@@ -92,7 +93,7 @@ class FeatureCache:
                 with known.store.filling(self.say):
                     extract(self.model.encoder(modality), known, modality, samples, self.preprocessor, self.say)
             elif items and told:
-                self.say(f"features: all {len(items):,} {PLURAL[modality]} are in the cache")
+                self.say(f"features: all {len(items):,} {self.config.data.modality_of(modality).many} are in the cache")
 
     def fill_if_possible(self, samples: Sequence[Sample]) -> None:
         """The same where the features only save time: a cache that cannot be written is said and done without."""
@@ -105,12 +106,12 @@ class FeatureCache:
 def about(config: RunConfig, model: Model, modality: str) -> dict[str, object]:
     """What `plait cache` says of a store."""
     encoder = model.encoder(modality)
-    kind = getattr(getattr(config.encoders, modality), "kind", type(encoder).__name__)
+    kind, of = getattr(config.encoder_of(modality), "kind", type(encoder).__name__), config.data.modality_of(modality)
     return {
-        "modality": modality,
+        "modality": of.name,
         "kind": str(kind),
         "width": encoder.width,
         "parameters": sum(p.numel() for p in encoder.parameters()),
         "start_from": config.encoders.start_from.get(modality, ""),
-        IDENTITY: made_with(encoder, modality),
+        IDENTITY: made_with(encoder, of),
     }

@@ -5,13 +5,14 @@ Out: items; from them, by a `Preparer`, values `(L, …)` that a batch holds and
 Invariant: nobody outside a modality's folder asks which modality an input is; a new one is one folder and one line in
 `plait/modalities/__init__.py`.
 
-A run reads *inputs*: names with a modality each. What is the same for all inputs of a modality stands in `Modality`; what an input's
-options make of it, in its `Preparer`.
+A run reads *inputs*: names with a modality each. What is the same for all inputs of a modality stands in `Modality`; what the
+options of an input make of it, in its `Preparer`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -102,6 +103,9 @@ class Preparer(ABC):
     decoded_draw: ClassVar[str] = "decoded"
     """The name of the draws of `change_decoded`."""
 
+    is_kept: bool = True
+    """Whether what was decoded is worth a place in the cache."""
+
     @property
     @abstractmethod
     def preparation(self) -> str:
@@ -130,6 +134,10 @@ class Preparer(ABC):
     @abstractmethod
     def collate(self, values: Sequence[Tensor]) -> tuple[Shaped[Tensor, "R ..."], Int[Tensor, " R"]]:
         """Values side by side, padded behind, and the length of each; of none, a tensor with R = 0."""
+
+    def is_cut(self, item: Item) -> bool:
+        """Whether only the beginning of the item is read."""
+        return False
 
     # -- lengths, without decoding --
 
@@ -172,7 +180,8 @@ class Preparer(ABC):
 class Facts:
     """What `plait data check` learns of an item that can be read.
 
-    `sizes`: measure → (unit, number), for histograms; `format`: of the file; `remarks`: code → what is odd about it (of `Modality.remarks`).
+    `sizes`: measure → (unit, number), for histograms; `format`: of the file; `remarks`: code of
+    `Modality.remarks` → what is odd about it.
     """
 
     length: int
@@ -239,6 +248,10 @@ class Modality(ABC):
     def look(self, item: Item, options: Any) -> Facts:
         """What an item is, decoded as training would; `UserError` for one that cannot be read."""
 
+    def said_of(self, options: Config) -> dict[str, Any]:
+        """What the features of an item depend on of its options, random changes left out."""
+        return options.model_dump(mode="json", exclude={"augment"})
+
     def typical(self, options: Any, *, seconds: float, words: int) -> int:
         """The length of a usual item: so many seconds, so many words."""
         return 1
@@ -259,8 +272,18 @@ def stacked(
     return padded
 
 
+def listed(value: Any) -> list[Any]:
+    """A list as it is; a text that is a JSON list is that list; anything else as the only one of a list."""
+    if isinstance(value, str) and value[:1] + value.rstrip()[-1:] == "[]":
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return [value]
+    return value if isinstance(value, list) else [value]
+
+
 def path_of(name: Any, field: Field) -> Path | Blob:
-    """The file that a value names, or what it holds as bytes (`{"bytes": …, "path": …}` is how Hugging Face's tables hold media)."""
+    """The file that a value names, or what it holds as bytes (`{"bytes": …, "path": …}` in tables of Hugging Face)."""
     if isinstance(name, Mapping) and set(name) <= {"bytes", "path"}:
         data, path = name.get("bytes"), name.get("path")
         name = data if isinstance(data, bytes) else path
@@ -268,8 +291,8 @@ def path_of(name: Any, field: Field) -> Path | Blob:
             return Blob(name, path)
     if isinstance(name, bytes) and name:
         return Blob(name, f"the bytes of {field.name}")
-    if isinstance(name, str) and name:
-        return field.find(name)
+    if isinstance(name, str | Path) and str(name):
+        return field.find(str(name))
     raise TypeError
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from plait.modalities.image.prepare import MAX_BYTES
-from plait.modalities.image.decoding.decode import seen
-from plait.modalities.audio.decoding.reading import beginning_of, seconds_of
 from plait.errors import UserError
 from plait.files import read_bytes
+from plait.modalities.audio.decoding.reading import beginning_of, seconds_of
+from plait.modalities.image.decoding.decode import seen
+from plait.modalities.image.prepare import MAX_BYTES
 from plait.report.words import several, size
 
 LIMIT = 3_000_000

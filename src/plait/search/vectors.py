@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.data.collate import collate_sequences
 from plait.data.draws import Draw
 from plait.data.manifest import LeftOut
 from plait.data.preprocess import Preprocessor
 from plait.errors import UserError
 from plait.features import FeatureCache
 from plait.links import TARGET, Links
+from plait.modalities.base import stacked
 from plait.run import Run
 from plait.types import Features, Sample
 
@@ -148,7 +148,7 @@ def words(run: Run, tokens: Sequence[Sequence[int]]) -> Features:
     """The language model's vectors of some words."""
     device = run.model.lm.embedding.table.device
     empty = torch.full((1,), -1)
-    ids = collate_sequences([torch.tensor(row, dtype=torch.long) for row in tokens], empty, -1).to(device)
+    ids = stacked([torch.tensor(row, dtype=torch.long) for row in tokens], empty, -1).to(device)
     return Features(run.model.lm.embedding(ids.clamp(min=0)), ids >= 0)
 
 

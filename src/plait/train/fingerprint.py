@@ -16,7 +16,8 @@ from pathlib import Path
 
 from plait.data.config import DataConfig
 from plait.data.plan import labels_of
-from plait.types import Sample
+from plait.modalities.base import digest_of_item
+from plait.types import FIRST, Sample
 
 PARTS = 4
 
@@ -26,18 +27,31 @@ def fingerprint(samples: Sequence[Sample], folder: Path, data: DataConfig) -> st
     inside = os.path.abspath(folder)  # noqa: PTH100 - links are not followed: neither are they in the samples' paths
     digests = [blake2b(digest_size=16) for _ in range(PARTS)]
     for sample in samples:
-        media = [path for path in (*sample.image, sample.audio, sample.video) if path is not None]
+        media = sample.files
         relative = [Path(os.path.relpath(path, inside)).as_posix() for path in media]
         own = [
             name if not name.startswith("../") else path.as_posix() for name, path in zip(relative, media, strict=True)
         ]
         for digest, names in zip(digests, ([path.name for path in media], relative, own), strict=False):
-            row = [sample.id, sample.text, [dict(r) for r in sample.references], names, dict(sample.groups)]
+            row: list[object] = [
+                sample.id,
+                sample.text,
+                [dict(r) for r in sample.references],
+                names,
+                dict(sample.groups),
+            ]
+            others = {name: named(items) for name, items in sample.inputs.items() if name not in FIRST}
+            row += [others] if others else []
             digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
     for config in (data.sampling, data.weights):
         labels = None if config is None else labels_of(samples, config)
         digests[-1].update(json.dumps(labels, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
     return ":".join(digest.hexdigest() for digest in digests)
+
+
+def named(items: Sequence[object]) -> list[str | None]:
+    """The items of an input that has a name of its own; files are told of beside them."""
+    return [None if isinstance(i, Path) else i if isinstance(i, str) else digest_of_item(i, 16).hex() for i in items]
 
 
 def is_same(kept: str, now: str) -> bool:

@@ -136,11 +136,11 @@ def begin(
     config = with_train(resolved(config, dataset), continued=None)  # of another run, if it is that run's configuration
     check_cache(config)
     samples = dataset.split("train", needed=True)
-    progress.say(f"data: {len(samples)} samples to train on, {', '.join(config.data.inputs or ()) or 'no inputs'}")
+    progress.say(f"data: {len(samples)} samples to train on, {', '.join(config.inputs) or 'no inputs'}")
     segments = config.data.segments or ()
     tokenizer = Tokenizer.train(config.data.tokenizer, texts_of(samples), segments)
     built = build_model(
-        config, tokenizer, config.data.inputs or (), lambda: [tokenizer.tokens(text) for text in texts_of(samples)]
+        config, tokenizer, config.inputs, lambda: [tokenizer.tokens(text) for text in texts_of(samples)]
     )
     for place, share in built.coverage.items():
         progress.say(f"{place}: word vectors for {share:.1%} of {tokenizer.size} tokens")
@@ -355,11 +355,8 @@ def tell_reading(dataset: Dataset, progress: Progress) -> None:
 def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
     """The configuration with everything stated that follows from the data and the machine."""
     inputs = config.data.inputs
-    for modality in inputs or ():
-        if modality not in dataset.modalities:
-            found = ", ".join(dataset.modalities) or "no input at all"
-            raise UserError(f"no row has {modality}", where="data.inputs", right=f"The manifest has {found}.")
-    data = {"inputs": dataset.modalities if inputs is None else inputs, "segments": dataset.segments}
+    dataset.refuse_missing(config.inputs, config.data.columns)
+    data = {"inputs": dataset.inputs if inputs is None else inputs, "segments": dataset.segments}
     config = config.model_copy(update={"data": config.data.model_copy(update=data)})
     threads = config.train.threads or torch.get_num_threads()
     return with_train(resolved_paths(config), device=usable_device(config.train.device), threads=threads)
@@ -401,7 +398,7 @@ def first_line(error: BaseException) -> str:
 
 def loaders_for(config: RunConfig, dataset: Dataset, tokenizer: Tokenizer) -> Loaders:
     """The loaders of a run; they share what is decoded."""
-    segments, modalities = config.data.segments or (), config.data.inputs or ()
+    segments, modalities = config.data.segments or (), tuple(config.inputs)
     preprocessor = Preprocessor(config.balance.data_of(config.data), tokenizer, segments, modalities)
     size, seed, workers = config.train.batch_size, config.seed, config.data.workers
     tune = dataset.split("tune")
@@ -425,8 +422,7 @@ def texts_of(samples: Sequence[Sample]) -> list[str]:
 
 def texts_of_one(sample: Sample) -> Iterable[str]:
     """The texts of one sample."""
-    if sample.text is not None:
-        yield sample.text
+    yield from sample.texts
     for reference in sample.references:
         yield from reference.values()
 

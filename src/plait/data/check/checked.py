@@ -15,9 +15,9 @@ from typing import Literal
 from pydantic import Field
 
 from plait.choices import Config
-from plait.modalities.audio.prepare import AudioConfig
 from plait.data.check.files import Facts, MediaUse, media_uses, probe_all
 from plait.data.check.texts import Encoder, words
+from plait.modalities.audio.prepare import AudioConfig
 from plait.modalities.image.prepare import ImageConfig
 from plait.types import Sample
 

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plait.modalities.audio.prepare import SAMPLE_RATE, AudioConfig
-from plait.modalities.image.prepare import ImageConfig, load_image
-from plait.modalities.image.decoding.decode import Header, size_of
-from plait.modalities.audio.decoding.reading import Wanted, read
 from plait.errors import UserError
 from plait.files import open_regular
+from plait.modalities.audio.decoding.reading import Wanted, read
+from plait.modalities.audio.prepare import SAMPLE_RATE, AudioConfig
+from plait.modalities.image.decoding.decode import Header, size_of
+from plait.modalities.image.prepare import ImageConfig, load_image
 from plait.types import Sample
 
 SUFFIXES_OF = {
@@ -49,7 +49,7 @@ SUFFIXES_OF = {
     "AAC": (".aac", ".adts"),
     "AMR": (".amr", ".awb"),
 }
-"""The suffixes that a file of a format may have, by the names that Pillow, libsndfile and `plait.modalities.audio.decoding.phone` give."""
+"""The suffixes that a file of a format may have, by the names that Pillow, libsndfile and `decoding/phone.py` give."""
 
 KINDS = (
     ("cut off", "truncated"),

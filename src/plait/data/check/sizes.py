@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plait.modalities.audio.prepare import num_frames
 from plait.data.check.checked import Checked
 from plait.data.check.files import ImageFacts, SoundFacts
 from plait.data.check.report import Histogram, WorstBatch, histogram
 from plait.data.check.texts import target_field
+from plait.modalities.audio.prepare import num_frames
 
 
 def histograms(checked: Checked) -> Iterator[Histogram]:

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.modalities.audio.prepare import mixed
 from plait.errors import UserError
 from plait.explain.curves.base import Damage, Kind
+from plait.modalities.audio.prepare import mixed
 from plait.types import Sample
 
 SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0, -5.0)

@@ -7,8 +7,8 @@ Invariant: see `plait.modalities.base`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,11 @@ class Audio(Modality):
     other_names = ("sound", "speech", "wav", "recording", "audio_path", "audio_filepath")
     holds = "the path of one recording"
     hue = ("#2ca02c", "#5fc75f")
+    remarks: ClassVar[Mapping[str, str]] = {
+        "silent": "recordings that are silent",
+        "opposite": "recordings whose left and right channels are opposite and cancel when they are averaged"
+        " (set data.audio.channel: left, or right)",
+    }
     prepared_by = (
         "plait.modalities.audio.prepare",
         *(
@@ -73,12 +78,6 @@ class Audio(Modality):
             odd["opposite"] = f"(what is left of it has a peak of {peak:.2g})"
         seconds = round(len(found.wave) / SAMPLE_RATE, 3)
         return Facts(num_frames(len(found.wave)), {"": ("seconds", seconds)}, found.format, odd)
-
-    remarks = {
-        "silent": "recordings that are silent",
-        "opposite": "recordings whose left and right channels are opposite and cancel when they are averaged"
-        " (set data.audio.channel: left, or right)",
-    }
 
     def typical(self, options: AudioConfig, *, seconds: float, words: int) -> int:
         """So many seconds."""

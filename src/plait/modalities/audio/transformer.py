@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.choices import Config
-from plait.modalities.encoder import Encoder, check_heads, length_mask, sine_positions, zero_masked
 from plait.layers import Linear, SelfAttentionBlock
+from plait.modalities.encoder import Encoder, check_heads, length_mask, sine_positions, zero_masked
 from plait.types import Features, Items
 
 KERNEL = 3

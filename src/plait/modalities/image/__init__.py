@@ -7,11 +7,11 @@ Invariant: see `plait.modalities.base`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plait.choices import one_of
-from plait.modalities.base import Facts, Field, FieldError, Item, Modality, Parts, path_of
+from plait.modalities.base import Facts, Field, FieldError, Item, Modality, Parts, listed, path_of
 from plait.modalities.image.alexnet import AlexNetConfig
 from plait.modalities.image.convnet import ConvNetConfig
 from plait.modalities.image.decoding.decode import Header, size_of
@@ -37,7 +37,9 @@ class Image(Modality):
     other_names = ("picture", "photo", "img", "image_path", "file_name", "filename")
     holds = "the path of one picture, or a list of paths"
     hue = ("#ff7f0e", "#ffa04d")
-    remarks = {"constant": "pictures of one colour all over (what is transparent is read as white)"}
+    remarks: ClassVar[Mapping[str, str]] = {
+        "constant": "pictures of one colour all over (what is transparent is read as white)"
+    }
     prepared_by = (
         "plait.modalities.image.prepare",
         *(
@@ -47,9 +49,9 @@ class Image(Modality):
     )
 
     def items(self, value: Any, field: Field) -> tuple[Item, ...]:
-        """One picture or several."""
+        """One picture or several; a text that is a JSON list is that list."""
         try:
-            return tuple(path_of(name, field) for name in (value if isinstance(value, list) else [value]))
+            return tuple(path_of(name, field) for name in listed(value))
         except TypeError:
             right = "Give the path of one picture, or a list of paths."
             raise FieldError("type", f"{field.name} {field.shown(value)} is not a path", right=right) from None

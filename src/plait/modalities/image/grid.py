@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.modalities.encoder import Encoder, grid_positions
 from plait.layers import Linear
+from plait.modalities.encoder import Encoder, grid_positions
 from plait.types import Features, Items
 
 MIN_GRID = 4

@@ -26,9 +26,9 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.choices import Config
-from plait.modalities.image.decoding.decode import FORMATS, decode, formats
 from plait.errors import UserError
 from plait.modalities.base import Blob, Item, Preparer, content_of
+from plait.modalities.image.decoding.decode import FORMATS, decode, formats
 
 __all__ = ["FORMATS", "ImageAugmentConfig", "ImageConfig", "augment_image", "load_image", "normalise_images"]
 

@@ -16,9 +16,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.choices import Config
-from plait.modalities.image.grid import GridEncoder, Trunk
-from plait.modalities.image.weights import FrozenBatchNorm, check_published, group_norm, init_convolutions, load_published
 from plait.errors import UserError
+from plait.modalities.image.grid import GridEncoder, Trunk
+from plait.modalities.image.weights import (
+    FrozenBatchNorm,
+    check_published,
+    group_norm,
+    init_convolutions,
+    load_published,
+)
 
 Depth = Literal[9, 18, 34, 50]
 Norm = Callable[[int], nn.Module]

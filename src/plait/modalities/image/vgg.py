@@ -18,7 +18,13 @@ from torch import Tensor, nn
 
 from plait.choices import Config
 from plait.modalities.image.grid import GridEncoder, Trunk
-from plait.modalities.image.weights import FrozenBatchNorm, check_published, group_norm, init_convolutions, load_published
+from plait.modalities.image.weights import (
+    FrozenBatchNorm,
+    check_published,
+    group_norm,
+    init_convolutions,
+    load_published,
+)
 
 Depth = Literal[11, 13, 16, 19]
 

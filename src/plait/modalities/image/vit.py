@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.choices import Config
+from plait.layers import Linear, SelfAttentionBlock
 from plait.modalities.encoder import Encoder, check_heads
 from plait.modalities.image.grid import MIN_GRID, place
-from plait.layers import Linear, SelfAttentionBlock
 from plait.types import Features, Items
 
 

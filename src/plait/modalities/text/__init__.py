@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from plait.choices import one_of
+from plait.choices import Config, one_of
 from plait.modalities.base import Facts, Field, Item, Modality, Parts
 from plait.modalities.text.prepare import TextConfig, TextPreparer, text_in
 from plait.modalities.text.transformer import TextTransformerConfig
@@ -53,6 +53,10 @@ class Text(Modality):
     def look(self, item: Item, options: TextConfig) -> Facts:
         """Texts are looked at by their own checks."""
         return Facts(length=len(str(item)))
+
+    def said_of(self, options: Config) -> dict[str, Any]:
+        """Nothing: the ids of a text are its key."""
+        return {}
 
     def typical(self, options: TextConfig, *, seconds: float, words: int) -> int:
         """So many words."""

@@ -54,6 +54,7 @@ class TextPreparer(Preparer):
     """Texts as ids."""
 
     cost = 8.0
+    is_kept = False
     dtype = torch.long
 
     def __init__(self, options: TextConfig, encode: Callable[[str], Sequence[int]], pad_id: int) -> None:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from plait.choices import Config
 from plait.embeddings import EmbeddingConfig, ScratchConfig, build_embedding
-from plait.modalities.encoder import Encoder, check_heads, length_mask, sine_positions, zero_masked
 from plait.layers import SelfAttentionBlock
+from plait.modalities.encoder import Encoder, check_heads, length_mask, sine_positions, zero_masked
 from plait.types import Features, Items
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.modalities.audio.decoding.piece import Damaged, Source
 from plait.errors import UserError
+from plait.modalities.audio.decoding.piece import Damaged, Source
 
 INSTALL = "pip install 'plait[phone]'"
 NAMES = {"mov": "MP4", "matroska": "MATROSKA", "aac": "AAC", "amr": "AMR", "amrnb": "AMR", "amrwb": "AMR"}

@@ -28,7 +28,7 @@ class Piece:
     """From `start` to `end` (None: the whole file, as it is).
 
     `samples`: how many there are, where that is known better than libsndfile knows it. `promised`: its header says how many there
-    are, so fewer are a cut. `claimed`: a size that is stated in place of the true one (see `plait.modalities.audio.decoding.mpeg`). `alone`: all
+    are, so fewer are a cut. `claimed`: a size that is stated in place of the true one (see `mpeg.py`). `alone`: all
     the sound of the file is in it.
     """
 

@@ -19,11 +19,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from plait.quiet import quiet
+from plait.errors import UserError
 from plait.modalities.audio.decoding import chunks, flac, mpeg, ogg, phone
 from plait.modalities.audio.decoding.piece import Damaged, Piece, Source, Window
-from plait.errors import UserError
 from plait.modalities.base import Blob, opened
+from plait.quiet import quiet
 
 Channel = Literal["mean", "left", "right"]
 RATES = (1_000, 1_000_000)

@@ -23,14 +23,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from plait.errors import UserError
+from plait.files import open_regular
 from plait.modalities.image.decoding import png, tiff
 from plait.modalities.image.decoding.colour import pixels_to_srgb
 from plait.modalities.image.decoding.exif import orientation_of, orientation_of_picture, upright
 from plait.modalities.image.decoding.jpeg import read_head
 from plait.modalities.image.decoding.pixels import to_rgb
 from plait.quiet import quiet
-from plait.errors import UserError
-from plait.files import open_regular
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "TGA", "ICO", "AVIF", "JPEG2000", "PCX", "QOI")
 """What Pillow may decode, where it was built for it: no format that runs another program (EPS) or holds a document."""
