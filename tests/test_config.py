@@ -134,7 +134,7 @@ def test_an_unknown_key_names_its_place_and_the_nearest_right_one(tree: dict[str
         ({"data": {}}, ["data.manifest is missing"]),
         ({"train": {"checkpoint_every": "soon"}}, ["train.checkpoint_every", "'soon'", "30s"]),
         ({"evaluate": {"metrics": {"answer": ["acuracy"]}}}, ["evaluate.metrics", "'accuracy'"]),
-        ({"data": {"manifest": "m", "inputs": ["pictures"]}}, ["data.inputs.0", "'pictures'"]),
+        ({"data": {"manifest": "m", "inputs": ["pictures"]}}, ["data.inputs", "'pictures'"]),
     ],
 )
 def test_a_wrong_value_is_shown_with_its_key(tree: dict[str, Any], words: list[str]):

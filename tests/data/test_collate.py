@@ -1,4 +1,4 @@
-"""Collation: the layout of targets, padding and masks, and taking a batch apart again."""
+"""Collation: the layout of targets, padding and masks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 from plait.data.collate import (
     SegmentTokens,
     collate_index,
-    collate_sequences,
     collate_targets,
     num_target_positions,
-    padding_share,
     positions,
-    select,
 )
+from plait.modalities.base import stacked
 from plait.types import IGNORED, Batch, Items
 
 PAD, UNKNOWN, END, HEARD, ANSWER = range(5)
@@ -73,7 +71,7 @@ def test_every_target_is_the_next_token_or_the_end(of_samples: list[list[list[in
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=7), max_size=5))
 def test_sequences_are_padded_behind(rows: list[list[int]]):
-    padded = collate_sequences([torch.tensor(row) for row in rows], torch.zeros(1, dtype=torch.long), fill=-7)
+    padded = stacked([torch.tensor(row) for row in rows], torch.zeros(1, dtype=torch.long), fill=-7)
     assert padded.shape[0] == len(rows)
     for made, row in zip(padded, rows, strict=True):
         assert made[: len(row)].tolist() == row
@@ -81,7 +79,7 @@ def test_sequences_are_padded_behind(rows: list[list[int]]):
 
 
 def test_no_item_at_all_keeps_type_and_trailing_shape():
-    assert collate_sequences([], torch.zeros(1, 80)).shape == (0, 1, 80)
+    assert stacked([], torch.zeros(1, 80)).shape == (0, 1, 80)
     assert collate_index([[], []]).tolist() == [[-1], [-1]]
 
 
@@ -92,9 +90,7 @@ def test_the_index_holds_several_items_of_a_sample_and_shared_ones():
 def batch_of(of_samples: list[list[list[int]]], clips: list[int], rows: list[list[int]]) -> Batch:
     made = collated(of_samples)
     values = [torch.full((length, 4), float(number + 1)) for number, length in enumerate(clips)]
-    sound = Items(
-        collate_sequences(values, torch.zeros(1, 4)), torch.tensor(clips, dtype=torch.long), collate_index(rows)
-    )
+    sound = Items(stacked(values, torch.zeros(1, 4)), torch.tensor(clips, dtype=torch.long), collate_index(rows))
     weights = torch.arange(1.0, len(of_samples) + 1)
     return Batch(tuple(map(str, range(len(of_samples)))), {"audio": sound}, *made, weights)
 
@@ -104,30 +100,5 @@ def test_padding_counts_frames_and_tokens():
     counts = positions(batch)
     assert (counts["audio"].filled, counts["audio"].total) == (8, 10)
     assert (counts["target"].filled, counts["target"].total) == (6, 8)
-    assert padding_share(batch) == pytest.approx(1 - 14 / 18)
-    assert padding_share(batch_of([[]], [], [[]])) == 1.0, "one position, and it is not scored"
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.data())
-def test_a_part_of_a_batch_is_the_batch_of_that_part(data: st.DataObject):
-    of_samples = data.draw(targets)
-    clips = data.draw(st.lists(st.integers(1, 5), max_size=4))
-    item = st.lists(st.integers(0, len(clips) - 1), max_size=1) if clips else st.just([])
-    rows = [data.draw(item) for _ in of_samples]
-    chosen = data.draw(st.lists(st.integers(0, len(of_samples) - 1), min_size=1, max_size=4))
-    part = select(batch_of(of_samples, clips, rows), chosen)
-    made = collated([of_samples[row] for row in chosen])
-    assert torch.equal(part.tokens, made.tokens)
-    assert torch.equal(part.targets, made.targets)
-    assert torch.equal(part.segments, made.segments)
-    assert part.ids == tuple(str(row) for row in chosen)
-    assert part.weights.tolist() == [row + 1 for row in chosen]
-    sound = part.inputs["audio"]
-    assert set(sound.index[sound.index >= 0].tolist()) == set(range(len(sound.lengths))), "only the items in use"
-    for place, row in enumerate(chosen):
-        number = int(sound.index[place, 0])
-        assert (number < 0) == (not rows[row])
-        if rows[row]:
-            assert int(sound.lengths[number]) == clips[rows[row][0]]
-            assert (sound.values[number, : clips[rows[row][0]]] == rows[row][0] + 1).all()
+    assert counts["target"].padding == pytest.approx(1 - 6 / 8)
+    assert positions(batch_of([[]], [], [[]]))["target"].padding == 1.0, "one position, and it is not scored"

@@ -148,7 +148,10 @@ def test_what_nothing_can_use_any_more_is_named_and_cleared(
 def test_code_that_was_changed_or_is_gone_is_told(tmp_path: Path) -> None:
     code = tmp_path / "mine.py"
     code.write_text("x = 1\n", encoding="utf-8")
-    files = {"mine": code, "plait.modalities.image.vit": Path(identity.__file__).parents[1] / "encoders" / "vit.py"}
+    files = {
+        "mine": code,
+        "plait.modalities.image.vit": Path(identity.__file__).parents[1] / "modalities" / "image" / "vit.py",
+    }
     made = {
         "format": identity.FORMAT,
         "libraries": {},

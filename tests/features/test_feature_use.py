@@ -14,7 +14,6 @@ from feature_helpers import ALL, Parts, frozen_config, parts_of
 from torch import Tensor
 
 from plait.config import make_config
-from plait.data import preprocess
 from plait.data.loader import Loader
 from plait.errors import UserError
 from plait.evaluate.answerer import RunAnswerer
@@ -22,6 +21,7 @@ from plait.features import can_cache, use
 from plait.features.identity import encoder_id
 from plait.features.listing import clear, listing
 from plait.features.store import FeatureStore
+from plait.modalities.image import prepare
 from plait.run import Run
 from plait.train import fit
 from plait.train.progress import Quiet
@@ -35,14 +35,14 @@ MEDIA = ["image", "audio"]
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were decoded."""
     seen: list[Path] = []
-    for name in ("load_image", "load_audio"):
-        original: Callable[..., Tensor] = getattr(preprocess, name)
+    for module, name in ((prepare, "load_image"), (prepare_audio, "load_audio")):
+        original: Callable[..., Tensor] = getattr(module, name)
 
         def counted(path: Path, config: Any, original: Callable[..., Tensor] = original) -> Tensor:
             seen.append(path)
             return original(path, config)
 
-        monkeypatch.setattr(preprocess, name, counted)
+        monkeypatch.setattr(module, name, counted)
     return seen
 
 
@@ -68,14 +68,14 @@ def test_a_file_that_changes_before_it_is_decoded_is_not_kept_under_its_old_cont
     """Previously the old content had the new one's features from then on, for every copy of it and every later run."""
     parts = parts_of(frozen_config(make_manifest(tmp_path), cache=["image"]))
     victim = next(path for s in parts.dataset.samples for path in s.image)
-    old, load = victim.read_bytes(), preprocess.load_image
+    old, load = victim.read_bytes(), prepare.load_image
 
     def late(path: Path, config: Any) -> Tensor:
         if path.read_bytes() == old:  # whichever file of this content is encoded
             draw(path, "red", 48)
         return load(path, config)
 
-    monkeypatch.setattr(preprocess, "load_image", late)
+    monkeypatch.setattr(prepare, "load_image", late)
     cache = parts.cache()
     cache.fill(parts.dataset.samples)
     copy = victim.with_name("copy.png")
@@ -387,7 +387,7 @@ def test_the_largest_batch_is_one_of_features_and_the_plan_is_that_of_files(mani
     assert one == other
     worst = loaders[0].worst_batch()
     made = worst.make()
-    assert worst.encoded == {Modality(name) for name in ALL}
+    assert {name for name, part in worst.inputs.items() if part.encoded} == set(ALL)
     assert worst.num_bytes == sum(i.values.nbytes for i in made.inputs.values()) + 3 * made.tokens.nbytes
     for _, batch in loaders[0].indexed_batches():
         for modality, items in batch.inputs.items():

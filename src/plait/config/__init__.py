@@ -6,7 +6,15 @@ that drive a run (train, evaluate, generate) have theirs here.
 
 from plait.config.evaluate import EvaluateConfig
 from plait.config.generate import GenerateConfig
-from plait.config.reading import apply_overrides, config_yaml, json_schema, make_config, read_config, read_tree
+from plait.config.reading import (
+    apply_overrides,
+    config_yaml,
+    json_schema,
+    json_schema_of,
+    make_config,
+    read_config,
+    read_tree,
+)
 from plait.config.train import TrainConfig
 from plait.config.tree import EncodersConfig, RunConfig
 
@@ -19,6 +27,7 @@ __all__ = [
     "apply_overrides",
     "config_yaml",
     "json_schema",
+    "json_schema_of",
     "make_config",
     "read_config",
     "read_tree",

@@ -13,24 +13,26 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from plait.choices import KINDS
 from plait.config.plain import plain, read_plain, written
-from plait.config.tree import RunConfig
+from plait.config.tree import EncodersConfig, RunConfig
+from plait.data.config import DataConfig
 from plait.data.inputs import as_mapping
 from plait.errors import UserError
 from plait.files import hint_of
-from plait.modalities import MODALITIES
+from plait.modalities import MODALITIES, modality_of
 from plait.trust import Trust, reading_file, run_around
 
 AXES = {
     "fusion": "fusion",
     "lm": "language model",
+    **{f"encoders.{name}": of.encoder_axis for name, of in MODALITIES.items()},
     "data.tokenizer": "tokenizer",
     "balance": "balance",
 }
-"""The keys that hold a part chosen by kind, and the axis of each; beside them those of encoders (`axis_at`)."""
+"""The keys that hold a part chosen by kind, and the axis of each; those of inputs with names of their own: `axis_at`."""
 
 
 def axis_at(tree: Mapping[str, Any], key: str) -> str | None:
@@ -183,6 +185,37 @@ def describe(mistake: Mapping[str, Any], tree: Mapping[str, Any], where: str) ->
 def config_yaml(config: RunConfig) -> str:
     """The configuration as YAML, every value stated."""
     return written(config.model_dump(mode="json"))
+
+
+def json_schema_of(config: RunConfig) -> dict[str, Any]:
+    """The JSON Schema that fits this run: its inputs by name, each with the options of its modality."""
+    schema = json_schema()
+    definitions = schema["$defs"]
+
+    def fitting(kind: Any) -> dict[str, Any]:
+        """The schema of one part; its definitions go among the others."""
+        found = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
+        definitions.update(found.pop("$defs", {}))
+        return found
+
+    encoders, data = definitions["EncodersConfig"], definitions["DataConfig"]
+    encoders["additionalProperties"] = data["additionalProperties"] = False
+    prepare: dict[str, Any] = {}
+    for name, of in config.inputs.items():
+        modality = modality_of(of)
+        like = {"type": "object", "properties": {"like": {"type": "string"}}, "required": ["like"]}
+        if name not in EncodersConfig.model_fields:
+            encoders["properties"][name] = {
+                "anyOf": [fitting(modality.encoders), {**like, "additionalProperties": False}]
+            }
+        prepare[name] = fitting(modality.Options)
+        if of not in DataConfig.model_fields:
+            data["properties"][of] = fitting(modality.Options)
+            encoders["properties"].setdefault(of, fitting(modality.encoders))
+    for name in config.encoders.named:  # those that others are like, though the run does not read them
+        encoders["properties"].setdefault(name, {"type": "object"})
+    data["properties"]["prepare"] = {"type": "object", "properties": prepare, "additionalProperties": False}
+    return schema
 
 
 def json_schema() -> dict[str, Any]:
