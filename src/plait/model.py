@@ -40,7 +40,8 @@ class LossSums(NamedTuple):
 class Model(nn.Module):
     """See the module. A model without encoders has no fusion and is a plain language model.
 
-    `segment_weights`: what a token of each segment counts in the training loss; empty = all alike. `frozen`: the modalities
+    `encoders`: by input, in order; one that stands there several times is shared (`owners`: input → the first one with its
+    encoder). `segment_weights`: what a token of each segment counts in the training loss; empty = all alike. `frozen`: the inputs
     whose encoders stay as they are.
     """
 
@@ -57,7 +58,9 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = tuple(encoders)
-        self.encoders = ByName(encoders)
+        first = {id(encoder): name for name, encoder in reversed([*encoders.items()])}
+        self.owners = {name: first[id(encoder)] for name, encoder in encoders.items()}
+        self.encoders = ByName({name: encoders[name] for name in self.inputs if self.owners[name] == name})
         self.frozen = tuple(m for m in self.inputs if m in frozen)
         for modality in self.frozen:
             self.encoder(modality).requires_grad_(False)
@@ -80,8 +83,8 @@ class Model(nn.Module):
         return self.inputs
 
     def encoder(self, modality: str) -> Encoder:
-        """The encoder of one modality."""
-        return self.encoders[modality]
+        """The encoder of one input."""
+        return self.encoders[self.owners[modality]]
 
     def encode(self, inputs: Mapping[str, Items], batch_size: int) -> dict[str, Features]:
         """Features `(B, L, E)` of every modality of the model; L = 0 where no sample of the batch has it.

@@ -21,6 +21,7 @@ from plait.features import can_cache, use
 from plait.features.identity import encoder_id
 from plait.features.listing import clear, listing
 from plait.features.store import FeatureStore
+from plait.modalities.audio import prepare as prepare_audio
 from plait.modalities.image import prepare
 from plait.run import Run
 from plait.train import fit

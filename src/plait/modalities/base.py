@@ -83,8 +83,6 @@ class Field(NamedTuple):
     name: str
     shown: Callable[[object], str]
     find: Callable[[str], Path]
-    texts_only: bool = False
-    """Whether the file has texts only (CSV), so that a list or a number is one as well."""
 
 
 class Preparer(ABC):

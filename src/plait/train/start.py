@@ -64,15 +64,12 @@ def start_encoder(
     check_folder(folder)
     other = read_run_config(folder, trust_code=trust, accept_changes=accept_changes)
     check_tokenizer(folder, accept=accept_changes)
-    if modality not in (other.data.inputs or ()):
-        raise UserError(
-            f"{folder} reads no {modality}", where=where, right="Name a run with this modality among its inputs"
-        )
-    check_prepared_alike(config, other, modality, folder, where)
-    tensors = encoder_tensors(folder, modality, accept_changes=accept_changes)
+    theirs = input_of(other, modality, config.data.modality_of(modality).name, folder, where)
+    check_prepared_alike(config, other, modality, theirs, folder, where)
+    tensors = encoder_tensors(folder, other, theirs, accept_changes=accept_changes)
     encoder = model.encoder(modality)
     known = ""
-    if modality == "text" and TABLE in tensors:
+    if TABLE in tensors:
         before = Tokenizer.load(folder / TOKENIZER, other.data.tokenizer, other.data.segments or ())
         own = encoder.state_dict()[TABLE]
         if own.shape[1] == tensors[TABLE].shape[1]:
@@ -90,24 +87,39 @@ def start_encoder(
     return f"{modality}: the encoder starts with the weights of {folder}{known}"
 
 
-def check_prepared_alike(config: RunConfig, other: RunConfig, modality: str, folder: Path, where: str) -> None:
-    """One message where the two runs prepare this modality's inputs in different ways."""
-    if modality == "text":
-        return
-    ours, theirs = (getattr(c.data, modality).model_dump(mode="json", exclude={"augment"}) for c in (config, other))
-    different = [name for name in ours if ours[name] != theirs[name]]
-    if different:
-        name = different[0]
+def input_of(other: RunConfig, name: str, modality: str, folder: Path, where: str) -> str:
+    """The input of another run whose encoder is meant: of the same name, or the only one of the same modality."""
+    alike = [theirs for theirs, of in other.inputs.items() if of == modality]
+    if name in alike or len(alike) == 1:
+        return name if name in alike else alike[0]
+    if alike:
+        right = f"Call this one so, or one of its {' and '.join(alike)} {name}"
         raise UserError(
-            f"{folder} was trained with data.{modality}.{name}={theirs[name]}, this run has {ours[name]}",
+            f"{folder} has several inputs of {modality}, and none is called {name}", where=where, right=right
+        )
+    raise UserError(
+        f"{folder} reads no {modality}", where=where, right="Name a run with this modality among its inputs"
+    )
+
+
+def check_prepared_alike(config: RunConfig, other: RunConfig, name: str, theirs: str, folder: Path, where: str) -> None:
+    """One message where the two runs prepare this input in different ways."""
+    modality = config.data.modality_of(name)
+    said = modality.said_of(config.data.options_of(name)), modality.said_of(other.data.options_of(theirs))
+    different = [key for key in said[0] if said[0][key] != said[1].get(key)]
+    if different:
+        key = different[0]
+        raise UserError(
+            f"{folder} was trained with data.{modality.name}.{key}={said[1].get(key)}, this run has {said[0][key]}",
             where=where,
             right="Prepare the inputs as that run does",
         )
 
 
-def encoder_tensors(folder: Path, modality: str, *, accept_changes: bool = False) -> dict[str, Tensor]:
-    """The tensors of a run's encoder by their names in the encoder."""
-    path, starts = folder / MODEL, (f"encoders.{START}{modality}.", f"encoders.{modality}.")
+def encoder_tensors(folder: Path, other: RunConfig, name: str, *, accept_changes: bool = False) -> dict[str, Tensor]:
+    """The tensors of the encoder of a run's input by their names in the encoder."""
+    path, owner = folder / MODEL, next(n for n in other.inputs if other.owner_of(n) == other.owner_of(name))
+    starts = (f"encoders.{START}{owner}.", f"encoders.{owner}.")
     if not path.exists():
         raise UserError(f"{folder} has no trained weights yet", right=f"Go on training: plait train --resume {folder}")
     tensors = checked_tensors(folder, path, accept=accept_changes)
