@@ -16,11 +16,13 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
-from plait.compare.result import Example
+from plait.compare.result import Example, ExampleInput
 from plait.errors import UserError, did_you_mean
 from plait.evaluate.metrics import LOSS_NAMES
 from plait.evaluate.record import Record, Row, SegmentRow
+from plait.modalities import modality_of
 from plait.seeds import derive_seed
 from plait.types import Sample
 
@@ -38,7 +40,13 @@ class _Candidate:
 
 
 def examples_of(
-    records: Mapping[str, Record], samples: Sequence[Sample], *, segment: str, metric: str, num: int
+    records: Mapping[str, Record],
+    samples: Sequence[Sample],
+    *,
+    segment: str,
+    metric: str,
+    num: int,
+    inputs: Mapping[str, str] | None = None,
 ) -> tuple[Example, ...]:
     """At most `num` of the samples that all records hold, the greatest disagreement first.
 
@@ -61,7 +69,9 @@ def examples_of(
             f"the records hold samples that the data do not: {', '.join(missing[:3])}",
             right="Give the samples on which the records were made",
         )
-    return tuple(_example(one, by_id[one.id], segment) for one in sorted(chosen, key=lambda one: -one.disagreement))
+    return tuple(
+        _example(one, by_id[one.id], segment, inputs or {}) for one in sorted(chosen, key=lambda one: -one.disagreement)
+    )
 
 
 def _seen(one: _Candidate, shown: Counter[Hashable], num_chosen: int) -> float:
@@ -110,7 +120,7 @@ def _candidates(records: Mapping[str, Record], segment: str, metric: str) -> lis
     return found
 
 
-def _example(chosen: _Candidate, sample: Sample, segment: str) -> Example:
+def _example(chosen: _Candidate, sample: Sample, segment: str, inputs: Mapping[str, str]) -> Example:
     """It with its inputs; paths absolute."""
     parts = {arm: row.segments[segment] for arm, row in chosen.rows.items()}
     return Example(
@@ -122,4 +132,11 @@ def _example(chosen: _Candidate, sample: Sample, segment: str) -> Example:
         answers={arm: part.output or "" for arm, part in parts.items()},
         right=chosen.scores,
         disagreement=chosen.disagreement,
+        inputs=tuple(
+            ExampleInput(name, of, file=str(item.absolute()))
+            if isinstance(item, Path)
+            else ExampleInput(name, of, text=modality_of(of).told(item))
+            for name, of in inputs.items()
+            for item in sample.items(name)
+        ),
     )

@@ -172,6 +172,16 @@ class Term:
 
 
 @dataclass(frozen=True)
+class ExampleInput:
+    """One item of an example's input: the path of a file (absolute), or what it says."""
+
+    name: str
+    modality: str
+    file: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Example:
     """A sample on which the arms disagree: its inputs (paths absolute), what was right, and each arm's answer at one seed."""
 
@@ -183,6 +193,7 @@ class Example:
     answers: Mapping[str, str]
     right: Mapping[str, float | None]
     disagreement: float
+    inputs: tuple[ExampleInput, ...] = ()
 
 
 @dataclass(frozen=True)

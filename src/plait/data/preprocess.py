@@ -40,7 +40,7 @@ class Corruption(Protocol):
     """
 
     @property
-    def modality(self) -> str: ...
+    def input(self) -> str: ...
 
     def damaged(self, decoded: Tensor, sample: Sample, place: int) -> Tensor: ...
 
@@ -224,10 +224,6 @@ class Preprocessor:
         preparer = self.preparers[name]
         return self._cached("decoded", preparer, item, lambda: preparer.decode(item))
 
-    def wave(self, path: Path) -> Tensor:
-        """A clip of the input `audio` as it was recorded; not to be changed in place."""
-        return self.decoded("audio", path)
-
     def _gather(self, name: str, sample: Sample, draw: Draw, items: _Items) -> list[Hashable]:
         """Put a sample's items of one input among those of the batch; their keys."""
         if not sample.has(name):
@@ -282,7 +278,7 @@ class Preprocessor:
         return draw.training and (preparer.changes_decoded or preparer.changes_value)
 
     def _is_corrupted(self, name: str) -> bool:
-        return self.corruption is not None and self.corruption.modality == name
+        return self.corruption is not None and self.corruption.input == name
 
     def _cached(self, what: str, preparer: Preparer, item: Item, make: Callable[[], Tensor]) -> Tensor:
         if not preparer.is_kept:

@@ -21,7 +21,7 @@ from plait.errors import UserError
 from plait.evaluate.answerer import RunAnswerer
 from plait.explain.losses import segment_bits
 from plait.explain.sample_result import InputView, SampleExplanation, attended_view
-from plait.explain.views import views_of, windows, word_of
+from plait.explain.views import input_views, views_of, windows, word_of
 from plait.fusion.base import Attended
 from plait.run import Run
 from plait.types import IGNORED, Batch, Features, Sample
@@ -71,9 +71,10 @@ def explain_sample(
         batch = answerer.batch(replace(sample, references=(dict(answer),)))
     features = run.model.encode(batch.inputs, 1)
     asked = AskedSample(run, batch, features)
-    views = views_of(run, batch)
+    shapes = views_of(run, batch)
+    views = input_views(shapes)
     attended, word_bits = asked.attended()
-    rows = [(m, window) for m, of in views.items() for window in windows(run, m, of)]
+    rows = [(m, window) for m, of in shapes.items() for window in windows(of)]
     rows += [(m, list(range(features[m].values.shape[1]))) for m in views]
     grown = asked.without(rows, batch_size, progress)
     told = [view for m, of in views.items() for view in told_views(asked, m, of, attended)]

@@ -62,11 +62,11 @@ def blocks_of(found: SampleExplanation, view: InputView) -> list[tuple[Any, floa
     """How a view is drawn, with the height of each part in inches."""
     num_words = sum(map(len, found.words.values()))
     by_word = bool(view.attention_by_word) and num_words <= MAX_WORDS
-    if view.modality == "image":
+    if view.drawn == "cells":
         strip = [(draw_strip, 1.5)] if by_word and num_words <= MAX_STRIP else []
         return [(draw_picture, 2.6), *strip]
     grid = [(draw_by_word, 0.9 + 0.15 * num_words)] if by_word else []
-    return [(draw_sound if view.modality == "audio" else draw_text, 2.4), *grid]
+    return [(draw_sound if view.drawn == "moments" else draw_text, 2.4), *grid]
 
 
 def measures(view: InputView) -> dict[str, Mapping[str, Sequence[float]]]:

@@ -33,8 +33,8 @@ class InputView:
 
     `grid`: rows and columns of cells, or the number of tokens. `labels`: each token in words. `seconds`: where each moment
     begins and ends. `hidden`: what is hidden at a time. By segment: `attention`, each token's mean share over the segment's
-    words; `attention_by_word`, the share for each word; `needed`, the bits lost when the token is hidden. `raw`: the picture
-    or the log-mel.
+    words; `attention_by_word`, the share for each word; `needed`, the bits lost when the token is hidden. `drawn`: as cells,
+    moments or words; `raw`: what is drawn behind them.
     """
 
     modality: str
@@ -46,6 +46,7 @@ class InputView:
     attention: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     attention_by_word: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     needed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    drawn: str = "words"
     raw: np.ndarray | None = None
 
     @property

@@ -28,6 +28,8 @@ from torch import Tensor
 from plait.choices import KINDS, Config
 from plait.errors import UserError
 from plait.files import open_regular, read_bytes
+from plait.modalities.damage import Damage
+from plait.modalities.view import Seen, Small, View
 
 Item = Hashable
 """One item of an input as a sample holds it: the path of a file, a `Blob`, a text, or numbers as tuples."""
@@ -249,6 +251,21 @@ class Modality(ABC):
     def said_of(self, options: Config) -> dict[str, Any]:
         """What the features of an item depend on of its options, random changes left out."""
         return options.model_dump(mode="json", exclude={"augment"})
+
+    damages: ClassVar[tuple[type[Damage], ...]] = ()
+    """How its items may be damaged on purpose, to measure what a model bears."""
+
+    @abstractmethod
+    def view(self, value: Tensor, seen: Seen) -> View:
+        """An item's value `(L, …)`, without padding, as its encoder's tokens."""
+
+    @abstractmethod
+    def small(self, item: Item) -> Small:
+        """An item as a page shows it; any error for one that cannot be read."""
+
+    def told(self, item: Item) -> str:
+        """An item in a few words: what a table or a command line says of it."""
+        return str(item)
 
     def typical(self, options: Any, *, seconds: float, words: int) -> int:
         """The length of a usual item: so many seconds, so many words."""

@@ -35,9 +35,7 @@ class Card(NamedTuple):
     """An example as it is shown."""
 
     id: str
-    text: str | None
-    images: list[Shown]
-    audio: Shown | None
+    inputs: list[Shown]
     segments: Sequence[tuple[str, Sequence[str]]]
     answers: list[Answer]
     tags: list[str]

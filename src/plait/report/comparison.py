@@ -9,18 +9,19 @@ what the page leaves out is said in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
-from plait.compare.result import ArmResult, ComparisonResult, Credit, Example
+from plait.compare.result import ArmResult, ComparisonResult, Credit, Example, ExampleInput
 from plait.evaluate.metrics import METRIC_NAMES, build_metrics
 from plait.evaluate.render import SCORES
+from plait.modalities import modality_of
 from plait.report import comparison_plots, words
 from plait.report.cards import Card, answer, flat
-from plait.report.media import Media
+from plait.report.media import Media, Shown
 from plait.report.page import NAME, write_page
 from plait.report.palette import ROLE
 from plait.report.svg import INSTALL, can_plot
@@ -196,13 +197,23 @@ def card(result: ComparisonResult, example: Example, media: Media) -> Card:
     names = sorted(example.answers, key=lambda name: order.get(name, len(order)))
     return Card(
         example.id,
-        example.text,
-        [media.picture(path) for path in example.images],
-        None if example.audio is None else media.sound(example.audio),
+        list(shown_inputs(example, media)),
         [(result.metric.segment, example.references)],
         [answer(name, example.answers[name], result.metric.name, example.right.get(name)) for name in names],
         [],
     )
+
+
+def shown_inputs(example: Example, media: Media) -> Iterator[Shown]:
+    """The inputs of an example."""
+    first = [ExampleInput("image", "image", path) for path in example.images]
+    first += [ExampleInput("audio", "audio", example.audio)] if example.audio else []
+    first += [ExampleInput("text", "text", text=example.text)] if example.text is not None else []
+    for one in example.inputs or first:
+        if one.file:
+            yield media.item(modality_of(one.modality), Path(one.file), input=one.name)
+        else:
+            yield Shown(one.text[:60], form="text", text=one.text, input=one.name)
 
 
 def learning_rows(result: ComparisonResult) -> list[tuple[str, str, str, str]]:

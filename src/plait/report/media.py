@@ -1,45 +1,35 @@
-"""Pictures and sounds inside the page: made small, counted, and left out with a word where they would make it too large.
+"""Pictures and sounds in a page: small, as data, and no more of them than the page may hold.
 
-In: paths of media files.
-Out: a `Shown` for each: a `data:` URI, or why there is none.
-Invariant: a file is never copied as it is, so nothing hidden in it (where a photograph was taken) travels with the page; what the
+In: the items of samples, and the modality of each; or the files of a run's pictures.
+Out: `Shown`: what a template needs.
+Invariant: nothing that a file holds beside what is seen or heard in it (where a photograph was taken) travels with the page; what the
 page holds stays under the limit; what was left out is counted and named.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
 from plait.errors import UserError
-from plait.files import read_bytes
-from plait.modalities.audio.decoding.reading import beginning_of, seconds_of
-from plait.modalities.image.decoding.decode import seen
-from plait.modalities.image.prepare import MAX_BYTES
+from plait.modalities import MODALITIES, Modality
+from plait.modalities.image.view import MAX_SIDE, small_picture
+from plait.modalities.view import Small
 from plait.report.words import several, size
 
 LIMIT = 3_000_000
 """Bytes of all pictures and sounds of a page, as they stand in it."""
 
-MAX_SIDE = 360
-"""Pixels of a picture's longer side."""
-
-SMALL = 128
-"""Up to so many pixels a picture is kept exactly (PNG)."""
-
-MAX_PIXELS = 64_000_000
-MAX_SECONDS = 20.0
-
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture or a sound: its `uri`, or the `reason` why there is none. `note`: what was done to it."""
+    """An item: its `uri` (a picture or a sound), or what it says as `text`, or the `reason` why there is none.
+
+    `form`: picture, sound or text. `input`: what it is called; `note`: what was done to it.
+    """
 
     name: str
     uri: str = ""
@@ -47,6 +37,9 @@ class Shown:
     note: str = ""
     width: int = 0
     height: int = 0
+    form: str = "picture"
+    text: str = ""
+    input: str = ""
 
 
 @dataclass
@@ -60,22 +53,26 @@ class Media:
 
     def picture(self, path: str | Path, *, most: int = MAX_SIDE) -> Shown:
         """A picture, upright, its longer side at most so many pixels."""
-        path = Path(path)
         try:
-            data, kind, (width, height) = small_picture(path, most)
+            small = small_picture(Path(path), most)
         except Exception as error:
-            return self._cannot(path, "picture", error)
-        return self._counted(Shown(path.name, width=width, height=height), data, kind, "picture")
+            return self._cannot(Path(path), "picture", error)
+        return self._counted(Path(path).name, small, "picture")
 
     def sound(self, path: str | Path) -> Shown:
         """A sound, its first 20 seconds, one channel."""
-        path = Path(path)
+        return self.item(MODALITIES["audio"], Path(path))
+
+    def item(self, modality: Modality, item: Hashable, *, input: str = "") -> Shown:
+        """An item of a sample, as its modality shows it."""
+        name = item.name if isinstance(item, Path) else str(item)[:60]
         try:
-            data, kind, full = small_sound(path)
+            small = modality.small(item)
         except Exception as error:
-            return self._cannot(path, "sound", error)
-        note = f"the first {MAX_SECONDS:g} of {full:.0f} seconds" if full > MAX_SECONDS else ""
-        return self._counted(Shown(path.name, note=note), data, kind, "sound")
+            return self._cannot(item, WORDS.get(modality.one, modality.one), error, input)
+        if small.form == "text":
+            return Shown(name, form="text", text=small.text, note=small.note, input=input)
+        return self._counted(name, small, WORDS.get(modality.one, modality.one), input)
 
     @property
     def notes(self) -> list[str]:
@@ -86,57 +83,24 @@ class Media:
         ]
         return [*(words if over else []), *(f"Not shown: {one}" for one in self.failed)]
 
-    def _counted(self, shown: Shown, data: bytes, kind: str, what: str) -> Shown:
-        uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    def _counted(self, name: str, small: Small, what: str, input: str = "") -> Shown:
+        uri = f"data:{small.mime};base64,{base64.b64encode(small.data).decode()}"
         if self.num_bytes + len(uri) > self.limit:
             self.over[what] += 1
-            return Shown(
-                shown.name, reason=f"left out: the page holds at most {size(self.limit)} of pictures and sounds"
-            )
+            why = f"left out: the page holds at most {size(self.limit)} of pictures and sounds"
+            return Shown(name, reason=why, form=small.form, input=input)
         self.num_bytes += len(uri)
-        return Shown(shown.name, uri, note=shown.note, width=shown.width, height=shown.height)
+        width, height = small.size
+        return Shown(name, uri, note=small.note, width=width, height=height, form=small.form, input=input)
 
-    def _cannot(self, path: Path, what: str, error: Exception) -> Shown:
+    def _cannot(self, item: Hashable, what: str, error: Exception, input: str = "") -> Shown:
         said = error.what if isinstance(error, UserError) else error
-        why = f"it cannot be read ({said})" if path.exists() else "the file is not there any more"
-        self.failed.append(f"the {what} {path}: {why}")
-        return Shown(path.name, reason=why)
+        is_there = not isinstance(item, Path) or item.exists()
+        why = f"it cannot be read ({said})" if is_there else "the file is not there any more"
+        self.failed.append(f"the {what} {item}: {why}")
+        form = "sound" if what == "sound" else "picture"
+        return Shown(item.name if isinstance(item, Path) else str(item)[:60], reason=why, form=form, input=input)
 
 
-def small_picture(path: Path, most: int = MAX_SIDE) -> tuple[bytes, str, tuple[int, int]]:
-    """Its bytes, their type and its size: a small one exactly, a larger one as JPEG, without anything else that the file holds."""
-    picture = seen(read_bytes(path, max_bytes=MAX_BYTES), allowed=_allowed, least=2 * most)
-    exact = max(picture.size) <= SMALL
-    picture.thumbnail((most, most))
-    file = io.BytesIO()
-    if exact:
-        picture.save(file, format="PNG", optimize=True)
-        return file.getvalue(), "image/png", picture.size
-    picture.save(file, format="JPEG", quality=82, optimize=True)
-    return file.getvalue(), "image/jpeg", picture.size
-
-
-def _allowed(rows: int, columns: int) -> None:
-    if rows * columns > MAX_PIXELS:
-        raise ValueError(f"{columns} × {rows} pixels")
-
-
-def small_sound(path: Path) -> tuple[bytes, str, float]:
-    """Its bytes, their type and the seconds of the file: MP3, which every browser plays, or WAV where that cannot be written."""
-    full = seconds_of(path)
-    found = beginning_of(path, seconds=MAX_SECONDS)
-    if found is None or full is None or not len(found.wave):
-        raise ValueError("damaged, or no sound in it")
-    wave, rate = found.wave[: int(MAX_SECONDS * found.rate)], found.rate
-    if rate not in (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000):  # what MP3 knows
-        import soxr
-
-        wave, rate = soxr.resample(wave, rate, 24000), 24000
-    kind = (
-        ("MP3", "MPEG_LAYER_III", "audio/mpeg")
-        if "MP3" in soundfile.available_formats()
-        else ("WAV", "PCM_16", "audio/wav")
-    )
-    file = io.BytesIO()
-    soundfile.write(file, np.clip(wave, -1, 1), rate, format=kind[0], subtype=kind[1])
-    return file.getvalue(), kind[2], full
+WORDS = {"recording": "sound"}
+"""What a page calls an item, where that is shorter."""

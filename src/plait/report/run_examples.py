@@ -8,13 +8,14 @@ Invariant: the same record gives the same examples; they are spread over tags an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from plait.config.before import as_written
 from plait.data.fields import RowParser
 from plait.data.folder import manifest_in
+from plait.data.inputs import as_mapping
 from plait.data.manifest import read_manifest
 from plait.data.media import MediaFolder
 from plait.data.row import RowError
@@ -25,6 +26,7 @@ from plait.errors import UserError
 from plait.evaluate import Record, Row
 from plait.evaluate.metrics import LOSS_NAMES
 from plait.evaluate.render import SCORES
+from plait.modalities import modality_of
 from plait.report.cards import Answer, Card, answer
 from plait.report.found import Found
 from plait.report.media import Media
@@ -61,7 +63,8 @@ def examples(found: Found, media: Media) -> Examples:
         row for row in chosen_rows(record, segment, metric, NUM_RIGHT + len(wrong), best=True) if row.id not in taken
     ]
     samples, notes = inputs_of(found, {row.id for row in (*wrong, *right)})
-    cards = [[card(row, samples.get(row.id), media) for row in rows] for rows in (wrong, right[:NUM_RIGHT])]
+    of = as_mapping(found.config.get("data", {}).get("inputs"))
+    cards = [[card(row, samples.get(row.id), media, of) for row in rows] for rows in (wrong, right[:NUM_RIGHT])]
     return Examples(cards[0], cards[1], f"{metric} of {segment}", metric == "accuracy", notes)
 
 
@@ -108,7 +111,7 @@ def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]
     """The samples of these ids, from the run's manifest; a note where it is not there any more."""
     data = as_written(found.config, format_of(found.folder)).get("data", {})
     path = Path(data.get("manifest", ""))
-    reading = {key: data[key] for key in ("allow_outside", "quoting", "rules") if key in data}
+    reading = {key: data[key] for key in ("allow_outside", "quoting", "rules", "columns") if key in data}
     try:
         samples = read_some(path, ids, data.get("inputs") or (), **reading)
     except (UserError, OSError, ValueError) as error:
@@ -121,22 +124,29 @@ def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]
 def read_some(
     path: Path,
     ids: set[str],
-    inputs: Sequence[str],
+    inputs: Mapping[str, str] | Sequence[str],
     allow_outside: bool = False,
     quoting: Quoting = "auto",
     rules: Rules = 2,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, Sample]:
     """The rows of these ids alone: a large manifest is read through, but only these rows' media are looked at."""
     if path.is_dir() and manifest_in(path) is None:
         dataset = read_manifest(
-            path, inputs=inputs, allow_outside=allow_outside, on_error="skip", require_targets=False, rules=rules
+            path,
+            inputs=inputs,
+            columns=columns,
+            allow_outside=allow_outside,
+            on_error="skip",
+            require_targets=False,
+            rules=rules,
         )
         return {sample.id: sample for sample in dataset.samples if sample.id in ids}
     path = (manifest_in(path) if path.is_dir() else None) or path
     media = MediaFolder(path.parent, allow_outside=allow_outside)
-    parse = RowParser(media, inputs=inputs, require_targets=False, rules=rules)
+    parse = RowParser(media, inputs=inputs, require_targets=False, rules=rules, columns=columns)
     samples: dict[str, Sample] = {}
-    for row in read_rows(path, quoting=quoting):
+    for row in read_rows(path, quoting=quoting, fields=parse.fields):
         if isinstance(row, RowError):
             continue
         id = row.fields.get("id")
@@ -151,7 +161,7 @@ def read_some(
     return samples
 
 
-def card(row: Row, sample: Sample | None, media: Media) -> Card:
+def card(row: Row, sample: Sample | None, media: Media, inputs: Mapping[str, str]) -> Card:
     """A sample with its inputs, what was right, and what the model said."""
     answers: list[Answer] = []
     segments: list[tuple[str, Sequence[str]]] = []
@@ -161,9 +171,9 @@ def card(row: Row, sample: Sample | None, media: Media) -> Card:
         answers.append(answer(name, part.output or "", metric, part.scores.get(metric)))
     return Card(
         row.id,
-        sample.text if sample else None,
-        [media.picture(path) for path in sample.image] if sample else [],
-        media.sound(sample.audio) if sample and sample.audio else None,
+        [media.item(modality_of(inputs[n]), item, input=n) for n in sample.inputs for item in sample.items(n)]
+        if sample
+        else [],
         segments,
         answers,
         [f"{name}: {value}" for name, value in row.tags.items()],

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from plait.explain.curves.base import Kind
+from plait.modalities.damage import Kind
 from plait.seeds import numpy_generator
 from plait.types import Sample
 

@@ -18,8 +18,8 @@ from jaxtyping import Float
 
 from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Figure
-from plait.explain.curves.base import Kind
 from plait.explain.result import FOLDER
+from plait.modalities.damage import Kind
 from plait.run import replacing
 
 FORMAT = 1

@@ -8,7 +8,7 @@ says of them, and all are resampled together. Samples that cannot be read (`data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,20 +25,16 @@ from plait.evaluate.metrics.base import Score
 from plait.evaluate.run import Driven, drive, refuse_all_unread, split_of
 from plait.evaluate.score import Scored, score_segments, unread_notes
 from plait.evaluate.statistics import Figure, Groupings, figure
-from plait.explain.curves.base import Damage, Kind, Source
 from plait.explain.curves.missing import lost, missing_kind
-from plait.explain.curves.picture import Blur, Jpeg, Occlusion
 from plait.explain.curves.result import Curve, Curves, Line, area_weights
-from plait.explain.curves.sound import Babble, WhiteNoise
 from plait.explain.run import Counter, chances
+from plait.modalities.damage import Damage, Kind, Source
 from plait.run import Run
 from plait.seeds import numpy_generator
 from plait.types import Sample
 
 LIMIT = 400
 """Samples that are measured unless another number is asked for: every one is answered some thirty times."""
-
-DAMAGES: tuple[type[Damage], ...] = (WhiteNoise, Babble, Blur, Occlusion, Jpeg)
 
 NEVER_DROPPED = (
     "was never dropped in training (train.modality_dropout): without it the model is lost, so its curve shows that the model "
@@ -77,8 +73,11 @@ def curves(
     if not chosen:
         raise UserError(f"no target in split {split!r}", where="--split", right="Measure a split that has targets")
     preprocessor = answerer.preprocessor
-    source = Source(seed, [s for s in rows if s.has("audio")], preprocessor.wave)
-    bench = Bench(answerer, config, config.confidence, batch_size, source)
+    sources = {
+        name: Source(seed, [s for s in rows if s.has(name)], partial(preprocessor.decoded, name), name)
+        for name in run.inputs
+    }
+    bench = Bench(answerer, config, config.confidence, batch_size, sources, seed)
     having, kinds = to_do(run, chosen)
     count = Counter(num_targets(chosen) + later(chosen, having, kinds), progress)
     clean = bench.answer(chosen, None, count)
@@ -88,7 +87,7 @@ def curves(
         chosen, clean = part(chosen, clean, np.flatnonzero([reason is None for reason in clean.unread]))
         having, kinds = to_do(run, chosen)
         count.total = count.done + later(chosen, having, kinds)
-    found = [bench.damaged(d, *part(chosen, clean, having[d.kind.modality]), count=count) for d in kinds]
+    found = [bench.damaged(name, d, *part(chosen, clean, having[name]), count=count) for name, d in kinds]
     found += [bench.missing(m, *part(chosen, clean, those), count=count) for m, those in having.items() if len(those)]
     scored = bench.score(chosen, clean)
     return Curves(
@@ -100,7 +99,7 @@ def curves(
         {segment: {s.score.name: bench.figure(chosen, s) for s in scores} for segment, scores in scored.items()},
         tuple(found),
         {segment: {s.score.name: s.score.definition for s in scores} for segment, scores in scored.items()},
-        tuple(notes([*run_notes(answerer, having, split), *unread], found, source)),
+        tuple(notes([*run_notes(answerer, having, split), *unread], found, sources.values())),
     )
 
 
@@ -110,10 +109,15 @@ def drawn(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
     return [samples[k] for k in sorted(order[: limit or len(samples)].tolist())]
 
 
-def to_do(run: Run, samples: Sequence[Sample]) -> tuple[dict[str, np.ndarray], list[type[Damage]]]:
-    """The rows that have each modality, and the kinds of damage that meet any of them."""
+Damaging = Sequence[tuple[str, type[Damage]]]
+"""Inputs, with a kind of damage that is done to each."""
+
+
+def to_do(run: Run, samples: Sequence[Sample]) -> tuple[dict[str, np.ndarray], Damaging]:
+    """The rows that have each input, and the kinds of damage that meet any of them."""
     having = {m: np.array([k for k, s in enumerate(samples) if s.has(m)], dtype=int) for m in run.inputs}
-    return having, [d for d in DAMAGES if d.kind.modality in having and len(having[d.kind.modality])]
+    damages = {name: run.config.data.modality_of(name).damages for name in having}
+    return having, [(name, damage) for name, of in damages.items() for damage in of if len(having[name])]
 
 
 def num_targets(samples: Sequence[Sample]) -> int:
@@ -121,10 +125,10 @@ def num_targets(samples: Sequence[Sample]) -> int:
     return sum(max(1, len(sample.references)) for sample in samples)
 
 
-def later(chosen: Sequence[Sample], having: dict[str, np.ndarray], kinds: Sequence[type[Damage]]) -> int:
+def later(chosen: Sequence[Sample], having: dict[str, np.ndarray], kinds: Damaging) -> int:
     """The same over all points behind the clean one."""
     num = {m: num_targets([chosen[row] for row in rows]) for m, rows in having.items()}
-    return sum(len(kind.kind.levels) * num[kind.kind.modality] for kind in kinds) + sum(num.values())
+    return sum(len(kind.kind.levels) * num[name] for name, kind in kinds) + sum(num.values())
 
 
 def part(samples: Sequence[Sample], driven: Driven, rows: np.ndarray) -> tuple[list[Sample], Driven]:
@@ -150,7 +154,8 @@ class Bench:
     config: EvaluateConfig
     confidence: float
     batch_size: int
-    source: Source
+    sources: Mapping[str, Source]
+    seed: int
 
     def answer(self, samples: Sequence[Sample], damage: Damage | None, count: Counter) -> Driven:
         """What an evaluation takes of each sample: its answers and its losses, under this damage."""
@@ -173,17 +178,19 @@ class Bench:
         finally:
             self.answerer.preprocessor.corruption = None
 
-    def damaged(self, kind: type[Damage], samples: Sequence[Sample], clean: Driven, *, count: Counter) -> Curve:
-        """The curve of one kind of damage."""
-        points = [self.answer(samples, kind(level, self.source), count) for level in kind.kind.levels]
-        return self.curve(kind.kind, samples, [clean, *points])
+    def damaged(
+        self, name: str, kind: type[Damage], samples: Sequence[Sample], clean: Driven, *, count: Counter
+    ) -> Curve:
+        """The curve of one kind of damage to one input."""
+        points = [self.answer(samples, kind(level, self.sources[name]), count) for level in kind.kind.levels]
+        return self.curve(replace(kind.kind, modality=name), samples, [clean, *points])
 
     def missing(self, modality: str, samples: Sequence[Sample], clean: Driven, *, count: Counter) -> Curve:
         """The curve over the share of samples that lose a modality: each sample is answered once with and once without it."""
         kind = missing_kind(modality)
         left = [m for m in self.answerer.run.inputs if m != modality]
         without = self.answer([sample.only(left) for sample in samples], None, count)
-        gone = [lost(samples, modality, rate, seed=self.source.seed) for rate in kind.levels]
+        gone = [lost(samples, modality, rate, seed=self.seed) for rate in kind.levels]
         return self.curve(kind, samples, [clean, *(merged(clean, without, rows) for rows in gone)])
 
     def score(self, samples: Sequence[Sample], driven: Driven) -> dict[str, list[Scored]]:
@@ -268,11 +275,11 @@ def run_notes(answerer: RunAnswerer, having: dict[str, np.ndarray], split: str) 
     return found + [f"{m} {NEVER_DROPPED}" for m, rows in having.items() if len(rows) and not dropped[m]]
 
 
-def notes(before: Sequence[str], found: Sequence[Curve], source: Source) -> list[str]:
+def notes(before: Sequence[str], found: Sequence[Curve], sources: Iterable[Source]) -> list[str]:
     """Definitions, and what could not be done."""
     kinds = {curve.kind.name: curve.kind.definition for curve in found}
     untouched = []
-    for (kind, why), ids in source.untouched.items():
+    for (kind, why), ids in (item for source in sources for item in source.untouched.items()):
         names = ", ".join(sorted(ids)[:3]) + (", …" if len(ids) > 3 else "")
         untouched.append(f"{kind}: {len(ids)} sample{'' if len(ids) == 1 else 's'} ({names}): {why}")
     return [*before, *(f"{name}: {definition}" for name, definition in kinds.items()), AREA, *untouched]

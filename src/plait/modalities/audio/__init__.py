@@ -11,12 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from plait.choices import one_of
+from plait.modalities.audio.damage import Babble, WhiteNoise
 from plait.modalities.audio.decoding.reading import Wanted, read
 from plait.modalities.audio.prepare import SAMPLE_RATE, AudioConfig, AudioPreparer, num_frames
 from plait.modalities.audio.transformer import AudioTransformerConfig
+from plait.modalities.audio.view import audio_view, small_sound
 from plait.modalities.base import Facts, Field, FieldError, Item, Modality, Parts, path_of
+from plait.modalities.view import Seen, Small, View
 
 if TYPE_CHECKING:
     AudioEncoderConfig = AudioTransformerConfig
@@ -37,6 +41,7 @@ class Audio(Modality):
     encoders = AudioEncoderConfig
     other_names = ("sound", "speech", "wav", "recording", "audio_path", "audio_filepath")
     holds = "the path of one recording"
+    damages = (WhiteNoise, Babble)
     hue = ("#2ca02c", "#5fc75f")
     remarks: ClassVar[Mapping[str, str]] = {
         "silent": "recordings that are silent",
@@ -78,6 +83,14 @@ class Audio(Modality):
             odd["opposite"] = f"(what is left of it has a peak of {peak:.2g})"
         seconds = round(len(found.wave) / SAMPLE_RATE, 3)
         return Facts(num_frames(len(found.wave)), {"": ("seconds", seconds)}, found.format, odd)
+
+    def view(self, value: Tensor, seen: Seen) -> View:
+        """See `view.py`."""
+        return audio_view(value, seen)
+
+    def small(self, item: Item) -> Small:
+        """See `view.py`."""
+        return small_sound(item)  # pyright: ignore[reportArgumentType]
 
     def typical(self, options: AudioConfig, *, seconds: float, words: int) -> int:
         """So many seconds."""

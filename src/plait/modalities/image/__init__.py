@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from torch import Tensor
+
 from plait.choices import one_of
 from plait.modalities.base import Facts, Field, FieldError, Item, Modality, Parts, listed, path_of
 from plait.modalities.image.alexnet import AlexNetConfig
 from plait.modalities.image.convnet import ConvNetConfig
+from plait.modalities.image.damage import Blur, Jpeg, Occlusion
 from plait.modalities.image.decoding.decode import Header, size_of
 from plait.modalities.image.prepare import ImageConfig, ImagePreparer, load_image
 from plait.modalities.image.resnet import ResNetConfig
 from plait.modalities.image.vgg import VGGConfig
+from plait.modalities.image.view import image_view, small_picture
 from plait.modalities.image.vit import ViTConfig
+from plait.modalities.view import Seen, Small, View
 
 if TYPE_CHECKING:
     ImageEncoderConfig = ConvNetConfig | ResNetConfig | ViTConfig | AlexNetConfig | VGGConfig
@@ -36,6 +41,7 @@ class Image(Modality):
     encoders = ImageEncoderConfig
     other_names = ("picture", "photo", "img", "image_path", "file_name", "filename")
     holds = "the path of one picture, or a list of paths"
+    damages = (Blur, Occlusion, Jpeg)
     hue = ("#ff7f0e", "#ffa04d")
     remarks: ClassVar[Mapping[str, str]] = {
         "constant": "pictures of one colour all over (what is transparent is read as white)"
@@ -63,6 +69,14 @@ class Image(Modality):
     def build_encoder(self, config: Any, width: int, parts: Parts) -> Any:
         """The encoder, perhaps with published weights."""
         return config.build(width, read_weights=parts.read_weights)
+
+    def view(self, value: Tensor, seen: Seen) -> View:
+        """See `view.py`."""
+        return image_view(value, seen)
+
+    def small(self, item: Item) -> Small:
+        """See `view.py`."""
+        return small_picture(item)  # pyright: ignore[reportArgumentType]
 
     def look(self, item: Item, options: ImageConfig) -> Facts:
         """Its size, its format, and whether it is of one colour."""

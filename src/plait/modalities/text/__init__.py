@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from plait.choices import Config, one_of
 from plait.modalities.base import Facts, Field, Item, Modality, Parts
 from plait.modalities.text.prepare import TextConfig, TextPreparer, text_in
 from plait.modalities.text.transformer import TextTransformerConfig
+from plait.modalities.text.view import small_text, text_view
+from plait.modalities.view import Seen, Small, View
 
 if TYPE_CHECKING:
     TextEncoderConfig = TextTransformerConfig
@@ -57,6 +61,14 @@ class Text(Modality):
     def said_of(self, options: Config) -> dict[str, Any]:
         """Nothing: the ids of a text are its key."""
         return {}
+
+    def view(self, value: Tensor, seen: Seen) -> View:
+        """See `view.py`."""
+        return text_view(value, seen)
+
+    def small(self, item: Item) -> Small:
+        """See `view.py`."""
+        return small_text(str(item))
 
     def typical(self, options: TextConfig, *, seconds: float, words: int) -> int:
         """So many words."""

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from plait.explain.curves.base import Damage, Kind
+from plait.modalities.damage import Damage, Kind
 from plait.types import Sample
 
 GREY = 128

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plait.errors import UserError
-from plait.explain.curves.base import Damage, Kind
 from plait.modalities.audio.prepare import mixed
+from plait.modalities.damage import Damage, Kind
 from plait.types import Sample
 
 SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0, -5.0)
@@ -76,16 +76,15 @@ class Babble(Damage):
 
     def parts(self, sample: Sample, place: int, length: int) -> list[Float[Tensor, " length"]]:
         """The voices, each of power 1; a recording that cannot be read, or is silent where it was cut, is passed over."""
-        assert self.source.wave is not None
+        assert self.source.decoded is not None
         generator = self.source.generator(self.kind, sample, place)
         found: list[Tensor] = []
         for other in self.others(sample, generator):
             if len(found) == VOICES:
                 break
-            assert other.audio is not None
             start = float(torch.rand((), generator=generator))
             try:
-                wave = self.source.wave(other.audio)
+                wave = self.source.decoded(other.items(self.input)[0])
             except UserError:
                 self.source.note(self.kind, "cannot be read, so it was not used as babble", other)
                 continue
@@ -98,19 +97,20 @@ class Babble(Damage):
         """Rows with other recordings and other groups, in a drawn order; first those that share no group among themselves."""
         rows = self.source.samples
         order = [rows[k] for k in torch.randperm(len(rows), generator=generator).tolist()]
-        taken, waiting, files = [sample], [], {sample.audio}
+        taken, waiting, files = [sample], [], {sample.items(self.input)}
         for row in order:
-            if row.audio is None or row.audio in files or row.id == sample.id or kin(row, sample):
+            own = row.items(self.input)
+            if not own or own in files or row.id == sample.id or kin(row, sample):
                 continue
             if any(kin(row, one) for one in taken):
                 waiting.append(row)
                 continue
             taken.append(row)
-            files.add(row.audio)
+            files.add(own)
             yield row
         for row in waiting:
-            if row.audio not in files:
-                files.add(row.audio)
+            if row.items(self.input) not in files:
+                files.add(row.items(self.input))
                 yield row
 
 

@@ -1,6 +1,6 @@
 """What every kind of damage says of itself, and what it is made from.
 
-In: the seed, the rows of the split, and a way to their recordings.
+In: the seed, the rows of the split, and a way to what they hold.
 Out: `Kind`: name, levels and definition; `Damage`: one kind at one level, ready to be given to a `Preprocessor`.
 Invariant: what is random about a sample's damage is drawn from (seed, kind, sample, place) and is the same at every level, which
 only scales it; so a curve is paired with itself, and a sample's damage does not depend on what else is measured.
@@ -9,9 +9,8 @@ only scales it; so a curve is paired with itself, and a sample's damage does not
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -23,7 +22,10 @@ from plait.types import Sample
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of damage. `levels` go from mild to harsh on `axis`; `clean`: where no damage stands on it, None if nowhere."""
+    """One kind of damage. `levels` go from mild to harsh on `axis`; `clean`: where no damage stands on it, None if nowhere.
+
+    `modality`: what it damages; in a curve the input.
+    """
 
     name: str
     modality: str
@@ -35,14 +37,15 @@ class Kind:
 
 @dataclass(frozen=True)
 class Source:
-    """What damage is made from: the seed, the rows of the split and their clean recordings.
+    """What damage is made from: the seed, the rows of the split that have the input, and what their items hold, clean.
 
-    `untouched` collects what could not be done: kind and reason → the ids of the samples.
+    `input`: the name of the input; `untouched` collects what could not be done: kind and reason → the ids of the samples.
     """
 
     seed: int
     samples: Sequence[Sample] = ()
-    wave: Callable[[Path], Tensor] | None = None
+    decoded: Callable[[Hashable], Tensor] | None = None
+    input: str = ""
     untouched: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def note(self, kind: Kind, reason: str, sample: Sample) -> None:
@@ -51,21 +54,22 @@ class Source:
 
     def generator(self, kind: Kind, sample: Sample, place: int) -> torch.Generator:
         """The draws of one item: the same for every level."""
-        return torch_generator(self.seed, "curve", kind.name, sample.id, place)
+        names = (kind.name,) if self.input in ("", kind.modality) else (kind.name, self.input)
+        return torch_generator(self.seed, "curve", *names, sample.id, place)
 
 
 @dataclass(frozen=True)
 class Damage(ABC):
-    """One kind at one level: the `Corruption` that a preprocessor takes."""
+    """One kind at one level, of one input: the `Corruption` that a preprocessor takes."""
 
     kind: ClassVar[Kind]
     level: float
     source: Source
 
     @property
-    def modality(self) -> str:
-        """What it damages."""
-        return self.kind.modality
+    def input(self) -> str:
+        """The input that it damages."""
+        return self.source.input or self.kind.modality
 
     @abstractmethod
     def damaged(self, decoded: Tensor, sample: Sample, place: int) -> Tensor:
