@@ -10,10 +10,10 @@ import torch
 from balance_helpers import KINDS, balance_of, one_step, without
 from safetensors.torch import load_file
 
-from plait.balance.base import trained_encoders
 from plait.config import config_yaml, json_schema, make_config
 from plait.config.reading import read_config
 from plait.errors import UserError
+from plait.losses.balance import trained_encoders
 from plait.model import Model
 from plait.run import Run
 from plait.train import fit

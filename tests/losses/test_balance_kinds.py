@@ -13,14 +13,14 @@ from balance_helpers import balance_of, one_step, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.balance.alone import alone_losses, measure_alone
-from plait.balance.dropout_schedule import on_line
-from plait.balance.mmpareto import combine, min_norm
-from plait.balance.ogm_ge import factors
-from plait.balance.targeted_augmentation import DECAY, TargetedAugmentation, hide
 from plait.config import make_config
 from plait.data.plan import labels_of, loss_weights, sampling_probabilities
 from plait.errors import UserError
+from plait.losses.alone import alone_losses, measure_alone
+from plait.losses.dropout_schedule import on_line
+from plait.losses.mmpareto import combine, min_norm
+from plait.losses.ogm_ge import factors
+from plait.losses.targeted_augmentation import DECAY, TargetedAugmentation, hide
 from plait.model import Model
 from plait.train.dropout import drop_modalities
 from plait.train.split import split_batch
@@ -74,7 +74,7 @@ def test_likelihood_is_the_mean_probability_of_the_targets_whatever_the_smoothin
     assert not torch.equal(plain.total, smooth.total)
     rows = [row for row, subset in enumerate(SUBSETS) if subset[2]]
     part = rows_of(without(batch, TEXT, IMAGE), rows)
-    p = F.softmax(model.lm.logits(model(part)), dim=-1)
+    p = F.softmax(model.lm.logits(model.states(part)), dim=-1)
     scored = part.targets != IGNORED
     expected = p[scored].gather(1, part.targets[scored][:, None]).sum()
     torch.testing.assert_close(plain.likelihood, expected, rtol=1e-5, atol=1e-6)

@@ -12,7 +12,7 @@ import torch
 from plait.build import build_model
 from plait.config import make_config
 from plait.errors import UserError
-from plait.links import TARGET, contrast
+from plait.losses.links import TARGET, contrast
 from plait.model import Model
 from plait.types import Batch, Items
 from tiny_model import ENCODERS, READ, SEGMENTS, make_batch, make_model, make_tokenizer, rows_of
@@ -34,7 +34,7 @@ def found(model: Model, batch: Batch) -> float:
 
 def links_loss(model: Model, batch: Batch) -> torch.Tensor:
     assert model.links is not None
-    return model.links.loss(model.encode(batch.inputs, len(batch)), batch, model.lm.embedding)
+    return model.links(model.encode(batch.inputs, len(batch)), batch, model.lm.embedding)
 
 
 @torch.no_grad()
