@@ -103,7 +103,7 @@ def test_every_modality_that_a_sample_has_changes_its_score(model: Model, batch:
 def test_a_position_does_not_see_later_words(model: Model, batch: Batch):
     tokens = batch.tokens.clone()
     tokens[:, 4:] = TOKENIZER.end_id
-    close(model(replace(batch, tokens=tokens))[:, :4], model(batch)[:, :4])
+    close(model.states(replace(batch, tokens=tokens))[:, :4], model.states(batch)[:, :4])
 
 
 def test_the_loss_is_the_sum_of_the_weighted_token_losses(model: Model, batch: Batch):

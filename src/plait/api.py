@@ -52,7 +52,7 @@ from plait.explain.curves import plot as plot_curves
 from plait.explain.verdict import WORTH
 from plait.files import hint_of, open_regular
 from plait.generate import Generated, choice_notes, next_tokens, stream
-from plait.links import TARGET
+from plait.losses.links import TARGET
 from plait.modalities.base import Field, FieldError
 from plait.report import comparison_report, run_report
 from plait.run import Run

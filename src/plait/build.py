@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from plait.config import RunConfig
-from plait.ctc import CTC
 from plait.data.text import Tokenizer
 from plait.embeddings import ScratchConfig, vectors_for
 from plait.embeddings.vectors import VectorSource
 from plait.errors import UserError, did_you_mean
 from plait.fusion import FUSIONS
 from plait.fusion.cost import Cost, cost
-from plait.links import Links
+from plait.losses import Beside, Given
 from plait.modalities.base import Parts
 from plait.modalities.encoder import Encoder
 from plait.model import Model
@@ -76,15 +75,15 @@ def build_model(
         if encoders:
             widths = {m: encoder.width for m, encoder in encoders.items()}
             fusion = config.fusion.build(width=config.width, feature_widths=widths, num_blocks=lm.num_blocks)
-        ctc = build_ctc(config, tokenizer, encoders)
-        links = build_links(config, tokenizer, encoders)  # last: without it all other parts begin with the same weights
+        beside = build_beside(
+            config, tokenizer, encoders
+        )  # last: without it all other parts begin with the same weights
         weights = segment_weights(config, tokenizer)
         model = Model(
             encoders=encoders,
             fusion=fusion,
             lm=lm,
-            ctc=ctc,
-            links=links,
+            beside=beside,
             segment_weights=weights,
             frozen=frozen(config, encoders),
         )
@@ -110,47 +109,13 @@ def segment_weights(config: RunConfig, tokenizer: Tokenizer) -> tuple[float, ...
     return tuple(asked.get(name, 1.0) for name in tokenizer.segments) if asked else ()
 
 
-def build_ctc(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[str, Encoder]) -> CTC | None:
-    """The CTC loss, where the run asks for it."""
-    asked = config.train.ctc
-    if asked is None:
-        return None
-    if asked.segment not in tokenizer.segments:
-        right = did_you_mean(asked.segment, tokenizer.segments)
-        raise UserError(f"no segment {asked.segment!r}", where="train.ctc.segment", right=right)
-    if "audio" not in encoders:
-        raise UserError(
-            "there is no audio for the CTC loss", where="train.ctc", right="Leave it out, or add audio to data.inputs"
-        )
-    return CTC(
-        encoders["audio"].width,
-        vocabulary_size=tokenizer.size,
-        segment=tokenizer.segments.index(asked.segment),
-        pad_id=tokenizer.pad_id,
-        end_id=tokenizer.end_id,
-        weight=asked.weight,
-    )
-
-
-def build_links(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[str, Encoder]) -> Links | None:
-    """The links between modalities and target, where the run asks for them."""
-    asked = config.train.alignment
-    if asked is None:
-        return None
-    if asked.segment is not None and asked.segment not in tokenizer.segments:
-        right = did_you_mean(asked.segment, tokenizer.segments)
-        raise UserError(f"no segment {asked.segment!r}", where="train.alignment.segment", right=right)
-    if not encoders:
-        right = "Leave it out, or add an input to data.inputs"
-        raise UserError("there is no input to link with the target", where="train.alignment", right=right)
-    return Links(
-        {m: encoder.width for m, encoder in encoders.items()},
-        width=config.width,
-        segment=None if asked.segment is None else tokenizer.segments.index(asked.segment),
-        end_id=tokenizer.end_id,
-        weight=asked.weight,
-        temperature=asked.temperature,
-    )
+def build_beside(config: RunConfig, tokenizer: Tokenizer, encoders: Mapping[str, Encoder]) -> dict[str, Beside]:
+    """The losses that the run asks for beside the language model's, by the names of their parts."""
+    modalities = {name: config.inputs.get(name, name) for name in encoders}
+    widths = {name: encoder.width for name, encoder in encoders.items()}
+    given = Given(modalities=modalities, widths=widths, tokenizer=tokenizer, width=config.width)
+    built = {options.kept_as: options.beside(given) for options in config.losses}
+    return {name: loss for name, loss in built.items() if loss is not None}
 
 
 def build_encoders(

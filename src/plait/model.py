@@ -1,49 +1,43 @@
 """The model: encoders, a fusion and a language model composed. The only place that knows all three.
 
-In: a `Batch`.
-Out: hidden states `(B, T, D)`, logits, and summed token losses.
-Invariant: what a sample gets does not depend on the other samples of its batch, on padding, or on values behind a mask.
+In: a `Batch`, and what is asked about it.
+Out: summed losses, token losses, the losses with each input alone; hidden states `(B, T, D)` and logits.
+Invariant: what a sample gets does not depend on the other samples of its batch, on padding, or on values behind a mask. Every pass
+of training, whatever it is for, is one call of the model: what wraps it sees them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from plait.ctc import CTC
 from plait.encoders import Encoder
 from plait.fusion import Fusion
-from plait.links import Links
 from plait.lm import Cache, LanguageModel
+from plait.losses.alone import absent as absent
+from plait.losses.alone import alone_as_asked
+from plait.losses.alone import select as select
+from plait.losses.base import Answer, Ask, Beside, LossSums
+from plait.losses.links import Links
 from plait.modalities.encoder import length_mask
 from plait.named import ByName
 from plait.types import IGNORED, Batch, Condition, Features, Items
-
-
-class LossSums(NamedTuple):
-    """Σ weight × loss of every target token (nats) and Σ weight, to be summed over micro-batches and ranks.
-
-    `auxiliary` is what training adds to `total` (already weighted), and no part of the reported loss.
-    """
-
-    total: Float[Tensor, ""]
-    weight: Float[Tensor, ""]
-    num_tokens: int
-    auxiliary: Float[Tensor, ""]
 
 
 class Model(nn.Module):
     """See the module. A model without encoders has no fusion and is a plain language model.
 
     `encoders`: by input, in order; one that stands there several times is shared (`owners`: input → the first one with its
-    encoder). `segment_weights`: what a token of each segment counts in the training loss; empty = all alike. `frozen`: the inputs
-    whose encoders stay as they are.
+    encoder). `beside`: losses that training adds, by the names that their parts have in the model. `segment_weights`: what a
+    token of each segment counts in the training loss; empty = all alike. `frozen`: the inputs whose encoders stay as they are.
     """
+
+    links: Links | None
+    """The links between the sides of a sample, where the run has them."""
 
     def __init__(
         self,
@@ -51,8 +45,7 @@ class Model(nn.Module):
         encoders: Mapping[str, Encoder],
         fusion: Fusion | None,
         lm: LanguageModel,
-        ctc: CTC | None = None,
-        links: Links | None = None,
+        beside: Mapping[str, Beside] | None = None,
         segment_weights: Sequence[float] = (),
         frozen: Collection[str] = (),
     ) -> None:
@@ -66,8 +59,11 @@ class Model(nn.Module):
             self.encoder(modality).requires_grad_(False)
         self.fusion = fusion
         self.lm = lm
-        self.ctc = ctc
-        self.links = links
+        self.beside = tuple(beside or ())
+        for name, loss in (beside or {}).items():
+            self.register_module(name, loss)
+        if "links" not in self.beside:
+            self.register_module("links", None)
         self.segment_weights = tuple(segment_weights)
 
     def train(self, mode: bool = True) -> Model:
@@ -156,52 +152,80 @@ class Model(nn.Module):
         weights = condition.branches.to(states.dtype)[..., None, None]
         return (states.unflatten(0, (-1, num_branches)) * weights).sum(dim=1)
 
-    def forward(self, batch: Batch) -> Float[Tensor, "B T D"]:
-        """Hidden states of a whole batch."""
+    def forward(self, batch: Batch, ask: Ask = Ask()) -> Answer:  # noqa: B008 - it is frozen
+        """Every pass of training: encoders once, fusion and language model, and what was asked for of it."""
         features = self.encode(batch.inputs, len(batch))
-        return self.hidden(batch.tokens, self.condition(features))
+        sums = losses = None
+        if ask.sums or ask.token_losses:
+            hidden = self.hidden(batch.tokens, self.condition(features))
+            sums = self.sums(hidden, features, batch, ask.label_smoothing) if ask.sums else None
+            losses = token_losses(self.lm, hidden, batch.targets) if ask.token_losses else None
+        alone = alone_as_asked(self, features, batch, ask.alone, label_smoothing=ask.label_smoothing)
+        return Answer(sums, losses, alone)
 
-    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
-        """Weighted token losses, summed."""
-        return self.loss_of(self.encode(batch.inputs, len(batch)), batch, label_smoothing)
-
-    def loss_of(self, features: Mapping[str, Features], batch: Batch, label_smoothing: float = 0.0) -> LossSums:
-        """`loss`, of samples whose inputs are encoded."""
-        logits, targets = self.scored_logits(features, batch)
+    def sums(
+        self, hidden: Float[Tensor, "B T D"], features: Mapping[str, Features], batch: Batch, label_smoothing: float
+    ) -> LossSums:
+        """Weighted token losses, summed, and all that stands beside them."""
+        logits, targets = self.logits_at(hidden, batch)
         losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
         weights = self.token_weights(batch)[batch.targets != IGNORED]
         total = (losses * weights).sum()
-        auxiliary = self.ctc.loss(features["audio"], batch) if self.ctc else total.new_zeros(())
-        if self.links:
-            auxiliary = auxiliary + self.links.loss(features, batch, self.lm.embedding)
+        auxiliary = total.new_zeros(())
+        for name in self.beside:
+            auxiliary = auxiliary + self.get_submodule(name)(features, batch, self.lm.embedding)
         added = None if self.fusion is None else self.fusion.auxiliary()
         if added is not None:
             auxiliary = auxiliary + added * weights.sum()
         return LossSums(total, weights.sum(), len(losses), auxiliary)
 
+    def states(self, batch: Batch) -> Float[Tensor, "B T D"]:
+        """Hidden states of a whole batch."""
+        return self.hidden(batch.tokens, self.condition(self.encode(batch.inputs, len(batch))))
+
+    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
+        """Weighted token losses, summed."""
+        found = self(batch, Ask(label_smoothing=label_smoothing)).sums
+        assert found is not None
+        return found
+
+    def loss_of(self, features: Mapping[str, Features], batch: Batch, label_smoothing: float = 0.0) -> LossSums:
+        """`loss`, of samples whose inputs are encoded."""
+        return self.sums(self.hidden(batch.tokens, self.condition(features)), features, batch, label_smoothing)
+
     def scored_logits(
         self, features: Mapping[str, Features], batch: Batch
     ) -> tuple[Float[Tensor, "N V"], Int[Tensor, " N"]]:
         """The logits at the scored positions only, row by row, and the targets there."""
-        hidden, scored = self.hidden(batch.tokens, self.condition(features)), batch.targets != IGNORED
+        return self.logits_at(self.hidden(batch.tokens, self.condition(features)), batch)
+
+    def logits_at(self, hidden: Float[Tensor, "B T D"], batch: Batch) -> tuple[Float[Tensor, "N V"], Int[Tensor, " N"]]:
+        """`scored_logits`, of states that are there."""
+        scored = batch.targets != IGNORED
         return self.lm.logits(hidden[scored]).float(), batch.targets[scored]
 
     def token_weights(self, batch: Batch) -> Float[Tensor, "B T"]:
-        """What each target token counts in training: its sample's weight × its segment's; 0 where nothing is scored."""
-        weights = batch.weights[:, None] * (batch.targets != IGNORED)
-        if not self.segment_weights:
-            return weights
-        return weights * weights.new_tensor(self.segment_weights)[batch.segments.clamp(min=0)]
+        """What each target token counts in training."""
+        return token_weights(batch, self.segment_weights)
 
     def token_losses(self, batch: Batch) -> Float[Tensor, "B T"]:
         """The loss of every target token in nats, 0 where the target is ignored."""
-        hidden = self(batch)
-        return token_losses(self.lm, hidden, batch.targets)
+        found = self(batch, Ask(sums=False, token_losses=True)).token_losses
+        assert found is not None
+        return found
 
     @property
     def num_parameters(self) -> int:
         """Trained and frozen numbers, shared ones once."""
         return sum(p.numel() for p in self.parameters())
+
+
+def token_weights(batch: Batch, segment_weights: Sequence[float]) -> Float[Tensor, "B T"]:
+    """What each target token counts in training: its sample's weight × its segment's; 0 where nothing is scored."""
+    weights = batch.weights[:, None] * (batch.targets != IGNORED)
+    if not segment_weights:
+        return weights
+    return weights * weights.new_tensor(segment_weights)[batch.segments.clamp(min=0)]
 
 
 def token_losses(
@@ -233,13 +257,3 @@ def gather(features: Features, index: Int[Tensor, "B K"]) -> Features:
     values = features.values[rows].flatten(1, 2)
     mask = (features.mask[rows] & (index >= 0)[..., None]).flatten(1, 2)
     return Features(values, mask)
-
-
-def select(features: Features, rows: Int[Tensor, " rows"]) -> Features:
-    """The features of some samples."""
-    return Features(features.values[rows], features.mask[rows])
-
-
-def absent(features: Features, rows: Int[Tensor, " rows"]) -> Features:
-    """The features of samples none of which has the modality: no token."""
-    return Features(features.values[rows, :0], features.mask[rows, :0])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import yaml
 
-from plait.balance import BALANCES
 from plait.choices import kind_of
 from plait.config import read_config
 from plait.lab.truth import TASKS
+from plait.losses import BALANCES
 
 FOLDER = Path(__file__).parents[2] / "examples" / "starved"
 

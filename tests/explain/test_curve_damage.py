@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import UserError
-from plait.modalities.damage import Damage, Source
 from plait.explain.curves.missing import RATES, lost
-from plait.modalities.image.damage import GREY, Blur, Jpeg, Occlusion, blurred, compressed, occluded
 from plait.explain.curves.run import DAMAGES, drawn
 from plait.modalities.audio.damage import SNR_DB, VOICES, Babble, WhiteNoise, kin
+from plait.modalities.damage import Damage, Source
+from plait.modalities.image.damage import GREY, Blur, Jpeg, Occlusion, blurred, compressed, occluded
 from plait.types import Sample
 
 SOUND, PICTURE = (WhiteNoise, Babble), (Blur, Occlusion, Jpeg)

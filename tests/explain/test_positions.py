@@ -67,7 +67,9 @@ def test_credits_at_positions_are_the_longhand_ones(run: Run, samples: list[Samp
     for subset in range(8):
         given = sample.only({m for k, m in enumerate(run.modalities) if subset >> k & 1})
         (batch,) = RunAnswerer(run).batches([given], 1)
-        hidden = run.model(batch) / float(TEMPERATURES[subset, 0])  # the head is linear, so this divides the logits
+        hidden = run.model.states(batch) / float(
+            TEMPERATURES[subset, 0]
+        )  # the head is linear, so this divides the logits
         losses = token_losses(run.model.lm, hidden, batch.targets)[0] * BITS_PER_NAT
         numbers = positions.of(batch.segments)[0]
         for place in range(positions.offsets[-1]):

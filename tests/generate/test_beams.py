@@ -63,7 +63,7 @@ def log_p(
     whole = torch.tensor([tokens])
     one = replace(batch, tokens=whole, targets=torch.tensor([targets]), segments=torch.zeros_like(whole))
     with torch.no_grad():
-        values = model.lm.logits(model(one)).float()[0].log_softmax(-1).double()
+        values = model.lm.logits(model.states(one)).float()[0].log_softmax(-1).double()
     found = [float(values[place, target]) for place, target in enumerate(targets) if target != IGNORED]
     return sum(found), len(found)
 

@@ -49,7 +49,7 @@ def scored(model: Model, batch: Batch, row: int, texts: dict[str, str]) -> dict[
     tokens, targets, segments = (padded([values], 0) for values in longhand(TOKENIZER, texts))
     one = replace(rows_of(batch, [row], share=False), tokens=tokens, targets=targets, segments=segments)
     with torch.no_grad():
-        logits = model.lm.logits(model(one)).float()[0]
+        logits = model.lm.logits(model.states(one)).float()[0]
     values = logits.log_softmax(-1).gather(1, targets[0][:, None])[:, 0].tolist()
     return {
         name: [v for v, s in zip(values, segments[0].tolist(), strict=True) if s == number]

@@ -355,14 +355,14 @@ def test_a_crash_between_checkpoint_and_publication_is_mended(config, tmp_path, 
 def test_memory_that_runs_short_is_remembered_over_a_resume(config, tmp_path, monkeypatch):
     from plait.model import Model
 
-    real = Model.loss
+    real = Model.forward
 
-    def scarce(self, batch, label_smoothing=0.0):
+    def scarce(self, batch, ask):
         if len(batch) > 4 and torch.is_grad_enabled():
             raise MemoryError
-        return real(self, batch, label_smoothing)
+        return real(self, batch, ask)
 
-    monkeypatch.setattr(Model, "loss", scarce)
+    monkeypatch.setattr(Model, "forward", scarce)
     fit(config(micro_batch_size=4), tmp_path / "small")
     progress = At(5, crash)
     with pytest.raises(Killed):
@@ -627,15 +627,15 @@ def test_memory_that_runs_short_in_an_evaluation_is_remembered(config, tmp_path,
     """Previously a held-out loss that did not fit ended the training with a traceback."""
     from plait.model import Model
 
-    real = Model.token_losses
+    real = Model.forward
 
-    def scarce(self, batch):
-        if len(batch) > 3:
+    def scarce(self, batch, ask):
+        if ask.token_losses and len(batch) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(self, batch)
+        return real(self, batch, ask)
 
     whole = fit(config(steps=4), tmp_path / "whole").result
-    monkeypatch.setattr(Model, "token_losses", scarce)
+    monkeypatch.setattr(Model, "forward", scarce)
     progress = At(0, crash)
     found = fit(config(steps=4), tmp_path / "run", progress=progress).result
     assert sum("out of memory" in line for line in progress.said) == 2  # 8, 4, 2

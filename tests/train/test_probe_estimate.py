@@ -11,6 +11,7 @@ from train_helpers import TinyModel, random_batch
 
 from plait.config import TrainConfig
 from plait.layers import Attention, set_attention
+from plait.losses import Answer, LossSums
 from plait.train import probe as probe_module
 from plait.train.estimate import activation_bytes, available_bytes, container_free, estimate, size
 from plait.train.probe import Combination, bf16_is_usable, candidates, choose
@@ -111,13 +112,9 @@ def test_activations_are_what_the_backward_pass_needs():
             super().__init__()
             self.first, self.second = torch.nn.Linear(10, 20, bias=False), torch.nn.Linear(20, 5, bias=False)
 
-        def loss(self, batch, label_smoothing=0.0):
-            class Sums:
-                total = self.second(torch.relu(self.first(inputs))).sum()
-                weight = total.detach()
-                auxiliary = torch.zeros(())
-
-            return Sums
+        def forward(self, batch, ask):
+            total = self.second(torch.relu(self.first(inputs))).sum()
+            return Answer(LossSums(total, total.detach(), 7, torch.zeros(())))
 
     inputs = torch.ones(7, 10)
     assert activation_bytes(TwoProducts(), random_batch(7), dtype="fp32") == 4 * (7 * 10 + 7 * 20)

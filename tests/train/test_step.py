@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from train_helpers import TinyModel, random_batch
+from train_helpers import random_batch
 
 from plait.config import TrainConfig
 from plait.errors import UserError
@@ -54,22 +54,20 @@ def test_loss_is_summed_over_the_tokens_of_the_step_and_not_averaged_per_part(ti
     weights = (batch.targets != IGNORED) * batch.weights[:, None]
     found = forward_backward(tiny, batch, micro_batch_size=2, **FORWARD)
     torch.testing.assert_close(found, ((losses * weights).sum() / weights.sum()).detach())
-    assert float(loss_weight(tiny, batch)) == pytest.approx(float(weights.sum()))
+    assert float(loss_weight(batch)) == pytest.approx(float(weights.sum()))
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 5))
 def test_split_keeps_every_scored_token(num, size, seed):
-    model, batch = TinyModel(), random_batch(num, seed=seed)
+    batch = random_batch(num, seed=seed)
     parts = list(split_batch(batch, size))
     assert [i for part in parts for i in part.ids] == list(batch.ids)
     assert all(len(part) <= size for part in parts)
     before = [row[row != IGNORED].tolist() for row in batch.targets]
     after = [row[row != IGNORED].tolist() for part in parts for row in part.targets]
     assert before == after
-    assert sum(float(loss_weight(model, part)) for part in parts) == pytest.approx(
-        float(loss_weight(model, batch)), rel=1e-5
-    )
+    assert sum(float(loss_weight(part)) for part in parts) == pytest.approx(float(loss_weight(batch)), rel=1e-5)
 
 
 def test_draws_follow_from_the_step_alone(tiny, batch_of):

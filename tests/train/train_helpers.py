@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from plait.config import RunConfig, make_config
+from plait.losses import Answer, Ask, LossSums
 from plait.types import IGNORED, Batch, Items
 
 WORDS = ["red", "green", "blue", "small", "big", "circle", "square", "is", "the", "a"]
@@ -60,14 +61,6 @@ def tiny_config(manifest: Path, data: dict[str, Any] | None = None, seed: int = 
     )
 
 
-class Sums(NamedTuple):
-    """What a model's loss gives."""
-
-    total: Tensor
-    weight: Tensor
-    auxiliary: Tensor
-
-
 class TinyModel(nn.Module):
     """Embedding, one matrix, logits: p(target | token, mean of the sample's items)."""
 
@@ -92,14 +85,19 @@ class TinyModel(nn.Module):
         poison = torch.tensor([self.poison if i == "poison" else 0.0 for i in batch.ids])
         return losses.view(batch.targets.shape) + poison[:, None]
 
-    def token_weights(self, batch: Batch) -> torch.Tensor:
-        """What each target token counts."""
-        return (batch.targets != IGNORED) * batch.weights[:, None]
-
-    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> Sums:
+    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> LossSums:
         """Weighted sums."""
-        scored = self.token_weights(batch)
-        return Sums((self.token_losses(batch) * scored).sum(), scored.sum(), torch.zeros(()))
+        scored = (batch.targets != IGNORED) * batch.weights[:, None]
+        return LossSums(
+            (self.token_losses(batch) * scored).sum(), scored.sum(), int((scored > 0).sum()), torch.zeros(())
+        )
+
+    def forward(self, batch: Batch, ask: Ask) -> Answer:
+        """What is asked for."""
+        return Answer(
+            self.loss(batch, ask.label_smoothing) if ask.sums else None,
+            self.token_losses(batch) if ask.token_losses else None,
+        )
 
 
 def random_batch(num_samples: int, *, seed: int = 0, length: int = 9, vocabulary_size: int = 11) -> Batch:

@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from plait.choices import Config
+from plait.losses import AlignmentConfig as AlignmentConfig
+from plait.losses import CTCConfig as CTCConfig
 from plait.types import FIRST_READ
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -24,26 +26,6 @@ MatmulPrecision = Literal["auto", "highest", "high", "medium"]
 
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|min|h)$")
-
-
-class CTCConfig(Config):
-    """Beside the language model's loss, the CTC loss of the segment that was spoken: which of its words are where in the sound."""
-
-    segment: str
-    weight: Annotated[float, Field(gt=0.0)] = 0.3
-
-
-class AlignmentConfig(Config):
-    """Beside the language model's loss, a contrastive loss that links the modalities and the target of a sample.
-
-    `weight`: what a sample's loss (the mean over all pairs, in nats) adds to the sum of its token losses. `temperature`: where the
-    learned one begins; it never falls below 0.01. `segment`: the segment that stands for the target; null = all of it. The wrong
-    answers are the other samples of the micro-batch, with what modality dropout leaves them.
-    """
-
-    weight: Annotated[float, Field(gt=0.0)] = 0.1
-    temperature: Annotated[float, Field(ge=0.01, le=10.0)] = 0.07
-    segment: str | None = None
 
 
 class Continued(Config):

@@ -12,8 +12,6 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from plait.balance import BalanceConfig
-from plait.balance.none import NoneConfig
 from plait.choices import Config, validated
 from plait.config.evaluate import EvaluateConfig
 from plait.config.generate import GenerateConfig
@@ -23,6 +21,8 @@ from plait.data.inputs import as_mapping
 from plait.errors import did_you_mean
 from plait.fusion import ConcatConfig, FusionConfig
 from plait.lm import LMConfig, TransformerConfig
+from plait.losses import BalanceConfig, LossOptions
+from plait.losses.none import NoneConfig
 from plait.modalities import MODALITIES, modality_of
 from plait.modalities.audio import AudioEncoderConfig, AudioTransformerConfig
 from plait.modalities.image import ConvNetConfig, ImageEncoderConfig
@@ -142,6 +142,12 @@ class RunConfig(Config):
     def _said_once(self) -> RunConfig:
         self.balance.check(data=self.data, modality_dropout=self.train.modality_dropout)
         return self
+
+    @property
+    def losses(self) -> tuple[LossOptions, ...]:
+        """All that the run asks for beside the language model's loss."""
+        asked = (self.train.ctc, self.train.alignment, self.balance)
+        return tuple(options for options in asked if options is not None)
 
     def highest_dropout(self, modality: str) -> float:
         """The highest chance with which training drops this modality, once warmed up."""

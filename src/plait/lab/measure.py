@@ -186,7 +186,7 @@ def answers(run: Run, split: str) -> tuple[float, float, float]:
     run.model.eval()
     right, probability, lost, num_samples = 0, 0.0, 0.0, 0
     for batch in batches_of(run, split):
-        states = run.model(batch)
+        states = run.model.states(batch)
         nats = token_losses(run.model.lm, states, batch.targets)[:, 0].double()
         right += int((run.model.lm.logits(states[:, 0]).argmax(-1) == batch.targets[:, 0]).sum())
         probability += float((-nats).exp().sum())

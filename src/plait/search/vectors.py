@@ -22,7 +22,7 @@ from plait.data.manifest import LeftOut
 from plait.data.preprocess import Preprocessor
 from plait.errors import UserError
 from plait.features import FeatureCache
-from plait.links import TARGET, Links
+from plait.losses.links import TARGET, Links
 from plait.modalities.base import stacked
 from plait.run import Run
 from plait.types import Features, Sample

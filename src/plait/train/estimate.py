@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plait.balance import Balance
 from plait.config import TrainConfig
+from plait.losses import Balance
 from plait.train.optimiser import build_optimiser, set_learning_rate
 from plait.train.probe import timed
 from plait.train.progress import clock

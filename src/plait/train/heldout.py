@@ -15,9 +15,12 @@ import torch
 from torch import nn
 
 from plait.errors import UserError
+from plait.losses import Ask
 from plait.train.split import split_batch
 from plait.train.step import autocast, device_of
 from plait.types import IGNORED, Batch
+
+TOKEN_LOSSES = Ask(sums=False, token_losses=True)
 
 
 class HeldOut(NamedTuple):
@@ -41,7 +44,7 @@ def held_out(
         for batch in batches:
             for part in split_batch(batch.to(device), micro_batch_size):
                 with autocast(device, dtype):
-                    losses = model.token_losses(part)  # pyright: ignore[reportCallIssue]
+                    losses = model(part, TOKEN_LOSSES).token_losses
                 scored = (part.targets != IGNORED).cpu()
                 place = part.segments.cpu()[scored]
                 totals.index_add_(0, place, losses.cpu()[scored].double())

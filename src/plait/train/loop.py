@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
-from plait.balance import Balance
 from plait.config import TrainConfig
 from plait.data.loader import Position
 from plait.layers import set_attention
+from plait.losses import Balance
 from plait.run import Run, remove_leftovers
 from plait.train.checkpoint import State, checkpoints, load_checkpoint, publish, save_checkpoint
 from plait.train.heldout import HeldOut, held_out
@@ -29,12 +30,16 @@ from plait.train.optimiser import build_optimiser
 from plait.train.probe import matmul_precision
 from plait.train.progress import Progress, Quiet
 from plait.train.signals import Interrupted, Listener, listening
-from plait.train.step import Asked, StepResult, device_of, train_step, within_memory
+from plait.train.step import Asked, Facts, StepResult, device_of, train_step, within_memory
 from plait.types import Batch
 
 BITS = 1 / math.log(2)
 Evaluate = Callable[[Run], Mapping[str, float]]
 """Further figures at every evaluation (accuracy, for example); they are written down and choose nothing."""
+
+
+Wrap = Callable[[nn.Module], nn.Module]
+"""What is put around the model (DDP, `torch.compile`): it is called in the model's place; the model itself is saved."""
 
 
 @runtime_checkable
@@ -66,9 +71,11 @@ class TrainResult:
 
 @dataclass
 class Training:
-    """A training under way."""
+    """A training under way. `model`: what is called, the run's model or what is wrapped around it."""
 
     run: Run
+    model: nn.Module
+    facts: Facts
     optimiser: torch.optim.Optimizer
     balance: Balance
     state: State
@@ -96,8 +103,9 @@ def train(
     tune_loader: TuneLoader | None = None,
     progress: Progress | None = None,
     evaluate: Evaluate | None = None,
+    wrap: Wrap | None = None,
 ) -> TrainResult:
-    """Train `run` from its newest checkpoint (or from its present weights) to the end.
+    """Train `run` from its newest checkpoint (or from its present weights) to the end; `wrap` is put around its model.
 
     `Interrupted` after SIGINT or SIGTERM, once everything is saved; `NonFinite` before an update by a loss that is no number.
     """
@@ -119,6 +127,8 @@ def train(
         )
         training = Training(
             run=run,
+            model=run.model if wrap is None else wrap(run.model),
+            facts=Facts.of(run.model),
             optimiser=optimiser,
             balance=balance,
             state=state,
@@ -174,7 +184,7 @@ def steps(training: Training, train_loader: TrainLoader) -> None:
     state, config = training.state, training.config
     if state.step >= config.steps or state.stopped_early:
         return
-    training.run.model.train()
+    training.model.train()
     batches = train_loader.batches(Position(state.epoch, state.batch))
     while state.step < config.steps and not state.stopped_early:
         following = next_batch(training, batches)
@@ -206,9 +216,9 @@ def one_step(training: Training, batch: Batch) -> None:
     number, is_last = state.step + 1, state.step + 1 == config.steps
     has_line = number % config.log_every == 0 or is_last
     result = train_step(
-        run.model,
+        training.model,
         training.optimiser,
-        batch.to(device_of(run.model)),
+        batch.to(device_of(training.model)),
         config,
         seed=run.config.seed,
         step=number,
@@ -216,6 +226,7 @@ def one_step(training: Training, batch: Batch) -> None:
         say=training.progress.say,
         balance=training.balance,
         asked=Asked(encoder_norms=has_line, alone=has_line and measures_alone(training, number)),
+        facts=training.facts,
     )
     note(training, result, num_samples=len(batch))
     if has_line:
@@ -230,7 +241,7 @@ def one_step(training: Training, batch: Batch) -> None:
 def measures_alone(training: Training, step: int) -> bool:
     """Whether the line of this step says the loss with each modality alone (a kind of balance may say it anyway)."""
     every = training.config.alone_every
-    if every is None or len(training.run.model.inputs) < 2:
+    if every is None or len(training.run.inputs) < 2:
         return False
     return step == training.config.steps or step // training.config.log_every % every == 0
 
@@ -286,7 +297,7 @@ def evaluate_now(training: Training) -> bool:
     line: dict[str, object] = {"step": state.step, "tune": tune_figures(found.bits, found.by_segment), "best": is_best}
     if training.evaluate is not None:
         line["evaluation"] = dict(training.evaluate(run))
-        run.model.train()
+        training.model.train()
     training.log.write({**line, "evaluation_seconds": round(time.monotonic() - began, 3)})
     segments = ", ".join(f"{name} {bits:.3f}" for name, bits in found.by_segment.items())
     detail = f" ({segments})" if len(found.by_segment) > 1 else ""
@@ -306,7 +317,7 @@ def held_out_bits(training: Training, loader: TuneLoader) -> HeldOut:
 
     def attempt(size: int) -> HeldOut:
         batches = (batch for _, batch in loader.indexed_batches())
-        return held_out(run.model, batches, run.segments, dtype=training.config.dtype, micro_batch_size=size)
+        return held_out(training.model, batches, run.segments, dtype=training.config.dtype, micro_batch_size=size)
 
     found, state.micro_batch_size = within_memory(attempt, state.micro_batch_size, training.progress.say)
     return found

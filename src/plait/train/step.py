@@ -9,42 +9,28 @@ updated on a loss or gradient that is not finite. All draws of a step follow fro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.balance import Balance, measure_alone
-from plait.balance.base import gradient_norms
 from plait.config import TrainConfig
 from plait.errors import UserError
+from plait.losses import Ask, Balance, measure_alone
+from plait.losses.balance import gradient_norms, trained_encoders
 from plait.memory import is_out_of_memory as is_out_of_memory
 from plait.memory import within_memory as within_memory
-from plait.model import Model
+from plait.model import Model, token_weights
 from plait.seeds import derive_seed
 from plait.train.dropout import drop_modalities
 from plait.train.optimiser import set_learning_rate
 from plait.train.schedule import learning_rate
 from plait.train.split import split_batch
 from plait.types import Batch
-
-
-@runtime_checkable
-class Sums(Protocol):
-    """What a model's loss gives: Σ weight × loss, Σ weight, and what training adds to the first."""
-
-    @property
-    def total(self) -> Tensor: ...
-
-    @property
-    def weight(self) -> Tensor: ...
-
-    @property
-    def auxiliary(self) -> Tensor: ...
 
 
 class StepResult(NamedTuple):
@@ -73,6 +59,25 @@ class Asked(NamedTuple):
 NOTHING = Asked()
 
 
+class Facts(NamedTuple):
+    """What a step has to know of a model that it only calls, because something may be wrapped around it.
+
+    `encoders`: of each encoder the parameters that train; `segment_weights`: what a token of each segment counts, empty = all
+    alike.
+    """
+
+    encoders: Mapping[str, Sequence[nn.Parameter]] = MappingProxyType({})
+    segment_weights: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, model: Model) -> Facts:
+        """Those of a model, before it is wrapped."""
+        return cls(trained_encoders(model), model.segment_weights)
+
+
+UNKNOWN = Facts()
+
+
 class NonFinite(UserError):
     """A loss or gradient that is no number: training stopped before the update. `ids` are the samples of the step."""
 
@@ -95,9 +100,9 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def loss_weight(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+def loss_weight(batch: Batch, segment_weights: Sequence[float] = ()) -> Float[Tensor, ""]:
     """Σ weight over the scored targets of a step: what its summed loss is divided by."""
-    return model.token_weights(batch).sum()  # pyright: ignore[reportCallIssue]
+    return token_weights(batch, segment_weights).sum()
 
 
 def forward_backward(
@@ -108,10 +113,11 @@ def forward_backward(
     dtype: str,
     label_smoothing: float,
     balance: Balance | None = None,
+    segment_weights: Sequence[float] = (),
 ) -> Float[Tensor, ""]:
     """Gradients of the whole batch, micro-batch by micro-batch; the batch's loss with all inputs."""
     balance = balance or Balance()
-    weight = loss_weight(model, batch)
+    weight = loss_weight(batch, segment_weights)
     totals: list[Tensor] = []
     for part in split_batch(batch, micro_batch_size):
         with autocast(device_of(model), dtype):
@@ -139,11 +145,12 @@ def train_step(
     say: Callable[[str], None],
     balance: Balance | None = None,
     asked: Asked = NOTHING,
+    facts: Facts = UNKNOWN,
 ) -> StepResult:
-    """Step number `step`, counted from 1."""
+    """Step number `step`, counted from 1. The model is called and never asked anything else."""
     balance, alone = balance or Balance(), {}
     batch = after_dropout(batch, config, balance, seed=seed, step=step)
-    if isinstance(model, Model) and (balance.asks(step) or (asked.alone and not balance.knows_alone(step))):
+    if balance.asks(step) or (asked.alone and not balance.knows_alone(step)):
         alone, micro_batch_size = within_memory(
             lambda size: alone_of(model, batch, size, config.dtype, seed=seed, step=step), micro_batch_size, say
         )
@@ -162,11 +169,12 @@ def train_step(
             dtype=config.dtype,
             label_smoothing=config.label_smoothing,
             balance=balance,
+            segment_weights=facts.segment_weights,
         )
 
     loss, micro_batch_size = within_memory(attempt, micro_batch_size, say)
     balance.finish(step)
-    norms = gradient_norms(model) if asked.encoder_norms and isinstance(model, Model) else {}
+    norms = gradient_norms(facts.encoders) if asked.encoder_norms else {}
     value, norm = float(loss), gradient_norm(model, config.clip)
     if not math.isfinite(value):
         raise NonFinite(f"the loss is {value}", step=step, ids=culprits(model, batch, config))
@@ -175,7 +183,7 @@ def train_step(
     rate = learning_rate(config, step)
     set_learning_rate(optimiser, rate)
     _, micro_batch_size = within_memory(lambda _: update(optimiser), micro_batch_size, say)
-    weight = float(loss_weight(model, batch))
+    weight = float(loss_weight(batch, facts.segment_weights))
     told = alone or (balance.alone if asked.encoder_norms else {})
     return StepResult(value, weight, norm, rate, micro_batch_size, norms, told)
 
@@ -214,7 +222,7 @@ def after_dropout(batch: Batch, config: TrainConfig, balance: Balance, *, seed: 
 
 
 def alone_of(
-    model: Model, batch: Batch, micro_batch_size: int, dtype: str, *, seed: int, step: int
+    model: nn.Module, batch: Batch, micro_batch_size: int, dtype: str, *, seed: int, step: int
 ) -> dict[str, float]:
     """Nats per token with each modality alone, before the step's update."""
     with autocast(device_of(model), dtype):
@@ -227,7 +235,7 @@ def culprits(model: nn.Module, batch: Batch, config: TrainConfig) -> tuple[str, 
     found: list[str] = []
     for part in split_batch(batch, 1):
         with autocast(device_of(model), config.dtype):
-            sums: Sums = model.loss(part)  # pyright: ignore[reportCallIssue]
+            sums = model(part, Ask()).sums
         if not torch.isfinite(sums.total + sums.auxiliary):
             found += part.ids
     return tuple(found) or batch.ids

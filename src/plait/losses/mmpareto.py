@@ -26,10 +26,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from plait.balance.base import Balance, BalanceOptions, Losses, WithAlone, norm, trained_encoders
-from plait.model import Model
+from plait.losses.balance import Balance, BalanceOptions, Encoding, Losses, WithAlone, norm, trained_encoders
+from plait.losses.base import AloneKind
 
 Gradients = dict[int, Tensor]
 """A parameter's place in its encoder → a gradient."""
@@ -45,19 +45,22 @@ class MMParetoConfig(BalanceOptions):
     num_modalities: ClassVar[int] = 2
     trains_alone: ClassVar[bool] = True
 
-    def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
+    def build(self, model: Encoding, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """See the module."""
         self.refuse_few(model)
         self.refuse_frozen(model)
+        self.refuse_shared(model)
         return MMPareto(self, model, state=state)
 
 
 class MMPareto(WithAlone):
     """See the module."""
 
-    def __init__(self, config: MMParetoConfig, model: Model, *, state: Mapping[str, float] | None = None) -> None:
+    def __init__(self, config: MMParetoConfig, model: Encoding, *, state: Mapping[str, float] | None = None) -> None:
         super().__init__(state=state)
         self.config, self.encoders = config, trained_encoders(model)
+        own = {id(p) for parameters in self.encoders.values() for p in parameters}
+        self.others = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
         self.joint: dict[str, Gradients] = {}
         self.own: dict[str, Gradients] = {}
         self.cosines: dict[str, float] = {}
@@ -67,23 +70,34 @@ class MMPareto(WithAlone):
         super().begin(step)
         self.joint, self.own = ({m: {} for m in self.encoders} for _ in range(2))
 
+    def wants(self) -> AloneKind | None:
+        """The losses, for a backward pass of their own."""
+        return "apart"
+
     def backward(self, found: Losses, weight: Float[Tensor, ""]) -> None:
-        """Two backward passes; after each the encoders' gradients are put aside."""
+        """Two backward passes; the encoders' gradients of each are put aside."""
         ((found.total + found.auxiliary) / weight).backward(retain_graph=bool(found.alone))
-        self.put_aside(self.joint)
+        for modality, parameters in self.encoders.items():
+            put_aside(self.joint[modality], [parameter.grad for parameter in parameters])
+            for parameter in parameters:
+                parameter.grad = None
         if found.alone:
             total = torch.stack([one.total for one in found.alone.values()]).sum()
-            (self.config.weight * total / weight).backward()
-            self.put_aside(self.own)
+            self.backward_alone(self.config.weight * total / weight)
 
-    def put_aside(self, into: dict[str, Gradients]) -> None:
-        """Add the encoders' gradients to those of earlier micro-batches. With one modality alone only its encoder has any."""
+    def backward_alone(self, loss: Float[Tensor, ""]) -> None:
+        """The second pass. With one modality alone only its encoder has a gradient.
+
+        What is wrapped around a model expects one backward pass for each call, so this one leaves its gradients to us.
+        """
+        groups = [*self.encoders.values(), self.others]
+        gradients = torch.autograd.grad(loss, [p for group in groups for p in group], allow_unused=True)
+        rest = iter(averaged(gradients, [p for group in groups for p in group]))
         for modality, parameters in self.encoders.items():
-            sums = into[modality]
-            for place, parameter in enumerate(parameters):
-                if parameter.grad is not None:
-                    sums[place] = parameter.grad if place not in sums else sums[place] + parameter.grad
-                    parameter.grad = None
+            put_aside(self.own[modality], [next(rest) for _ in parameters])
+        for parameter, gradient in zip(self.others, rest, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     @torch.no_grad()
     def finish(self, step: int) -> None:
@@ -104,6 +118,30 @@ class MMPareto(WithAlone):
     def figures(self) -> dict[str, Any]:
         """The cosine of the two gradients of each encoder in the last step."""
         return {"cosine": dict(self.cosines)} if self.cosines else {}
+
+
+def put_aside(into: Gradients, gradients: Sequence[Tensor | None]) -> None:
+    """Add an encoder's gradients to those of earlier micro-batches."""
+    for place, gradient in enumerate(gradients):
+        if gradient is not None:
+            into[place] = gradient if place not in into else into[place] + gradient
+
+
+def averaged(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
+    """The gradients; of several processes their mean, None where no process has one."""
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return list(gradients)
+    has = torch.tensor([gradient is not None for gradient in gradients], dtype=torch.int32, device=parameters[0].device)
+    distributed.all_reduce(has)
+    found: list[Tensor | None] = []
+    for parameter, gradient, number in zip(parameters, gradients, has.tolist(), strict=True):
+        whole = None
+        if number:
+            whole = torch.zeros_like(parameter) if gradient is None else gradient.contiguous()
+            distributed.all_reduce(whole)
+            whole /= distributed.get_world_size()
+        found.append(whole)
+    return found
 
 
 def filled(found: Gradients, parameters: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -10,31 +10,48 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from plait.model import Model, absent, select
+from plait.losses.base import Alone, AloneKind, Ask
 from plait.types import IGNORED, Batch, Features, in_order
 
 
-class Alone(NamedTuple):
-    """Sums over target tokens with one modality given. `likelihood` holds p(target), whatever the label smoothing."""
+@runtime_checkable
+class Scoring(Protocol):
+    """What is needed of a model, inside of its own pass."""
 
-    total: Float[Tensor, ""]
-    likelihood: Float[Tensor, ""]
-    weight: Float[Tensor, ""]
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
 
-    def detached(self) -> Alone:
-        """The same numbers, without what led to them."""
-        return Alone(*(value.detach() for value in self))
+    def scored_logits(
+        self, features: Mapping[str, Features], batch: Batch
+    ) -> tuple[Float[Tensor, "N V"], Int[Tensor, " N"]]: ...
+
+    def token_weights(self, batch: Batch) -> Float[Tensor, "B T"]: ...
+
+
+def alone_as_asked(
+    model: Scoring, features: Mapping[str, Features], batch: Batch, kind: AloneKind | None, *, label_smoothing: float
+) -> Mapping[str, Alone]:
+    """What the model answers about each input alone."""
+    if kind is None:
+        return {}
+    if kind == "scores":
+        with torch.no_grad(), drawing(batch.tokens.device, None):
+            return alone_losses(model, features, batch, label_smoothing=label_smoothing)
+    found = alone_losses(model, features, batch, label_smoothing=label_smoothing)
+    # DDP reads off the answer which parameters the backward pass will reach, and a proxy is none of what it looks into
+    return MappingProxyType(found) if kind == "apart" else found
 
 
 def alone_losses(
-    model: Model, features: Mapping[str, Features], batch: Batch, *, label_smoothing: float = 0.0
+    model: Scoring, features: Mapping[str, Features], batch: Batch, *, label_smoothing: float = 0.0
 ) -> dict[str, Alone]:
     """Of every modality that some sample of the batch has."""
     rows = {m: features[m].mask.any(dim=1).nonzero()[:, 0] for m in model.inputs}
@@ -44,7 +61,7 @@ def alone_losses(
 
 
 def alone(
-    model: Model,
+    model: Scoring,
     features: Mapping[str, Features],
     batch: Batch,
     modality: str,
@@ -81,18 +98,28 @@ def added(parts: Iterable[Mapping[str, Alone]]) -> dict[str, Alone]:
     return {m: found[m] for m in in_order(found)}
 
 
-def measure_alone(model: Model, parts: Iterable[Batch], *, seed: int) -> dict[str, float]:
+def measure_alone(model: nn.Module, parts: Iterable[Batch], *, seed: int) -> dict[str, float]:
     """Nats per (weighted) target token with each modality alone, as the model is now, in its present mode; nothing is kept."""
-    with torch.no_grad(), drawing(model, seed):
-        found = added(alone_losses(model, model.encode(part.inputs, len(part)), part) for part in parts)
+    ask = Ask(sums=False, alone="losses")
+    with torch.no_grad(), drawing(next(model.parameters()).device, seed):
+        found = added(model(part, ask).alone for part in parts)
     return {m: float(one.total / one.weight) for m, one in found.items() if one.weight > 0}
 
 
 @contextmanager
-def drawing(model: Model, seed: int | None) -> Iterator[None]:
+def drawing(device: torch.device, seed: int | None) -> Iterator[None]:
     """Draws inside the block (a model's dropout) begin at `seed`, None = as they come, and change no draw after it."""
-    device = model.lm.embedding.table.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         if seed is not None:
             torch.manual_seed(seed)
         yield
+
+
+def select(features: Features, rows: Int[Tensor, " rows"]) -> Features:
+    """The features of some samples."""
+    return Features(features.values[rows], features.mask[rows])
+
+
+def absent(features: Features, rows: Int[Tensor, " rows"]) -> Features:
+    """The features of samples none of which has the modality: no token."""
+    return Features(features.values[rows, :0], features.mask[rows, :0])

@@ -33,12 +33,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from plait.balance.alone import Alone, added, alone_losses, drawing
-from plait.balance.base import Balance, BalanceOptions, Losses, WithAlone, trained_encoders
 from plait.embeddings import Embedding
-from plait.model import Model
+from plait.losses.alone import added
+from plait.losses.balance import Balance, BalanceOptions, Encoding, WithAlone, trained_encoders
+from plait.losses.base import Alone, AloneKind
 from plait.seeds import torch_generator
-from plait.types import Batch, Features
 
 
 class OGMGEConfig(BalanceOptions):
@@ -51,10 +50,11 @@ class OGMGEConfig(BalanceOptions):
     advice: ClassVar[str] = "invented for SGD; a pass without gradients per modality"
     num_modalities: ClassVar[int] = 2
 
-    def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
+    def build(self, model: Encoding, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """See the module."""
         self.refuse_few(model)
         self.refuse_frozen(model)
+        self.refuse_shared(model)
         return OGMGE(self, model, steps=steps, seed=seed, state=state)
 
 
@@ -62,7 +62,7 @@ class OGMGE(WithAlone):
     """See the module."""
 
     def __init__(
-        self, config: OGMGEConfig, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None
+        self, config: OGMGEConfig, model: Encoding, *, steps: int, seed: int, state: Mapping[str, float] | None = None
     ) -> None:
         super().__init__(state=state)
         self.config, self.model, self.seed = config, model, seed
@@ -79,18 +79,9 @@ class OGMGE(WithAlone):
         super().begin(step)
         self.is_on, self.scales = self.knows_alone(step), {}
 
-    def losses(self, model: Model, batch: Batch, *, label_smoothing: float) -> Losses:
-        """As usual, and the scores while it is on."""
-        if not self.is_on:
-            return Balance.losses(self, model, batch, label_smoothing=label_smoothing)
-        return super().losses(model, batch, label_smoothing=label_smoothing)
-
-    def alone_of(
-        self, model: Model, features: Mapping[str, Features], batch: Batch, label_smoothing: float
-    ) -> dict[str, Alone]:
-        """Scores only: no gradient, and no draw that would change the training."""
-        with torch.no_grad(), drawing(model, None):
-            return alone_losses(model, features, batch, label_smoothing=label_smoothing)
+    def wants(self) -> AloneKind | None:
+        """Scores only, while it is on: no gradient, and no draw that would change the training."""
+        return "scores" if self.is_on else None
 
     @torch.no_grad()
     def finish(self, step: int) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from plait.balance import BALANCES, BalanceOptions
 from plait.choices import kind_of
 from plait.config import TrainConfig, make_config
+from plait.losses import BALANCES, BalanceOptions
 from plait.model import Model
 from plait.train.optimiser import build_optimiser
-from plait.train.step import Asked, StepResult, train_step
+from plait.train.step import Asked, Facts, StepResult, train_step
 from plait.types import Batch
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -51,6 +51,7 @@ def one_step(
         say=pytest.fail,
         balance=balance_of(kind, **options).build(model, steps=10, seed=3),
         asked=Asked(encoder_norms=True),
+        facts=Facts.of(model),
     )
     return result, model, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 

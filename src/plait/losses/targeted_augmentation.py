@@ -28,9 +28,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from plait.balance.base import WHERE, Balance, BalanceOptions
 from plait.errors import UserError, did_you_mean
-from plait.model import Model
+from plait.losses.balance import WHERE, Balance, BalanceOptions, Encoding
 from plait.seeds import torch_generator
 from plait.types import Batch
 
@@ -54,7 +53,7 @@ class TargetedAugmentationConfig(BalanceOptions):
         """The modality that is named, or any."""
         return self.modality in ("auto", modality)
 
-    def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
+    def build(self, model: Encoding, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """See the module."""
         self.refuse_few(model)
         if self.modality != "auto" and self.modality not in model.inputs:

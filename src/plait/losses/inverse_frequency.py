@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from plait.balance.base import BalanceOptions
 from plait.data.config import DataConfig, GroupedConfig, WeightsConfig
+from plait.losses.balance import BalanceOptions
 
 
 class InverseFrequencyConfig(GroupedConfig, BalanceOptions):

@@ -17,9 +17,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from plait.balance.base import Balance, BalanceOptions
 from plait.data.config import DataConfig
-from plait.model import Model
+from plait.losses.balance import Balance, BalanceOptions, Encoding
 from plait.types import FIRST
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -70,7 +69,7 @@ class DropoutScheduleConfig(BalanceOptions):
         points = self.points_of(modality)
         return None if points is None else max(chance for _, chance in points)
 
-    def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
+    def build(self, model: Encoding, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """See the module."""
         return DropoutSchedule(self, steps=steps, state=state)
 

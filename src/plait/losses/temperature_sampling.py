@@ -15,8 +15,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from plait.balance.base import BalanceOptions
 from plait.data.config import DataConfig, GroupedConfig, SamplingConfig
+from plait.losses.balance import BalanceOptions
 
 
 class TemperatureSamplingConfig(GroupedConfig, BalanceOptions):

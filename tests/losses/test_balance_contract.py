@@ -10,10 +10,10 @@ import torch
 from balance_helpers import KINDS, balance_of, one_step, without
 from safetensors.torch import load_file
 
-from plait.balance.base import trained_encoders
 from plait.config import config_yaml, json_schema, make_config
 from plait.config.reading import read_config
 from plait.errors import UserError
+from plait.losses.balance import trained_encoders
 from plait.model import Model
 from plait.run import Run
 from plait.train import fit
@@ -83,7 +83,7 @@ def test_samples_may_lack_modalities(model: Model, batch: Batch, kind: str, gone
     assert all(gradient.isfinite().all() for gradient in gradients.values())
     assert all(p.isfinite().all() for p in trained.parameters())
     for modality in gone:
-        assert not any(name.startswith(f"encoders.{modality}.") and g.any() for name, g in gradients.items())
+        assert not any(name.startswith(f"encoders.input_{modality}.") and g.any() for name, g in gradients.items())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,10 +92,10 @@ def test_frozen_encoders_are_exempt(batch: Batch, kind: str):
     before = {name: p.clone() for name, p in model.named_parameters()}
     _, trained, gradients = one_step(model, batch, kind)
     assert "image" not in trained_encoders(trained)
-    assert not any(name.startswith("encoders.image.") for name in gradients)
+    assert not any(name.startswith("encoders.input_image.") for name in gradients)
     moved = {name for name, p in trained.named_parameters() if not torch.equal(p, before[name])}
-    assert not any(name.startswith("encoders.image.") for name in moved)
-    assert any(name.startswith("encoders.audio.") for name in moved)
+    assert not any(name.startswith("encoders.input_image.") for name in moved)
+    assert any(name.startswith("encoders.input_audio.") for name in moved)
 
 
 @pytest.mark.parametrize("kind", KINDS)

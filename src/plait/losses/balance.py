@@ -8,20 +8,31 @@ a kind remembers from step to step is in `state`, which is kept with every check
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.balance.alone import Alone, added, alone_losses
-from plait.choices import Config
 from plait.data.config import DataConfig
 from plait.errors import UserError
-from plait.model import Model
-from plait.types import Batch, Features
+from plait.losses.alone import added
+from plait.losses.base import Alone, AloneKind, Ask, LossOptions
+from plait.types import Batch
 
 WHERE = "balance.kind"
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """What is read off a model, once, before anything wraps it."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+    def encoder(self, modality: str) -> nn.Module: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 class Losses(NamedTuple):
@@ -42,6 +53,10 @@ class Balance:
     def __init__(self, *, state: Mapping[str, float] | None = None) -> None:
         self.state: dict[str, float] = dict(state or {})
         self.parts: list[Mapping[str, Alone]] = []
+
+    def wants(self) -> AloneKind | None:
+        """What each pass of this step has to answer about each modality alone."""
+        return None
 
     def dropout_of(self, modality: str, step: int) -> float | None:
         """The chance that a sample loses this modality in this step; None = what `train` says."""
@@ -66,10 +81,12 @@ class Balance:
         """No micro-batch of the step is done."""
         self.parts = []
 
-    def losses(self, model: Any, batch: Batch, *, label_smoothing: float) -> Losses:
-        """The losses of a micro-batch."""
-        sums = model.loss(batch, label_smoothing=label_smoothing)
-        return Losses(sums.total, sums.auxiliary)
+    def losses(self, model: nn.Module, batch: Batch, *, label_smoothing: float) -> Losses:
+        """The losses of a micro-batch, from one call of the model."""
+        sums, _, alone = model(batch, Ask(alone=self.wants(), label_smoothing=label_smoothing))
+        if alone:
+            self.parts.append({m: one.detached() for m, one in alone.items()})
+        return Losses(sums.total, sums.auxiliary, alone)
 
     def backward(self, found: Losses, weight: Float[Tensor, ""]) -> None:
         """Add the micro-batch's gradients; `weight` is what the whole step's sums are divided by."""
@@ -99,24 +116,16 @@ class WithAlone(Balance):
         """It does."""
         return True
 
-    def losses(self, model: Model, batch: Batch, *, label_smoothing: float) -> Losses:
-        """The loss with all inputs, then the others."""
-        features = model.encode(batch.inputs, len(batch))
-        sums = model.loss_of(features, batch, label_smoothing)
-        alone = self.alone_of(model, features, batch, label_smoothing)
-        self.parts.append({m: one.detached() for m, one in alone.items()})
-        return Losses(sums.total, sums.auxiliary, alone)
-
-    def alone_of(
-        self, model: Model, features: Mapping[str, Features], batch: Batch, label_smoothing: float
-    ) -> dict[str, Alone]:
-        """The losses with each modality alone."""
-        return alone_losses(model, features, batch, label_smoothing=label_smoothing)
+    def wants(self) -> AloneKind | None:
+        """The losses, to learn from them."""
+        return "losses"
 
 
-class BalanceOptions(Config):
+class BalanceOptions(LossOptions):
     """The base of every kind's configuration."""
 
+    stated_as: ClassVar[str] = "balance"
+    kept_as: ClassVar[str] = "balance"
     advice: ClassVar[str] = ""
     """What it does and when to try it, in one line."""
     num_modalities: ClassVar[int] = 1
@@ -143,12 +152,12 @@ class BalanceOptions(Config):
         """Whether what this encoder reads may be changed at random, so that its features are not the item's own."""
         return False
 
-    def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
+    def build(self, model: Encoding, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """What it does in training; UserError where this model cannot be trained so. `state`: from a checkpoint."""
         self.refuse_few(model)
         return Balance(state=state)
 
-    def refuse_few(self, model: Model) -> None:
+    def refuse_few(self, model: Encoding) -> None:
         """One message where the run reads too few modalities."""
         if len(model.inputs) < self.num_modalities:
             raise UserError(
@@ -158,7 +167,7 @@ class BalanceOptions(Config):
                 right="Take balance.kind=none, or give data.inputs two modalities or more",
             )
 
-    def refuse_frozen(self, model: Model) -> None:
+    def refuse_frozen(self, model: Encoding) -> None:
         """One message where no encoder trains."""
         if not trained_encoders(model):
             raise UserError(
@@ -167,21 +176,34 @@ class BalanceOptions(Config):
                 right="Take balance.kind=none or unimodal, or leave an encoder out of encoders.freeze",
             )
 
+    def refuse_shared(self, model: Encoding) -> None:
+        """One message where two modalities have one encoder: its gradient has no part that is one modality's."""
+        owners: dict[int, str] = {}
+        for modality, parameters in trained_encoders(model).items():
+            for parameter in parameters:
+                other = owners.setdefault(id(parameter), modality)
+                if other != modality:
+                    raise UserError(
+                        f"{self.kind_name} changes the gradient of each encoder, and {other} and {modality} share one",
+                        where=WHERE,
+                        right="Take balance.kind=none or unimodal, or give each of them an encoder of its own",
+                    )
+
     @property
     def kind_name(self) -> str:
         """Its kind."""
         return str(self.model_dump(include={"kind"})["kind"])
 
 
-def trained_encoders(model: Model) -> dict[str, list[nn.Parameter]]:
+def trained_encoders(model: Encoding) -> dict[str, list[nn.Parameter]]:
     """The parameters that train of every encoder that has any: frozen encoders are exempt."""
     found = {m: [p for p in model.encoder(m).parameters() if p.requires_grad] for m in model.inputs}
     return {m: parameters for m, parameters in found.items() if parameters}
 
 
-def gradient_norms(model: Model) -> dict[str, float]:
+def gradient_norms(encoders: Mapping[str, Sequence[nn.Parameter]]) -> dict[str, float]:
     """The norm of each trained encoder's gradient, as it stands; 0 where no sample had the modality."""
-    return {m: norm([p.grad for p in own if p.grad is not None]) for m, own in trained_encoders(model).items()}
+    return {m: norm([p.grad for p in own if p.grad is not None]) for m, own in encoders.items()}
 
 
 def norm(gradients: Sequence[Tensor]) -> float:

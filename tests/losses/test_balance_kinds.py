@@ -13,18 +13,18 @@ from balance_helpers import balance_of, one_step, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.balance.alone import alone_losses, measure_alone
-from plait.balance.dropout_schedule import on_line
-from plait.balance.mmpareto import combine, min_norm
-from plait.balance.ogm_ge import factors
-from plait.balance.targeted_augmentation import DECAY, TargetedAugmentation, hide
 from plait.config import make_config
 from plait.data.plan import labels_of, loss_weights, sampling_probabilities
 from plait.errors import UserError
+from plait.losses.alone import alone_losses, measure_alone
+from plait.losses.dropout_schedule import on_line
+from plait.losses.mmpareto import combine, min_norm
+from plait.losses.ogm_ge import factors
+from plait.losses.targeted_augmentation import DECAY, TargetedAugmentation, hide
 from plait.model import Model
 from plait.train.dropout import drop_modalities
 from plait.train.split import split_batch
-from plait.types import IGNORED, Batch, Modality, Sample
+from plait.types import IGNORED, Batch, Sample
 from tiny_model import SUBSETS, make_batch, make_model, make_tokenizer, rows_of
 
 IMAGE, AUDIO, TEXT = "image", "audio", "text"
@@ -74,7 +74,7 @@ def test_likelihood_is_the_mean_probability_of_the_targets_whatever_the_smoothin
     assert not torch.equal(plain.total, smooth.total)
     rows = [row for row, subset in enumerate(SUBSETS) if subset[2]]
     part = rows_of(without(batch, TEXT, IMAGE), rows)
-    p = F.softmax(model.lm.logits(model(part)), dim=-1)
+    p = F.softmax(model.lm.logits(model.states(part)), dim=-1)
     scored = part.targets != IGNORED
     expected = p[scored].gather(1, part.targets[scored][:, None]).sum()
     torch.testing.assert_close(plain.likelihood, expected, rtol=1e-5, atol=1e-6)
@@ -134,7 +134,7 @@ def test_ogm_scales_whole_encoders_and_nothing_else(model: Model, batch: Batch):
     expected = factors({m: float((one.likelihood / one.weight).detach()) for m, one in alone.items()}, 0.2)
     assert min(expected.values()) < 1 == max(expected.values())
     for name, gradient in plain.items():
-        factor = expected[Modality(name.split(".")[1])] if name.startswith("encoders.") else 1.0
+        factor = expected[name.split(".")[1].removeprefix("input_")] if name.startswith("encoders.") else 1.0
         torch.testing.assert_close(scaled[name], gradient * factor, rtol=1e-5, atol=1e-9)
 
 
@@ -145,8 +145,8 @@ def test_the_noise_is_as_large_as_the_gradient_and_spares_word_vectors(model: Mo
     touched = {name for name in plain if not torch.equal(plain[name], noisy[name])}
     assert touched
     assert all(name.startswith("encoders.") and unscaled[name].ndim >= 2 for name in touched)
-    assert "encoders.text.embedding.table" in plain
-    assert "encoders.text.embedding.table" not in touched
+    assert "encoders.input_text.embedding.table" in plain
+    assert "encoders.input_text.embedding.table" not in touched
     large = max(touched, key=lambda name: plain[name].numel())
     assert float((noisy[large] - plain[large]).std()) == pytest.approx(float(unscaled[large].std()), rel=0.1)
 
@@ -196,7 +196,7 @@ def test_mmpareto_gives_the_rest_of_the_model_all_losses_and_each_encoder_its_mi
     joint = gradients(model.loss(batch).total)
     own = gradients(sum((of_alone(model, batch, m)[0] for m in batch.inputs), torch.zeros(())))
     model.zero_grad(set_to_none=True)
-    for part in ("encoders.text.", "encoders.image.", "encoders.audio.", "fusion.", "lm."):
+    for part in ("encoders.input_text.", "encoders.input_image.", "encoders.input_audio.", "fusion.", "lm."):
         names = [name for name in found if name.startswith(part)]
         expected = [joint[name] + own[name] for name in names]
         if part.startswith("encoders."):

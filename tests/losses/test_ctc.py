@@ -6,7 +6,7 @@ from itertools import groupby, product
 
 import torch
 
-from plait.ctc import CTC
+from plait.losses.ctc import CTC
 from plait.types import IGNORED, Batch, Features
 
 END, PAD = 2, 0

@@ -12,7 +12,7 @@ import torch
 from plait.build import build_model
 from plait.config import make_config
 from plait.errors import UserError
-from plait.links import TARGET, contrast
+from plait.losses.links import TARGET, contrast
 from plait.model import Model
 from plait.types import Batch, Items
 from tiny_model import ENCODERS, READ, SEGMENTS, make_batch, make_model, make_tokenizer, rows_of
@@ -34,7 +34,7 @@ def found(model: Model, batch: Batch) -> float:
 
 def links_loss(model: Model, batch: Batch) -> torch.Tensor:
     assert model.links is not None
-    return model.links.loss(model.encode(batch.inputs, len(batch)), batch, model.lm.embedding)
+    return model.links(model.encode(batch.inputs, len(batch)), batch, model.lm.embedding)
 
 
 @torch.no_grad()
@@ -169,10 +169,10 @@ def test_every_pair_of_sides_pulls_on_both_of_its_ends(pair):
     model, batch = linked(), make_batch(TOKENIZER, has)
     links_loss(model, batch).backward()
     reached = {n for n, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
-    sides = {side for side in SIDES if any(n.startswith(f"links.projections.{side}.") for n in reached)}
+    sides = {side for side in SIDES if any(n.startswith(f"links.projections.input_{side}.") for n in reached)}
     assert sides == {*pair, TARGET}  # every sample has a target
     for m in READ:
-        assert any(n.startswith(f"encoders.{m}.") for n in reached) == (m in pair)
+        assert any(n.startswith(f"encoders.input_{m}.") for n in reached) == (m in pair)
     assert {"links.log_scale", "lm.embedding.table"} <= reached
 
 

@@ -19,8 +19,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from plait.balance.base import Balance, BalanceOptions, Losses, WithAlone
-from plait.model import Model
+from plait.losses.balance import Balance, BalanceOptions, Encoding, Losses, WithAlone
 
 
 class UnimodalConfig(BalanceOptions):
@@ -32,7 +31,7 @@ class UnimodalConfig(BalanceOptions):
     num_modalities: ClassVar[int] = 2
     trains_alone: ClassVar[bool] = True
 
-    def build(self, model: Model, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
+    def build(self, model: Encoding, *, steps: int, seed: int, state: Mapping[str, float] | None = None) -> Balance:
         """See the module."""
         self.refuse_few(model)
         return Unimodal(self, state=state)

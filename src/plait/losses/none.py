@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from plait.balance.base import BalanceOptions
+from plait.losses.balance import BalanceOptions
 
 
 class NoneConfig(BalanceOptions):
