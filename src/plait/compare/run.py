@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from plait.compare.arms import Arm, arms_of, slug
 from plait.compare.board import Board, shown
-from plait.compare.collect import Collected, collect
+from plait.compare.collect import collect
+from plait.compare.collected import Collected
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.match import match

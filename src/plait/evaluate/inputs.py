@@ -11,13 +11,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 from plait.config import RunConfig
 from plait.errors import UserError, did_you_mean
+from plait.types import in_order
 
 NO_INPUT = "no_input"
 
 
 def modalities_of(config: RunConfig) -> dict[str, str]:
     """Input → its modality, in the run's order."""
-    return {name: name for name in config.data.inputs or ()}
+    return {name: name for name in in_order(config.data.inputs or ())}
 
 
 def set_name(names: Iterable[str]) -> str:

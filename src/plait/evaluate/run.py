@@ -228,7 +228,7 @@ def evaluate(
         record = with_retrieval(record, found)
     record = replace(record, summary=replace(record.summary, manifest=manifest, step=step))
     if folder is not None:
-        write_record(record, record_path(folder, config.split, config.inputs, manifest))
+        write_record(record, record_path(folder, config.split, config.inputs, manifest, order=config.inputs))
     return record
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from plait.config import EvaluateConfig, GenerateConfig
 from plait.data.manifest import Dataset
 from plait.evaluate.answerer import RunAnswerer
+from plait.evaluate.inputs import checked_inputs
 from plait.evaluate.measured import notes_of, weights_of_run
 from plait.evaluate.record import Record
 from plait.evaluate.run import evaluate
@@ -32,11 +33,12 @@ def evaluate_run(
 
     `manifest`: where the dataset stands, if it is not the run's own.
     """
-    weights = weights_of_run(run)
+    weights, config = weights_of_run(run), config or run.config.evaluate
+    inputs = checked_inputs(config.inputs, run.inputs, where="evaluate.inputs")
     return evaluate(
         RunAnswerer(run, options, say=say),
         dataset.samples,
-        config=config or run.config.evaluate,
+        config=config.model_copy(update={"inputs": inputs}),
         segments=run.segments,
         seed=run.config.seed,
         run=run.config.model_dump(mode="json"),
