@@ -9,7 +9,7 @@ none is told by its colour alone: a second one has other dashes too, and names s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from plait.explain.result import Explanation
@@ -69,7 +69,7 @@ def looks_of(found: Explanation) -> dict[str, Look]:
     return looks({name: player_modality(name, found.players, found.inputs) for name in found.modalities})
 
 
-def player_modality(name: str, players: Mapping[str, tuple[str, ...]], inputs: Mapping[str, str]) -> str | None:
+def player_modality(name: str, players: Mapping[str, Sequence[str]], inputs: Mapping[str, str]) -> str | None:
     """What a player's inputs are of; None where they are of several. Without any word about it, it is called as its modality."""
     found = {inputs.get(member, member) for member in players.get(name, (name,))}
     return found.pop() if len(found) == 1 else None
