@@ -21,8 +21,8 @@ from plait.compare.result import Role
 from plait.config import RunConfig, apply_overrides, make_config
 from plait.config.plain import read_plain
 from plait.errors import UserError
-from plait.evaluate.inputs import modalities_of
 from plait.explain.players import players_of
+from plait.modalities import MODALITIES
 from plait.train.resume import leaves
 from plait.types import in_order
 
@@ -207,7 +207,7 @@ class Baseline(NamedTuple):
 def baselines_of(tree: Mapping[str, Any], modalities: Sequence[str]) -> list[Baseline]:
     """Each player of the configuration alone, or of more than four all but each; and no input. Players are those of `explain`."""
     config = make_config(tree, where="configuration")
-    of = modalities_of(config) or {name: name for name in in_order(modalities)}
+    of = config.inputs or {name: name for name in in_order(modalities)}
     inputs = tuple(of)
     players = players_of(inputs, of, config.explain.players)
     found: list[Baseline] = []
@@ -225,9 +225,13 @@ def baselines_of(tree: Mapping[str, Any], modalities: Sequence[str]) -> list[Bas
 def baseline_of(tree: Mapping[str, Any], baseline: Baseline, modalities: Sequence[str]) -> Arm:
     """The configuration with these inputs only."""
     config, kept = make_config(tree, where="configuration"), baseline.kept
-    gone = [m for m in (modalities_of(config) or modalities) if m not in kept]
+    gone = [m for m in (config.inputs or modalities) if m not in kept]
     overrides, notes = [f"data.inputs={inputs_in_line(config, kept)}"], []
-    for change, note in [*lost_losses(config, kept, gone), *lost_encoders(config, gone), *lost_players(config, gone)]:
+    for change, note in [
+        *lost_losses(config, kept, gone),
+        *lost_encoders(config, kept, gone),
+        *lost_words(config, kept),
+    ]:
         overrides.append(change)
         notes += [note] if note else []
     made = make_config(apply_overrides(tree, overrides), where=f"arm {baseline.name}")
@@ -236,15 +240,14 @@ def baseline_of(tree: Mapping[str, Any], baseline: Baseline, modalities: Sequenc
 
 def inputs_in_line(config: RunConfig, kept: Sequence[str]) -> str:
     """These inputs as the configuration writes them."""
-    inputs: Any = config.data.inputs
-    if isinstance(inputs, Mapping):
-        return in_line({name: inputs[name] for name in kept})
+    if isinstance(config.data.inputs, Mapping):
+        return in_line({name: config.inputs[name] for name in kept})
     return f"[{', '.join(kept)}]"
 
 
 def lost_losses(config: RunConfig, kept: Sequence[str], gone: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What a training without some inputs cannot do, and what is said of it."""
-    train, of = config.train, modalities_of(config)
+    train, of = config.train, config.inputs
     if (
         train.ctc is not None
         and any(of.get(m, m) == "audio" for m in gone)
@@ -259,8 +262,8 @@ def lost_losses(config: RunConfig, kept: Sequence[str], gone: Sequence[str]) -> 
         yield "balance.kind=none", f"trained without balance, which needs {needs}"
 
 
-def lost_encoders(config: RunConfig, gone: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What the configuration says of encoders that are not there."""
+def lost_encoders(config: RunConfig, kept: Sequence[str], gone: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What the configuration says of encoders that are not there; one that a kept input has too stays."""
     encoders = config.encoders
     for key in ("freeze", "cache"):
         named: Sequence[str] = getattr(encoders, key, ())
@@ -269,12 +272,29 @@ def lost_encoders(config: RunConfig, gone: Sequence[str]) -> Iterator[tuple[str,
     if any(m in gone for m in encoders.start_from):
         rest = {m: path for m, path in encoders.start_from.items() if m not in gone}
         yield f"encoders.start_from={in_line(rest)}", ""
+    needed = {config.owner_of(name) for name in kept} | {*kept, *MODALITIES}
+    for name in encoders.named:
+        if name in gone and name not in needed:
+            yield f"encoders.{name}=null", ""
 
 
-def lost_players(config: RunConfig, gone: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Players without the inputs that are not there."""
+def lost_words(config: RunConfig, kept: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What else names inputs of one's own that are not there."""
     if config.explain.players is not None:
         groups = [[one] if isinstance(one, str) else [*one] for one in config.explain.players]
-        left = [[name for name in group if name not in gone] for group in groups]
+        left = [[name for name in group if name in kept] for group in groups]
         if left != groups:
             yield f"explain.players={in_line([group for group in left if group] or None)}", ""
+    if not isinstance(config.data.inputs, Mapping):
+        return
+    prepare = {name: one.model_dump(mode="json") for name, one in config.data.prepare.items()}
+    said = {"data.columns": config.data.columns, "data.prepare": prepare}
+    dropout = config.train.modality_dropout
+    said |= {"train.modality_dropout": dropout} if isinstance(dropout, Mapping) else {}
+    for key, values in said.items():
+        rest = {name: value for name, value in values.items() if name in kept}
+        if len(rest) < len(values):
+            yield f"{key}={in_line(rest)}", ""
+    asked = config.evaluate.inputs
+    if asked is not None and any(name not in kept for name in asked):
+        yield f"evaluate.inputs=[{', '.join(name for name in asked if name in kept)}]", ""

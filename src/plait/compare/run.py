@@ -190,7 +190,8 @@ def fixed(config: RunConfig, dataset: Dataset) -> RunConfig:
     """
     threads = config.train.threads
     config = resolved(config, dataset)
-    metrics = metrics_for(config.evaluate, split_of(dataset.samples, config.evaluate.split), dataset.segments)
+    scored = split_of(dataset.samples, config.evaluate.split)
+    metrics = metrics_for(config.evaluate, scored, dataset.segments, config.inputs)
     on_cpu = config.train.device == "cpu"
     cached = [m for m in config.encoders.freeze if not can_cache(config, m)]
     return config.model_copy(

@@ -24,7 +24,6 @@ from plait.config import EvaluateConfig, RunConfig, make_config
 from plait.config.before import left_to_run
 from plait.data.text import Tokenizer
 from plait.errors import UserError
-from plait.evaluate.inputs import modalities_of
 from plait.evaluate.record import Record, read_record, record_path
 from plait.evaluate.whole import evaluate_run
 from plait.explain import Explanation, explain
@@ -206,7 +205,7 @@ def orders_task(tell: Tell, *, trees: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def path_of_record(folder: Path, config: RunConfig, evaluation: EvaluateConfig) -> Path:
     """Where the record of an evaluation of a run stands."""
-    return record_path(folder, evaluation.split, evaluation.inputs, order=tuple(modalities_of(config)))
+    return record_path(folder, evaluation.split, evaluation.inputs, order=tuple(config.inputs))
 
 
 def record_of(folder: Path, config: RunConfig, scored: Scored = "split") -> Record:

@@ -1,7 +1,7 @@
 """Sets of a run's inputs in words: their order, their name as a file or a column, and names that the run does not have.
 
 In: names of inputs, in any order.
-Out: the same in the run's order; `image+audio`, or `no_input`; the modality of each.
+Out: the same in the run's order; `image+audio`, or `no_input`.
 Invariant: two sets of inputs never have one name. Names of inputs are identifiers, so a plus stands in none of them.
 """
 
@@ -9,16 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from plait.config import RunConfig
 from plait.errors import UserError, did_you_mean
-from plait.types import in_order
 
 NO_INPUT = "no_input"
-
-
-def modalities_of(config: RunConfig) -> dict[str, str]:
-    """Input → its modality, in the run's order."""
-    return {name: name for name in in_order(config.data.inputs or ())}
 
 
 def set_name(names: Iterable[str]) -> str:

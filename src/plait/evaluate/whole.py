@@ -11,7 +11,7 @@ from collections.abc import Callable
 from plait.config import EvaluateConfig, GenerateConfig
 from plait.data.manifest import Dataset
 from plait.evaluate.answerer import RunAnswerer
-from plait.evaluate.inputs import checked_inputs
+from plait.evaluate.inputs import in_run_order
 from plait.evaluate.measured import notes_of, weights_of_run
 from plait.evaluate.record import Record
 from plait.evaluate.run import evaluate
@@ -34,7 +34,7 @@ def evaluate_run(
     `manifest`: where the dataset stands, if it is not the run's own.
     """
     weights, config = weights_of_run(run), config or run.config.evaluate
-    inputs = checked_inputs(config.inputs, run.inputs, where="evaluate.inputs")
+    inputs = None if config.inputs is None else in_run_order(config.inputs, run.inputs)
     return evaluate(
         RunAnswerer(run, options, say=say),
         dataset.samples,
@@ -44,6 +44,7 @@ def evaluate_run(
         run=run.config.model_dump(mode="json"),
         folder=run.folder if write else None,
         linked=run if run.model.links else None,
+        modalities=run.config.inputs,
         notes=(*notes_of(weights, manifest), *dataset.notes),
         manifest=manifest,
         step=weights.step,

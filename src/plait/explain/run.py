@@ -16,7 +16,6 @@ import numpy as np
 from plait.data.preprocess import Preprocessor
 from plait.data.splits import known_split
 from plait.errors import UserError
-from plait.evaluate.inputs import modalities_of
 from plait.evaluate.run import split_of
 from plait.evaluate.score import patterns_of, unread_notes
 from plait.evaluate.statistics import Groupings
@@ -88,7 +87,7 @@ def explain(
         (*kind_notes(run, planned), *measured.notes, *aside, *left_out(chosen, measured.tables.losses)),
         worth=worth,
         side_notes=aside,
-        inputs=modalities_of(run.config),
+        inputs=run.config.inputs,
         players={player.name: player.members for player in planned.players.all},
         orders=planned.plan.num_orders if isinstance(planned.plan, Sampled) else None,
     )
@@ -139,7 +138,7 @@ def players_for(run: Run, players: Groups | None = None) -> Players:
     """Those that are named, else those of the configuration."""
     where = "explain.players" if players is None else "--players"
     named = run.config.explain.players if players is None else players
-    return players_of(run.inputs, modalities_of(run.config), named, where=where)
+    return players_of(run.inputs, run.config.inputs, named, where=where)
 
 
 @dataclass(frozen=True)
