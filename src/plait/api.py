@@ -344,7 +344,7 @@ class TrainedModel:
                 return samples
         return read_manifest(
             Path(manifest or data.manifest),
-            inputs=self.run.inputs,
+            inputs=self.run.config.inputs,
             split=data.split,
             **data.reading,
             require_targets=False,
@@ -485,7 +485,7 @@ class TrainedModel:
         data = self.run.config.data
         return read_manifest(
             Path(manifest or data.manifest),
-            inputs=self.run.inputs,
+            inputs=self.run.config.inputs,
             segments=self.run.segments,
             split=data.split,
             **data.reading,
@@ -496,7 +496,7 @@ class TrainedModel:
         data = self.run.config.data
         return read_manifest(
             Path(manifest),
-            inputs=self.run.inputs,
+            inputs=self.run.config.inputs,
             **data.reading,
             require_targets=False,
         )

@@ -140,7 +140,8 @@ def disagreements(found: Collected, records: Records, table: ScoreTable) -> tupl
         answered = {name: of[first] for name, of in records.items() if name != CONSTANT}
     if not samples or len(answered) < 2:
         return ()
-    return examples_of(answered, samples, segment=table.segment, metric=table.metric, num=NUM_EXAMPLES)
+    inputs = found.base.inputs
+    return examples_of(answered, samples, segment=table.segment, metric=table.metric, num=NUM_EXAMPLES, inputs=inputs)
 
 
 def metric_of(table: ScoreTable, decided: Decided) -> Metric:

@@ -10,27 +10,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from colorsys import hls_to_rgb, rgb_to_hls
 from typing import NamedTuple
 
 from plait.explain.result import Explanation
+from plait.modalities import MODALITIES
 
 Shade = tuple[str, str]
 """A colour in the light and in the dark."""
 
-HUES: dict[str, tuple[Shade, Shade, Shade]] = {
-    "text": (("#1f77b4", "#69aede"), ("#0b3f66", "#b9dcf5"), ("#5f9fd1", "#3c82b5")),
-    "image": (("#ff7f0e", "#ffa04d"), ("#9c4700", "#ffd0a3"), ("#e8a360", "#c46a1c")),
-    "audio": (("#2ca02c", "#5fc75f"), ("#12591a", "#b3e6b3"), ("#6db56d", "#3d963d")),
-    "video": (("#d62728", "#f07170"), ("#7d1113", "#f9bcbb"), ("#e27c7d", "#bf4344")),
-    "fifth": (("#8348b5", "#b78be0"), ("#46206b", "#dcc6f2"), ("#a880cc", "#8a58b8")),
-    "sixth": (("#0e8a94", "#57c4cd"), ("#05494f", "#aee4e8"), ("#55a9b0", "#2f8e96")),
-    "seventh": (("#a3195b", "#e070a8"), ("#5c0a31", "#f3bdd8"), ("#c26294", "#a83a74")),
-    "mixed": (("#6e747c", "#a8aeb6"), ("#3d4247", "#d5d9de"), ("#9196a0", "#7d838c")),
-}
-"""Modality → the shades of its first, second and third input. Those of other modalities take the spare ones in order; players
-of several modalities are grey.
-"""
-SPARE = ("fifth", "sixth", "seventh", "video")
+MIXED, FIRST_OF_MIXED = "mixed", ("#6e747c", "#a8aeb6")
+"""Players of several modalities are grey."""
+VIDEO = "video"
+BEFORE: dict[str, Shade] = {VIDEO: ("#d62728", "#f07170")}
+"""What has a colour and is not read yet."""
+NUM_SHADES = 3
 DASHES = ("-", "--", ":", "-.")
 HATCHES = ("", "//", "..", "xx")
 
@@ -46,17 +40,38 @@ class Look(NamedTuple):
 
 def looks(modalities: Mapping[str, str | None]) -> dict[str, Look]:
     """Name → its look; `modalities`: None for a player of several."""
-    others = [m for m in dict.fromkeys(modalities.values()) if m is not None and m not in HUES]
-    spare = [hue for hue in SPARE if hue not in modalities.values()]
-    hues = {m: spare[k % len(spare)] for k, m in enumerate(others)} | {None: "mixed"}
     seen: Counter[str] = Counter()
     found: dict[str, Look] = {}
     for name, modality in modalities.items():
-        hue = hues.get(modality, modality) or "mixed"
+        hue = modality if modality in MODALITIES or modality == VIDEO else MIXED
         number, seen[hue] = seen[hue], seen[hue] + 1
-        shade, dash = number % len(HUES[hue]), number % len(DASHES)
-        found[name] = Look(HUES[hue][shade][0], shade_name(hue, shade), DASHES[dash], HATCHES[dash])
+        shade, dash = number % NUM_SHADES, number % len(DASHES)
+        found[name] = Look(shades_of(hue)[shade][0], shade_name(hue, shade), DASHES[dash], HATCHES[dash])
     return found
+
+
+def shades() -> dict[str, Shade]:
+    """The name of every shade of every modality → its colour in the light and in the dark."""
+    hues = [*MODALITIES, *([VIDEO] if VIDEO not in MODALITIES else []), MIXED]
+    return {shade_name(hue, k): shade for hue in hues for k, shade in enumerate(shades_of(hue))}
+
+
+def shades_of(hue: str) -> tuple[Shade, ...]:
+    """A modality's colour for its first input, darker in the light and paler in the dark for the second, between for the third."""
+    light, dark = MODALITIES[hue].hue if hue in MODALITIES else BEFORE.get(hue, FIRST_OF_MIXED)
+    return (
+        (light, dark),
+        (lightened(light, -0.5), lightened(dark, 0.55)),
+        (lightened(light, -0.25), lightened(dark, -0.3)),
+    )
+
+
+def lightened(colour: str, by: float) -> str:
+    """A colour whose lightness is so much of the way to white, or below 0 to black."""
+    red, green, blue = (int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
+    hue, light, saturation = rgb_to_hls(red, green, blue)
+    light += by * ((1 - light) if by > 0 else light)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, light, saturation))
 
 
 def shade_name(hue: str, shade: int) -> str:

@@ -9,7 +9,7 @@ tell apart is told apart by form or words too; the arms' come from Okabe and Ito
 from __future__ import annotations
 
 from plait.compare.result import Role
-from plait.explain.looks import HUES, shade_name
+from plait.explain.looks import shades
 
 PALETTE: dict[str, tuple[str, str]] = {
     "page": ("#f5f6f8", "#0f1318"),
@@ -24,7 +24,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "right": ("#1d7a3e", "#6fcf8e"),
     "wrong": ("#b3261e", "#ff9d94"),
     "warn": ("#8a5a00", "#e8b65a"),
-    **{shade_name(hue, k): shade for hue, shades in HUES.items() for k, shade in enumerate(shades)},
+    **shades(),
     "candidate": ("#0072b2", "#56b4e9"),
     "unimodal": ("#b84d00", "#f0914a"),
     "textonly": ("#8a5a83", "#d69acb"),
@@ -37,6 +37,12 @@ PALETTE: dict[str, tuple[str, str]] = {
     "damage5": ("#8c564b", "#c79186"),
     "damage6": ("#e377c2", "#f0a3db"),
 }
+
+
+def colours() -> dict[str, tuple[str, str]]:
+    """All colours of the page as it is now: a modality may be registered at any time."""
+    return {**PALETTE, **shades()}
+
 
 COLOURS = {name: light for name, (light, _) in PALETTE.items()}
 """What plots are drawn in."""
