@@ -35,6 +35,7 @@ from plait.data.splits import known_split
 from plait.errors import UserError, did_you_mean
 from plait.evaluate import Record, record_path, write_record
 from plait.evaluate.answerer import RunAnswerer
+from plait.evaluate.inputs import checked_inputs
 from plait.evaluate.measured import notes_of, other_manifest, weights_of_run
 from plait.evaluate.whole import evaluate_run
 from plait.explain import (
@@ -49,6 +50,7 @@ from plait.explain import (
 )
 from plait.explain.curves import LIMIT, Curves, curves
 from plait.explain.curves import plot as plot_curves
+from plait.explain.players import Groups
 from plait.explain.verdict import WORTH
 from plait.files import hint_of, open_regular
 from plait.generate import Generated, choice_notes, next_tokens, stream
@@ -260,7 +262,9 @@ class TrainedModel:
             config = config.model_copy(update={"split": split})
         if inputs is not None:
             config = config.model_copy(update={"inputs": tuple(inputs)})
-        self.refuse_unread(config.inputs or ())
+        if config.inputs is not None:
+            where = "evaluate.inputs" if inputs is None else "--inputs"
+            config = config.model_copy(update={"inputs": checked_inputs(config.inputs, self.run.inputs, where=where)})
         return evaluate_run(
             self.run,
             self.dataset(manifest),
@@ -280,12 +284,16 @@ class TrainedModel:
         batch_size: int | None = None,
         seed: int | None = None,
         worth: float | int = WORTH,
+        players: Groups | None = None,
+        orders: int | None = None,
         progress: Any = None,
         write: bool = True,
     ) -> Explanation:
-        """How many bits each modality brings to a split; into the run's folder (and a picture of it) unless `write` is False.
+        """How many bits each input brings to a split; into the run's folder (and a picture of it) unless `write` is False.
 
-        `worth`: per cent of a segment's loss without inputs; a smaller effect is called none that matters.
+        `worth`: per cent of a segment's loss without inputs; a smaller effect is called none that matters. `players`: inputs that
+        are credited together, as `[["before", "after"], "voice"]`. `orders`: credits from so many sampled orders per sample; None:
+        exact ones of up to five players, else 8 orders.
         """
         config, dataset = self.run.config, self.dataset(manifest)
         found = explain(
@@ -295,6 +303,8 @@ class TrainedModel:
             seed=config.seed if seed is None else seed,
             batch_size=batch_size or config.evaluate.batch_size,
             worth=worth,
+            players=players,
+            orders=orders,
             progress=progress,
             say=self.say,
         )
@@ -334,7 +344,7 @@ class TrainedModel:
                 return samples
         return read_manifest(
             Path(manifest or data.manifest),
-            inputs=self.run.inputs,
+            inputs=self.run.config.inputs,
             split=data.split,
             **data.reading,
             require_targets=False,
@@ -385,7 +395,7 @@ class TrainedModel:
         folder = self.run.folder
         if isinstance(found, Record):
             of = found.summary
-            write_record(found, record_path(folder, of.split, of.inputs, of.manifest))
+            write_record(found, record_path(folder, of.split, of.inputs, of.manifest, order=self.run.inputs))
             return
         found.write(folder)
         if not can_plot():
@@ -475,7 +485,7 @@ class TrainedModel:
         data = self.run.config.data
         return read_manifest(
             Path(manifest or data.manifest),
-            inputs=self.run.inputs,
+            inputs=self.run.config.inputs,
             segments=self.run.segments,
             split=data.split,
             **data.reading,
@@ -486,7 +496,7 @@ class TrainedModel:
         data = self.run.config.data
         return read_manifest(
             Path(manifest),
-            inputs=self.run.inputs,
+            inputs=self.run.config.inputs,
             **data.reading,
             require_targets=False,
         )

@@ -27,7 +27,7 @@ SAID = (
     "# The next line tells whether the values above were changed since they were written; comments and layout may be.\n"
 )
 LINE = "# digests: "
-FREE = ("evaluate", "generate")
+FREE = ("evaluate", "explain", "generate")
 """Sections of a configuration that shape no number of the model: a change in them is said and taken."""
 
 

@@ -401,12 +401,12 @@ def test_a_modality_that_the_run_does_not_read(reads_text: Path, trained: Path, 
     picture = next((trained.parent / "data").glob("*.png"))
     is_refused(shell("generate", reads_text, "--image", picture), "this model does not read image. It reads text")
     outcome = shell("evaluate", reads_text, "--inputs", "text,image")
-    is_refused(outcome, "this model does not read image. It reads text")
+    is_refused(outcome, "--inputs: this model reads no input 'image'. Known: text")
     assert not (reads_text / "records").exists()
 
 
 def test_inputs_that_are_no_modality(trained: Path, shell: Shell):
-    is_refused(shell("evaluate", trained, "--inputs", "imgae"), "unknown modality 'imgae'. Did you mean 'image'?")
+    is_refused(shell("evaluate", trained, "--inputs", "imgae"), "this model reads no input 'imgae'")
     is_refused(shell("evaluate", trained, "--device", "nowhere"), "cannot use the device 'nowhere'")
 
 

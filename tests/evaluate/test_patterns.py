@@ -27,7 +27,7 @@ def test_a_tag_called_inputs_is_the_users_own():
     assert found(*tags) == {"inputs=loud": [0, 2], "inputs=low": [1]}
     assert found(*tags, by=("inputs",)) == {"inputs=loud": [0, 2], "inputs=low": [1]}
     _, notes = patterns_of(samples(*tags), ("inputs",))
-    assert notes == ("figures by inputs are by the tag of that name, not by the modalities of the samples",)
+    assert notes == ("figures by inputs are by the tag of that name, not by the inputs of the samples",)
 
 
 def test_without_such_a_tag_inputs_are_the_modalities():

@@ -62,15 +62,15 @@ def test_a_split_without_rows_is_told_with_those_that_have_some(with_dropout: Pa
     [
         (
             ["explain", "--fail-if-unused", "adio"],
-            "--fail-if-unused: this model reads no modality 'adio'. Did you mean 'audio'?",
+            "--fail-if-unused: this model reads no input 'adio'. Did you mean 'audio'?",
         ),
         (
             ["explain", "--fail-if-unused", "image"],
-            "--fail-if-unused: this model reads no modality 'image'. Known: audio.",
+            "--fail-if-unused: this model reads no input 'image'. Known: audio.",
         ),
-        (["evaluate", "--inputs", "adio"], "--inputs: unknown modality 'adio'. Did you mean 'audio'?"),
-        (["evaluate", "--inputs", "image"], "this model does not read image. It reads audio"),
-        (["generate", "--inputs", "image,nothing", "--text", "x"], "--inputs: unknown modality 'nothing'"),
+        (["evaluate", "--inputs", "adio"], "--inputs: this model reads no input 'adio'. Did you mean 'audio'?"),
+        (["evaluate", "--inputs", "image"], "--inputs: this model reads no input 'image'. Known: audio."),
+        (["generate", "--inputs", "image,nothing", "--text", "x"], "--inputs: this model reads no input 'image'"),
     ],
 )
 def test_an_unknown_or_unread_modality_is_named(words: list[str], message: str, one_modality: Path, shell: Any):

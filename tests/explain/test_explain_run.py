@@ -141,11 +141,13 @@ def test_without_a_tuning_split_temperatures_are_one_and_it_is_said(with_dropout
 
 
 def test_a_modality_that_was_never_dropped_is_named(with_dropout: Path):
+    """Previously, bits were told of subsets that training had never shown the model."""
     model = plait.load(with_dropout)
     train = model.run.config.train.model_copy(update={"modality_dropout": {"audio": 0.2}})
     model.run.config = model.run.config.model_copy(update={"train": train})
     found = model.explain(write=False)
-    assert found.kind == "credit"
+    assert found.kind == "reliance"
+    assert any("no input in none" in note and "train.modality_dropout=0.2 to get bits" in note for note in found.notes)
     never = [note.split()[0] for note in found.notes if "never dropped" in note]
     assert never == ["text", "image"]
 

@@ -47,7 +47,7 @@ def test_everything_that_was_found_is_said(compared: Path):
         "90.0 %",
         "−1.0 points",
         "worse than the leader after 20 steps",
-        "baseline: one modality only",
+        "baseline: one input only",
         "baseline: constant answer",
         "3 seeds: 90.0 to 90.2",
         "Simultaneous interval",

@@ -47,10 +47,11 @@ def test_words_and_marks_can_be_read_in_the_light_and_in_the_dark(scheme: int):
 def test_a_colour_has_one_name_and_a_modality_the_colour_of_explain():
     from matplotlib.colors import to_hex
 
-    from plait.explain.plot import colour
+    from plait.explain.looks import looks
 
     assert len(set(COLOURS.values())) == len(COLOURS)
-    assert {name: to_hex(colour(name)) for name in FIRST} == {n: COLOURS[n] for n in FIRST}
+    found = {name: one.colour for name, one in looks({name: name for name in FIRST}).items()}
+    assert found == {name: COLOURS[name] for name in FIRST} == {n: to_hex(f"C{k}") for k, n in enumerate(FIRST)}
 
 
 def test_arms_of_different_roles_have_different_forms():

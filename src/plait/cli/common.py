@@ -7,7 +7,7 @@ Out: with `--json` one JSON object on standard output and every message on stand
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,16 +148,11 @@ def leaving() -> Iterator[None]:
         raise Leave(str(failure), 1) from None
 
 
-def named_modalities(text: str | None) -> tuple[str, ...] | None:
-    """The modalities in a comma-separated list; `none` is the empty list."""
-    from plait.errors import did_you_mean
-    from plait.types import FIRST
+def named_inputs(text: str | None, inputs: Sequence[str]) -> tuple[str, ...] | None:
+    """The inputs in a comma-separated list, of those that a run has; `none` is the empty list."""
+    from plait.evaluate.inputs import checked_inputs
 
     if text is None:
         return None
     names = [] if text.strip() in ("", "none") else [name.strip() for name in text.split(",")]
-    known = FIRST
-    for name in names:
-        if name not in known:
-            raise UserError(f"unknown modality {name!r}", where="--inputs", right=did_you_mean(name, known))
-    return tuple(names)
+    return checked_inputs(names, inputs, where="--inputs")

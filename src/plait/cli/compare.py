@@ -8,120 +8,40 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from plait.cli import compare_options as o
 from plait.cli.common import AcceptChanges, Device, Json, Leave, Output, Seed, Threads, TrustCode, settings
 from plait.errors import UserError
+
+if TYPE_CHECKING:
+    from plait.compare.compared import Settings
+    from plait.compare.result import ComparisonResult
 
 DEFAULT_SEEDS = 5
 
 
 def compare(
-    config: Annotated[
-        Path | None, typer.Argument(help="The configuration (YAML) that the arms have in common.", show_default=False)
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(help="Overrides of every arm, after the file: train.steps=200", show_default=False),
-    ] = None,
-    arms: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--arms",
-            metavar="KEY=A,B",
-            help="An axis: fusion.kind=concat,product. Several multiply. Or a YAML file: NAME: {fusion.kind: product}. "
-            "Without any: the configuration as it is, beside the baselines.",
-        ),
-    ] = None,
-    existing: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--from",
-            metavar="RUN",
-            help="Compare runs that exist, instead of training; once per run. Or models that Plait did not train, by their "
-            "scores per sample: logs of inspect_ai, lmms-eval and lm-evaluation-harness, tables (CSV, JSON lines, Parquet); "
-            "NAME=FILE names an arm.",
-        ),
-    ] = None,
-    group_by: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--group-by",
-            metavar="KEY",
-            help="With --from FILE: the metadata or column that names what must not be counted twice, such as the speaker.",
-        ),
-    ] = None,
-    higher_is_better: Annotated[
-        bool | None,
-        typer.Option(
-            "--higher-is-better/--lower-is-better",
-            help="With --from FILE; default: as the file says, or by the metric's name (wer, loss, perplexity: lower).",
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option("--seeds", min=1, help="Trainings of each arm; 5 or more can tell arms apart. Default: 5."),
-    ] = None,
-    power: Annotated[
-        float | None,
-        typer.Option(
-            "--power",
-            metavar="POINTS",
-            help="Instead of --seeds: as many as it takes to see such a lead in 80 % of comparisons, if an arm's score varies "
-            "by 1 point from seed to seed.",
-        ),
-    ] = None,
-    worth: Annotated[
-        float | None,
-        typer.Option(
-            "--worth",
-            metavar="POINTS",
-            help="The smallest lead that matters, in points (in the metric's unit if it is not in per cent). That there is none is "
-            "only said where it would have been seen. Default: 2 points, or 5 % of the best arm's score.",
-        ),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", help="Where runs and results go; default: runs/compare-NAME of the configuration."),
-    ] = None,
-    baselines: Annotated[
-        bool,
-        typer.Option(
-            "--baselines/--no-baselines",
-            help="Also each modality alone, no input, and the best constant answer: what every arm has to beat.",
-        ),
-    ] = True,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", min=1, help="Trainings at once; default: one per core, each with one thread."),
-    ] = None,
-    learning_rates: Annotated[
-        str | None,
-        typer.Option("--learning-rates", metavar="A,B,C", help="Each arm tries these; the best held-out loss decides."),
-    ] = None,
-    match: Annotated[
-        str, typer.Option("--match", help="Solve the fusions' inner width for equal: parameters, flops, none.")
-    ] = "parameters",
-    race: Annotated[
-        bool,
-        typer.Option("--race", help="First short trainings; what is measurably worse there is not trained further."),
-    ] = False,
-    encoders_from: Annotated[
-        list[Path] | None,
-        typer.Option("--encoders-from", metavar="RUN", help="Frozen encoders: those of this run, for all it reads."),
-    ] = None,
-    segment: Annotated[str | None, typer.Option("--segment", help="What is scored; default: the last segment.")] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="By which metric; default: the segment's first.")
-    ] = None,
-    explained: Annotated[int, typer.Option("--explain", min=0, help="Explain so many of the best arms.")] = 3,
-    price_seconds: Annotated[
-        float,
-        typer.Option("--price-seconds", min=0.0, help="How long costs are measured, all arms together; 0: not at all."),
-    ] = 60.0,
+    config: o.Config = None,
+    overrides: o.Overrides = None,
+    arms: o.Arms = None,
+    existing: o.From = None,
+    group_by: o.GroupBy = None,
+    higher_is_better: o.HigherIsBetter = None,
+    seeds: o.Seeds = None,
+    power: o.Power = None,
+    worth: o.Worth = None,
+    folder: o.Folder = None,
+    baselines: o.Baselines = True,
+    jobs: o.Jobs = None,
+    learning_rates: o.LearningRates = None,
+    match: o.Match = "parameters",
+    race: o.Race = False,
+    encoders_from: o.EncodersFrom = None,
+    segment: o.Segment = None,
+    metric: o.Metric = None,
+    explained: o.Explained = 3,
+    price_seconds: o.PriceSeconds = 60.0,
     trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,
@@ -135,12 +55,9 @@ def compare(
 
     Stopped at any moment, the same words go on where it was; more seeds or arms are added to what is there.
     """
-    from plait.compare.accept import accept_runs
     from plait.compare.compared import Settings
-    from plait.compare.existing import compare_existing
-    from plait.compare.others import compare_others, is_other
     from plait.compare.render import render
-    from plait.compare.run import run_comparison, seeds_from
+    from plait.compare.run import seeds_from
     from plait.report import report
 
     output = Output(as_json)
@@ -167,37 +84,54 @@ def compare(
     )
     with stoppable():
         if existing:
-            given = {
-                "--arms": arms,
-                "--power": power,
-                "--race": race,
-                "--learning-rates": learning_rates,
-                "--encoders-from": encoders_from,
-                f"{config}": config is not None and config.suffix in (".yaml", ".yml"),
-            }
+            given = {"--arms": arms, "--power": power, "--race": race, "--learning-rates": learning_rates}
+            given |= {"--encoders-from": encoders_from, f"{config}": config and config.suffix in (".yaml", ".yml")}
             refuse_beside(given)
             runs = [*existing, *([config] if config else []), *map(Path, overrides or [])]
-            if any(map(is_other, runs)):
-                lower = None if higher_is_better is None else not higher_is_better
-                result = compare_others(runs, wanted, group_by=group_by or (), lower_is_better=lower, say=output.say)
-            else:
-                refuse_without_files(group_by, higher_is_better)
-                for note in accept_runs(runs, None, wanted.folder) if accept_changes else []:
-                    output.say(note)
-                result = compare_existing(runs, wanted, say=output.say)
+            lower = None if higher_is_better is None else not higher_is_better
+            result = compared_from(runs, wanted, output, group_by, lower, accept_changes)
         else:
             refuse_without_files(group_by, higher_is_better)
             refuse_axes(overrides or [])
-            changes = [*(overrides or []), *settings(device=device, threads=threads)]
-            tree = tree_of(config, changes, trust_code)
-            for note in accept_runs(encoders_from or [], tree, wanted.folder) if accept_changes else []:
-                output.say(note)
-            tree = with_encoders(tree, encoders_from or [], trust_code)
-            result = run_comparison(tree, arms or [], wanted, say=output.say)
+            tree = tree_of(config, [*(overrides or []), *settings(device=device, threads=threads)], trust_code)
+            result = trained_for(tree, arms or [], wanted, output, encoders_from or [], accept_changes)
     output.say(f"\n{render(result)}")
     written = report(wanted.folder, None).path
     output.say(f"\nreport: {written}  (and result.json, scores.csv, scores.parquet beside it)")
     output.result({"folder": str(wanted.folder), "report": str(written), **result.to_json()})
+
+
+def trained_for(
+    tree: dict[str, Any], arms: list[str], wanted: Settings, output: Output, encoders: list[Path], accept: bool
+) -> ComparisonResult:
+    """Train the arms and compare them."""
+    from plait.compare.accept import accept_runs
+    from plait.compare.run import run_comparison
+
+    for note in accept_runs(encoders, tree, wanted.folder) if accept else []:
+        output.say(note)
+    return run_comparison(with_encoders(tree, encoders, wanted.trust_code), arms, wanted, say=output.say)
+
+
+def compared_from(
+    runs: list[Path],
+    wanted: Settings,
+    output: Output,
+    group_by: list[str] | None,
+    lower_is_better: bool | None,
+    accept: bool,
+) -> ComparisonResult:
+    """Compare runs that exist, or other tools' files of scores."""
+    from plait.compare.accept import accept_runs
+    from plait.compare.existing import compare_existing
+    from plait.compare.others import compare_others, is_other
+
+    if any(map(is_other, runs)):
+        return compare_others(runs, wanted, group_by=group_by or (), lower_is_better=lower_is_better, say=output.say)
+    refuse_without_files(group_by, lower_is_better)
+    for note in accept_runs(runs, None, wanted.folder) if accept else []:
+        output.say(note)
+    return compare_existing(runs, wanted, say=output.say)
 
 
 def check_leads(given: dict[str, float | None]) -> None:

@@ -17,7 +17,7 @@ from plait.cli.common import (
     Threads,
     TrustCode,
     kept,
-    named_modalities,
+    named_inputs,
     say_aside,
     use_threads,
 )
@@ -27,7 +27,7 @@ def evaluate(
     run: RunFolder,
     split: Annotated[str | None, typer.Option("--split", help="train, tune or test; default: the run's own.")] = None,
     inputs: Annotated[
-        str | None, typer.Option("--inputs", help="Give only these modalities: image,text (none: no inputs at all).")
+        str | None, typer.Option("--inputs", help="Give only these inputs: image,text (none: no inputs at all).")
     ] = None,
     manifest: Annotated[
         Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")
@@ -47,7 +47,7 @@ def evaluate(
     output = Output(as_json)
     use_threads(threads)
     model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
-    used = named_modalities(inputs)
+    used = named_inputs(inputs, model.run.inputs)
     with counter("evaluating", to_stderr=True) as count:
         record = model.evaluate(split, inputs=used, manifest=manifest, progress=count, write=False)
     with kept(lambda: model.keep(record)):

@@ -1,9 +1,9 @@
-"""`plait explain`: a run and a split → how many bits each modality brings, and which are not used; or one sample, drawn."""
+"""`plait explain`: a run and a split → how many bits each input brings, and which are not used; or one sample, drawn."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -24,6 +24,7 @@ from plait.cli.common import (
 if TYPE_CHECKING:
     from plait.api import TrainedModel
     from plait.explain import Explanation
+    from plait.explain.players import Players
 
 
 def explain(
@@ -32,7 +33,7 @@ def explain(
     fail_if_unused: Annotated[
         list[str] | None,
         typer.Option(
-            "--fail-if-unused", metavar="NAME", help="Exit code 1 if this modality is not measurably, or hardly, used."
+            "--fail-if-unused", metavar="NAME", help="Exit code 1 if this input is not measurably, or hardly, used."
         ),
     ] = None,
     worth: Annotated[
@@ -43,6 +44,22 @@ def explain(
             help="Effects below this per cent of a segment's loss without inputs do not matter; default: 1.",
             show_default=False,
         ),
+    ] = None,
+    players: Annotated[
+        str | None,
+        typer.Option(
+            "--players",
+            metavar="A+B,C",
+            help="Inputs that are credited together; the others each by itself. Default: each input up to 5, of more one per "
+            "modality.",
+        ),
+    ] = None,
+    sampled: Annotated[
+        bool, typer.Option("--sampled", help="Credits from sampled orders of the inputs: for more than 5 of them.")
+    ] = False,
+    orders: Annotated[
+        int | None,
+        typer.Option("--orders", min=1, help="So many sampled orders per sample; default: 8.", show_default=False),
     ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show all figures, not only those behind the verdicts.")
@@ -71,19 +88,23 @@ def explain(
     threads: Threads = None,
     accept_changes: AcceptChanges = False,
 ) -> None:
-    """Tell which modalities are used: a verdict for each and the bits behind it, with 95 % intervals; -v shows all figures.
+    """Tell which inputs are used: a verdict for each and the bits behind it, with 95 % intervals; -v shows all figures.
 
     With --sample ID: for one sample, where the model looked and which cells, moments and words it needed.
     """
     from plait.api import load
-    from plait.cli.progress import counter
-    from plait.errors import UserError, did_you_mean
-    from plait.explain import INSTALL, can_plot, render
-    from plait.explain.verdict import WORTH, checked_worth
+    from plait.errors import UserError
 
     output = Output(as_json)
     use_threads(threads)
-    whole_split = {"--fail-if-unused": bool(fail_if_unused), "--worth": worth is not None, "--verbose": verbose}
+    whole_split = {
+        "--fail-if-unused": bool(fail_if_unused),
+        "--worth": worth is not None,
+        "--players": players is not None,
+        "--sampled": sampled,
+        "--orders": orders is not None,
+        "--verbose": verbose,
+    }
     if curves or limit is not None:
         from plait.cli.curves import show_curves
 
@@ -104,33 +125,83 @@ def explain(
             output=output,
         )
         return
-    needed = fail_if_unused or []
     for option in (option for option, given in whole_split.items() if given and sample is not None):
-        right = "Leave one of them out: whether a modality is used is asked of a whole split"
+        right = "Leave one of them out: whether an input is used is asked of a whole split"
         raise UserError(f"--sample does not go with {option}", right=right)
-    worth = WORTH if worth is None else checked_worth(worth)
     model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
-    for name in needed:
-        if name not in model.run.inputs:
-            right = did_you_mean(name, model.run.inputs)
-            raise UserError(f"this model reads no modality {name!r}", where="--fail-if-unused", right=right)
     if sample is not None:
         explain_one(model, sample, split, manifest, batch_size, output)
         return
+    asked = Asked(split, manifest, batch_size, seed, worth, players, orders, sampled, verbose)
+    explain_split(model, asked, fail_if_unused or [], output)
+
+
+class Asked(NamedTuple):
+    """The options about a whole split."""
+
+    split: str | None
+    manifest: Path | None
+    batch_size: int | None
+    seed: int | None
+    worth: float | None
+    players: str | None
+    orders: int | None
+    sampled: bool
+    verbose: bool
+
+
+def explain_split(model: TrainedModel, asked: Asked, needed: list[str], output: Output) -> None:
+    """The verdicts and what is behind them; `needed`: what has to be used."""
+    from plait.cli.progress import counter
+    from plait.explain import INSTALL, can_plot, render
+    from plait.explain.plan import ORDERS
+    from plait.explain.players import groups_in
+    from plait.explain.run import players_for
+    from plait.explain.verdict import WORTH, checked_worth
+
+    worth, players = WORTH if asked.worth is None else checked_worth(asked.worth), groups_in(asked.players)
+    check_needed(needed, players_for(model.run, players) if model.run.inputs else None)
     with counter("explaining", to_stderr=True) as count:
         found = model.explain(
-            split, manifest=manifest, batch_size=batch_size, seed=seed, worth=worth, progress=count, write=False
+            asked.split,
+            manifest=asked.manifest,
+            batch_size=asked.batch_size,
+            seed=asked.seed,
+            worth=worth,
+            players=players,
+            orders=asked.orders or (ORDERS if asked.sampled else None),
+            progress=count,
+            write=False,
         )
     with kept(lambda: model.keep(found)):
-        output.say(render(found, verbose=verbose))
+        output.say(render(found, verbose=asked.verbose))
     if not can_plot():
         output.say(INSTALL)
-    output.result({"run": str(run), **found.to_json()})
+    output.result({"run": str(model.run.folder), **found.to_json()})
     unused = [name for name in needed if not found.used[name]]
     for name in unused:
         say_aside(f"plait: {name} is {lacking(found, name)}")
     if unused:
         raise typer.Exit(1)
+
+
+def check_needed(names: list[str], players: Players | None) -> None:
+    """Refuse what is asked about and is no player: an input that is credited with others only has its player's verdict."""
+    from plait.errors import UserError, did_you_mean
+
+    known = players.names if players else ()
+    for name in names:
+        if name in known:
+            continue
+        if players and name in players.inputs:
+            whole = players.of(name).name
+            right = f"Ask about {whole}, or credit {name} by itself: --players {name}"
+            raise UserError(
+                f"{name} is credited together with others, as {whole}", where="--fail-if-unused", right=right
+            )
+        raise UserError(
+            f"this model reads no input {name!r}", where="--fail-if-unused", right=did_you_mean(name, known)
+        )
 
 
 def lacking(found: Explanation, name: str) -> str:

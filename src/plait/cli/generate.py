@@ -20,7 +20,7 @@ from plait.cli.common import (
     Seed,
     Threads,
     TrustCode,
-    named_modalities,
+    named_inputs,
     say_aside,
     use_threads,
 )
@@ -102,8 +102,7 @@ def generate(
     if model.unfinished:
         say_aside(f"plait: {model.unfinished}")
     given = named_choices(choices or [], model.run.segments)
-    used = named_modalities(inputs)
-    model.refuse_unread(used or ())
+    used = named_inputs(inputs, model.run.inputs)
     lacking = [m for m in model.run.inputs if used is not None and m not in used]
     if strange := model.run.config.never_missing(lacking):
         say_aside(f"plait: {STRANGE.format(', '.join(strange))}")

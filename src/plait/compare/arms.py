@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -21,10 +21,14 @@ from plait.compare.result import Role
 from plait.config import RunConfig, apply_overrides, make_config
 from plait.config.plain import read_plain
 from plait.errors import UserError
+from plait.explain.players import players_of
+from plait.modalities import MODALITIES
 from plait.train.resume import leaves
 from plait.types import in_order
 
 CONSTANT = "constant answer"
+MOST_ALONE = 4
+"""Up to so many inputs (or groups of them) each is a baseline alone; of more, all but each."""
 EMPTY: tuple[Role, ...] = ("no input", "constant")
 """The baselines that read nothing: where nothing beats them, no modality helps."""
 
@@ -62,7 +66,8 @@ def arms_of(
 ) -> list[Arm]:
     """All arms: the axes multiplied with each other and with the files' arms; without any, the configuration itself.
 
-    `modalities`: what the data has, for the baselines: each modality alone, no input, and the constant answer.
+    `modalities`: what the data has, for the baselines: each input alone (of more than four, all but each), no input, and the
+    constant answer.
     """
     refuse_axis_twice(words, where)
     axes = [list(axis_of(word, where)) for word in words]
@@ -70,7 +75,7 @@ def arms_of(
     refuse_alike(arms, where)
     if not baselines:
         return arms
-    wanted = [baseline_of(tree, kept, modalities) for kept in baseline_inputs(tree, modalities)]
+    wanted = [baseline_of(tree, one, modalities) for one in baselines_of(tree, modalities)]
     for baseline in wanted:
         twin = next((i for i, arm in enumerate(arms) if arm.config == baseline.config), None)
         if twin is None:
@@ -191,39 +196,105 @@ def refuse_alike(arms: Sequence[Arm], where: str) -> None:
                 raise UserError(f"two arms are called {arm.name!r}", where=where, right="Give each a name of its own")
 
 
-def baseline_inputs(tree: Mapping[str, Any], modalities: Sequence[str]) -> list[tuple[str, ...]]:
-    """The inputs of the baselines: each modality of the configuration alone, and none."""
-    own = make_config(tree, where="configuration").data.inputs
-    inputs = in_order(modalities if own is None else own)
-    single = [(m,) for m in inputs] if len(inputs) > 1 else []
-    return [*single, *([()] if inputs else [])]
+class Baseline(NamedTuple):
+    """A baseline that is trained: its name, why it is there, and the inputs that it reads."""
+
+    name: str
+    role: Role
+    kept: tuple[str, ...]
 
 
-def baseline_of(tree: Mapping[str, Any], kept: tuple[str, ...], modalities: Sequence[str]) -> Arm:
-    """The configuration with these inputs only."""
-    overrides, notes = [f"data.inputs=[{', '.join(kept)}]"], []
+def baselines_of(tree: Mapping[str, Any], modalities: Sequence[str]) -> list[Baseline]:
+    """Each player of the configuration alone, or of more than four all but each; and no input. Players are those of `explain`."""
     config = make_config(tree, where="configuration")
-    train, encoders = config.train, config.encoders
-    gone = [m for m in (config.data.inputs or modalities) if m not in kept]
-    if train.ctc is not None and "audio" in gone:
-        overrides.append("train.ctc=null")
-        notes.append("trained without train.ctc, which needs audio")
+    of = config.inputs or {name: name for name in in_order(modalities)}
+    inputs = tuple(of)
+    players = players_of(inputs, of, config.explain.players)
+    found: list[Baseline] = []
+    for player in players.all if players.num > 1 else ():
+        words = " + ".join(player.members) if player.name == "+".join(player.members) else player.name
+        if players.num <= MOST_ALONE:
+            role: Role = "text only" if player.modality == "text" and len(player.members) == 1 else "unimodal"
+            found.append(Baseline(f"{words} only", role, player.members))
+        else:
+            rest = tuple(name for name in inputs if name not in player.members)
+            found.append(Baseline(f"without {words}", "all but one", rest))
+    return [*found, *([Baseline("no input", "no input", ())] if inputs else [])]
+
+
+def baseline_of(tree: Mapping[str, Any], baseline: Baseline, modalities: Sequence[str]) -> Arm:
+    """The configuration with these inputs only."""
+    config, kept = make_config(tree, where="configuration"), baseline.kept
+    gone = [m for m in (config.inputs or modalities) if m not in kept]
+    overrides, notes = [f"data.inputs={inputs_in_line(config, kept)}"], []
+    for change, note in [
+        *lost_losses(config, kept, gone),
+        *lost_encoders(config, kept, gone),
+        *lost_words(config, kept),
+    ]:
+        overrides.append(change)
+        notes += [note] if note else []
+    made = make_config(apply_overrides(tree, overrides), where=f"arm {baseline.name}")
+    return Arm(baseline.name, tuple(overrides), baseline.role, made, tuple(notes))
+
+
+def inputs_in_line(config: RunConfig, kept: Sequence[str]) -> str:
+    """These inputs as the configuration writes them."""
+    if isinstance(config.data.inputs, Mapping):
+        return in_line({name: config.inputs[name] for name in kept})
+    return f"[{', '.join(kept)}]"
+
+
+def lost_losses(config: RunConfig, kept: Sequence[str], gone: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What a training without some inputs cannot do, and what is said of it."""
+    train, of = config.train, config.inputs
+    if (
+        train.ctc is not None
+        and any(of.get(m, m) == "audio" for m in gone)
+        and "audio" not in {of.get(m, m) for m in kept}
+    ):
+        yield "train.ctc=null", "trained without train.ctc, which needs audio"
     if train.alignment is not None and not kept:
-        overrides.append("train.alignment=null")
-        notes.append("trained without train.alignment, which needs an input")
+        yield "train.alignment=null", "trained without train.alignment, which needs an input"
+    least = config.balance.num_modalities
+    if len(kept) < least and config.balance.kind_name != "none":
+        needs = "two modalities" if least > 1 else "an input"
+        yield "balance.kind=none", f"trained without balance, which needs {needs}"
+
+
+def lost_encoders(config: RunConfig, kept: Sequence[str], gone: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What the configuration says of encoders that are not there; one that a kept input has too stays."""
+    encoders = config.encoders
     for key in ("freeze", "cache"):
         named: Sequence[str] = getattr(encoders, key, ())
         if any(m in gone for m in named):
-            overrides.append(f"encoders.{key}=[{', '.join(m for m in named if m not in gone)}]")
+            yield f"encoders.{key}=[{', '.join(m for m in named if m not in gone)}]", ""
     if any(m in gone for m in encoders.start_from):
         rest = {m: path for m, path in encoders.start_from.items() if m not in gone}
-        overrides.append(f"encoders.start_from={in_line(rest)}")
-    least = config.balance.num_modalities
-    if len(kept) < least and config.balance.kind_name != "none":
-        overrides.append("balance.kind=none")
-        notes.append(f"trained without balance, which needs {'two modalities' if least > 1 else 'an input'}")
-    name = "no input" if not kept else f"{kept[0]} only"
-    role: Role = "no input" if not kept else "text only" if kept[0] == "text" else "unimodal"
-    return Arm(
-        name, tuple(overrides), role, make_config(apply_overrides(tree, overrides), where=f"arm {name}"), tuple(notes)
-    )
+        yield f"encoders.start_from={in_line(rest)}", ""
+    needed = {config.owner_of(name) for name in kept} | {*kept, *MODALITIES}
+    for name in encoders.named:
+        if name in gone and name not in needed:
+            yield f"encoders.{name}=null", ""
+
+
+def lost_words(config: RunConfig, kept: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What else names inputs of one's own that are not there."""
+    if config.explain.players is not None:
+        groups = [[one] if isinstance(one, str) else [*one] for one in config.explain.players]
+        left = [[name for name in group if name in kept] for group in groups]
+        if left != groups:
+            yield f"explain.players={in_line([group for group in left if group] or None)}", ""
+    if not isinstance(config.data.inputs, Mapping):
+        return
+    prepare = {name: one.model_dump(mode="json") for name, one in config.data.prepare.items()}
+    said = {"data.columns": config.data.columns, "data.prepare": prepare}
+    dropout = config.train.modality_dropout
+    said |= {"train.modality_dropout": dropout} if isinstance(dropout, Mapping) else {}
+    for key, values in said.items():
+        rest = {name: value for name, value in values.items() if name in kept}
+        if len(rest) < len(values):
+            yield f"{key}={in_line(rest)}", ""
+    asked = config.evaluate.inputs
+    if asked is not None and any(name not in kept for name in asked):
+        yield f"evaluate.inputs=[{', '.join(name for name in asked if name in kept)}]", ""

@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from plait.compare.arms import CONSTANT, EMPTY, slug
-from plait.compare.compared import Compared, Settings
+from plait.compare.collected import Collected
+from plait.compare.compared import Compared
 from plait.compare.drive import Outcome, Task
 from plait.compare.examples import examples_of
 from plait.compare.frontier import frontier
-from plait.compare.race import RaceRow, saved
+from plait.compare.race import saved
 from plait.compare.records import Records, read_records
 from plait.compare.result import (
     Against,
@@ -34,19 +35,17 @@ from plait.compare.result import (
     Point,
     Price,
     SeedResult,
-    Term,
 )
 from plait.compare.scores import Said, write_scores
 from plait.compare.statistics import Cost, Decided, ScoreTable, Verdict, decide, score_table
 from plait.compare.statistics.wording import listed
 from plait.compare.tasks import explain_task, price_task
 from plait.compare.terms import terms_of
-from plait.config import RunConfig
-from plait.data.manifest import Dataset
 from plait.environment import environment
 from plait.errors import UserError
 from plait.evaluate import LOSS_NAMES
 from plait.evaluate.record import Record, SegmentRow
+from plait.explain.looks import player_modality
 from plait.run import replacing, write_json
 from plait.train.metrics import METRICS, read_metrics
 from plait.writing import read_json
@@ -54,19 +53,6 @@ from plait.writing import read_json
 PRICES = "prices.json"
 NUM_EXAMPLES = 8
 Run_tasks = Callable[[Sequence[Task]], dict[str, Outcome]]
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Everything that a result is made from."""
-
-    wanted: Settings
-    base: RunConfig
-    dataset: Dataset
-    compared: Sequence[Compared]
-    raced: Sequence[RaceRow]
-    notes: tuple[str, ...] = ()
-    match: Term | None = None
 
 
 def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) -> ComparisonResult:
@@ -154,7 +140,8 @@ def disagreements(found: Collected, records: Records, table: ScoreTable) -> tupl
         answered = {name: of[first] for name, of in records.items() if name != CONSTANT}
     if not samples or len(answered) < 2:
         return ()
-    return examples_of(answered, samples, segment=table.segment, metric=table.metric, num=NUM_EXAMPLES)
+    inputs = found.base.inputs
+    return examples_of(answered, samples, segment=table.segment, metric=table.metric, num=NUM_EXAMPLES, inputs=inputs)
 
 
 def metric_of(table: ScoreTable, decided: Decided) -> Metric:
@@ -339,7 +326,8 @@ def credits_of(explained: Mapping[str, Any], segment: str) -> tuple[Credit, ...]
         credit = part["credits"].get(modality)
         figure = credit["credit"] if credit else {"value": None, "low": None, "high": None}
         note = decided["sentence"] if decided else ""
-        found.append(Credit(modality, figure["value"], figure["low"], figure["high"], used, note))
+        of = player_modality(modality, explained.get("players", {}), explained.get("inputs", {})) or "mixed"
+        found.append(Credit(modality, figure["value"], figure["low"], figure["high"], used, note, of))
     return tuple(found)
 
 

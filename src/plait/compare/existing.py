@@ -13,17 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plait.compare.arms import CONSTANT, Arm, in_line, place_name
-from plait.compare.collect import Collected, collect
+from plait.compare.arms import CONSTANT, MOST_ALONE, Arm, in_line, place_name
+from plait.compare.collect import collect
+from plait.compare.collected import Collected
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.result import RESULT, ComparisonResult, Role
 from plait.compare.run import check
-from plait.compare.tasks import facts_path
+from plait.compare.tasks import facts_path, path_of_record
 from plait.config import RunConfig
 from plait.data.manifest import Dataset
 from plait.errors import UserError
-from plait.evaluate.record import record_path
 from plait.run import check_folder, make_folder, read_run_config
 from plait.train.fit import read_data
 from plait.train.lock import locked
@@ -85,7 +85,7 @@ def config_of(folder: Path, *, trust_code: bool = False) -> RunConfig:
     """The configuration of a run that is evaluated."""
     check_folder(folder)
     config = read_run_config(folder, trust_code=trust_code)
-    path = record_path(folder, config.evaluate.split, config.evaluate.inputs)
+    path = path_of_record(folder, config, config.evaluate)
     if not path.exists():
         raise UserError(
             f"has no record of the split {config.evaluate.split!r}",
@@ -147,7 +147,7 @@ def differing(trees: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def flat(config: RunConfig) -> dict[str, Any]:
     """Dotted keys and values, without the seed and what makes no other arm."""
-    tree = config.model_dump(mode="json", exclude={"seed", "evaluate", "generate"})
+    tree = config.model_dump(mode="json", exclude={"seed", "evaluate", "explain", "generate"})
     return {key: value for key, value in leaves(tree) if key not in BESIDE}
 
 
@@ -173,12 +173,14 @@ def inputs_name(inputs: Sequence[str]) -> str:
 
 
 def role_of(config: RunConfig, configs: Mapping[Path, RunConfig]) -> Role:
-    """Whether an arm reads less than others do."""
-    inputs = list(config.inputs)
+    """Whether an arm reads less than others do: nothing, one input, or of many all but one."""
+    inputs = config.inputs
     most = max(len(other.inputs) for other in configs.values())
+    if len(inputs) == most - 1 >= MOST_ALONE:
+        return "all but one"
     if len(inputs) == most or len(inputs) > 1:
         return "candidate"
-    return "no input" if not inputs else "text only" if inputs[0] == "text" else "unimodal"
+    return "no input" if not inputs else "text only" if "text" in inputs.values() else "unimodal"
 
 
 def shared_seeds(compared: Sequence[Compared]) -> tuple[int, ...]:

@@ -27,7 +27,6 @@ from plait.embeddings import ScratchConfig
 from plait.fusion import FusionOptions
 from plait.fusion.cost import cost
 from plait.layers import set_attention
-from plait.modalities.audio.prepare import SAMPLE_RATE, num_frames
 from plait.model import Model
 from plait.run import SavedVectors
 from plait.types import Condition, Items
@@ -211,14 +210,22 @@ def made_of(config: RunConfig) -> dict[str, Any]:
     return {
         "data.inputs": data.inputs,
         "data.tokenizer": data.tokenizer,
-        "data.image": data.image.size,
-        "data.audio": data.audio.num_mels,
+        **sizes_of(config),
         "width": config.width,
         "encoders": config.encoders.model_dump(exclude={"start_from", "freeze", "cache"}),
         "lm": config.lm.model_dump(),
         "train.ctc": config.train.ctc is None,
         "train.alignment": config.train.alignment is None,
     }
+
+
+def sizes_of(config: RunConfig) -> dict[str, dict[str, tuple[int, ...]]]:
+    """`data.MODALITY` → input → the shape of a usual item, as it is prepared."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, modality in config.inputs.items():
+        with torch.device("meta"):
+            found.setdefault(f"data.{modality}", {})[name] = tuple(blank_item(name, config, USUAL).values.shape)
+    return found
 
 
 class Counter:
@@ -296,13 +303,21 @@ class Rest:
 
 def blank_model(config: RunConfig, tokenizer: Tokenizer) -> Model:
     """The model of a configuration on no device: it has shapes and no values. Word vectors are not trained for it."""
-    text, lm = config.encoders.text, config.lm
-    text = text.model_copy(update={"embedding": blank_vectors(text.embedding, config, tokenizer)})
-    lm = lm.model_copy(update={"embedding": blank_vectors(lm.embedding, config, tokenizer)})
-    config = config.model_copy(update={"lm": lm, "encoders": config.encoders.model_copy(update={"text": text})})
+    encoders = {
+        name: blank_embedding(one, config, tokenizer)
+        for name, one in [("text", config.encoders.text), *config.encoders.named.items()]
+        if hasattr(one, "embedding")
+    }
+    lm = blank_embedding(config.lm, config, tokenizer)
+    config = config.model_copy(update={"lm": lm, "encoders": config.encoders.model_copy(update=encoders)})
     with torch.device("meta"):
         model = build_model(config, tokenizer, config.inputs, read_weights=False).model
     return model.to("meta")
+
+
+def blank_embedding(part: Any, config: RunConfig, tokenizer: Tokenizer) -> Any:
+    """A part of the model that has word vectors, with blank ones."""
+    return part.model_copy(update={"embedding": blank_vectors(part.embedding, config, tokenizer)})
 
 
 def blank_vectors(embedding: Any, config: RunConfig, tokenizer: Tokenizer) -> Any:
@@ -317,16 +332,13 @@ def blank_vectors(embedding: Any, config: RunConfig, tokenizer: Tokenizer) -> An
     return SavedVectors(frozen=embedding.frozen, width=width)
 
 
-def blank_item(modality: str, config: RunConfig, lengths: Lengths) -> Items:
-    """One input of a modality, for the sizes of what follows."""
-    one = torch.zeros(1, 1, dtype=torch.long)
-    if modality == "text":
-        return Items(torch.zeros(1, lengths.words, dtype=torch.long), torch.tensor([lengths.words]), one)
-    if modality == "image":
-        size = config.data.image.size
-        return Items(torch.zeros(1, 3, size, size), torch.tensor([1]), one)
-    frames = num_frames(round(lengths.seconds * SAMPLE_RATE))
-    return Items(torch.zeros(1, frames, config.data.audio.num_mels), torch.tensor([frames]), one)
+def blank_item(name: str, config: RunConfig, lengths: Lengths) -> Items:
+    """One usual item of an input, without values, for the sizes of what follows."""
+    options, modality = config.data.options_of(name), config.data.modality_of(name)
+    preparer = modality.preparer(options, lambda _: (), 0)
+    length = modality.typical(options, seconds=lengths.seconds, words=lengths.words)
+    values = torch.zeros(1, *preparer.shape(length), dtype=preparer.dtype)
+    return Items(values, torch.tensor([length]), torch.zeros(1, 1, dtype=torch.long))
 
 
 def short(number: int) -> str:

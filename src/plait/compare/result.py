@@ -23,9 +23,9 @@ from plait.writing import read_json
 FORMAT = 1
 RESULT = "result.json"
 
-Role = Literal["candidate", "unimodal", "text only", "no input", "constant"]
-"""Why an arm is there: one of those asked for, or one of the baselines that are added: a single modality, the text alone, no input
-at all, the best constant answer."""
+Role = Literal["candidate", "unimodal", "text only", "all but one", "no input", "constant"]
+"""Why an arm is there: one of those asked for, or one of the baselines that are added: one input (or inputs that come and go
+together) alone, the text alone, all inputs but one, no input at all, the best constant answer."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,9 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class Credit:
-    """What `plait explain` says of one modality of an arm for the segment compared: bits per token, and whether it is measurably
-    used."""
+    """What `plait explain` says of one input (or player) of an arm for the segment compared: bits per token, and whether it is
+    measurably used. `of`: its modality, None where it is called so, or is of several.
+    """
 
     modality: str
     bits: float | None
@@ -133,6 +134,7 @@ class Credit:
     high: float | None
     used: bool | None
     note: str = ""
+    of: str | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from plait.compare.arms import Arm, arms_of, slug
 from plait.compare.board import Board, shown
-from plait.compare.collect import Collected, collect
+from plait.compare.collect import collect
+from plait.compare.collected import Collected
 from plait.compare.compared import Compared, Settings
 from plait.compare.drive import Outcome, Task, run_tasks
 from plait.compare.match import match
@@ -189,7 +190,8 @@ def fixed(config: RunConfig, dataset: Dataset) -> RunConfig:
     """
     threads = config.train.threads
     config = resolved(config, dataset)
-    metrics = metrics_for(config.evaluate, split_of(dataset.samples, config.evaluate.split), dataset.segments)
+    scored = split_of(dataset.samples, config.evaluate.split)
+    metrics = metrics_for(config.evaluate, scored, dataset.segments, config.inputs)
     on_cpu = config.train.device == "cpu"
     cached = [m for m in config.encoders.freeze if not can_cache(config, m)]
     return config.model_copy(

@@ -94,7 +94,7 @@ def train_task(
         raise KeyboardInterrupt(f"saved after step {stopped.step}") from None
     peak = peak_memory(config.train.device)
     evaluation = evaluation_of(config, scored)
-    if evaluation is not None and not record_path(folder, evaluation.split, evaluation.inputs).exists():
+    if evaluation is not None and not path_of_record(folder, config, evaluation).exists():
         tell({"state": "evaluating"})
 
         def count(done: int, of: int) -> None:
@@ -132,7 +132,7 @@ def is_done(folder: Path, config: RunConfig, scored: Scored = "split", *, trust_
     """Whether the run in a folder is trained and evaluated; refused where it was trained with another configuration."""
     check_same(folder, config, trust_code=trust_code)
     evaluation = evaluation_of(config, scored)
-    there = evaluation is None or record_path(folder, evaluation.split, evaluation.inputs).exists()
+    there = evaluation is None or path_of_record(folder, config, evaluation).exists()
     return there and (folder / MODEL).exists() and facts_path(folder).exists()
 
 
@@ -203,11 +203,16 @@ def orders_task(tell: Tell, *, trees: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def path_of_record(folder: Path, config: RunConfig, evaluation: EvaluateConfig) -> Path:
+    """Where the record of an evaluation of a run stands."""
+    return record_path(folder, evaluation.split, evaluation.inputs, order=tuple(config.inputs))
+
+
 def record_of(folder: Path, config: RunConfig, scored: Scored = "split") -> Record:
     """The record of a run's evaluation."""
     evaluation = evaluation_of(config, scored)
     assert evaluation is not None
-    return read_record(record_path(folder, evaluation.split, evaluation.inputs))
+    return read_record(path_of_record(folder, config, evaluation))
 
 
 def price_task(

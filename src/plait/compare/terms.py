@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plait.choices import trusted
+from plait.compare.collected import Collected
 from plait.compare.compared import Compared
 from plait.compare.drive import Outcome, Task
 from plait.compare.result import ArmResult, Term
@@ -22,9 +23,6 @@ from plait.train.checkpoint import STATE, newest
 from plait.train.fingerprint import alike
 from plait.train.resume import leaves
 from plait.writing import read_json
-
-if TYPE_CHECKING:
-    from plait.compare.collect import Collected
 
 CLOSE = 0.05
 """Parameters within 5 % count as equal."""

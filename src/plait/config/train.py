@@ -46,9 +46,10 @@ class TrainConfig(Config):
     a time such as `30s`, `5min`; `clip`, `patience`, `evaluate_every` null = off. The learning rate rises linearly over the
     warm-up, then falls along a cosine to `final_fraction` of its height. `auto` values are measured at the start
     (`probe.py`) and the choice is frozen into the run's configuration. `modality_dropout`: the chance that a sample loses a
-    modality, each by itself; `modality_subsets`: the chance that it gets a subset of its modalities instead, all alike
-    likely. `alone_every`: every so many lines of the metrics say the loss with each modality alone as well (a pass without
-    gradients per modality; null = never). `continued` is written by a resume that changes `steps`: leave it out.
+    modality, each by itself; `modality_subsets`: the chance that it gets a subset of its inputs instead, all alike likely; of
+    more than three inputs their number is drawn evenly, then which. `alone_every`: every so many lines of the metrics say the
+    loss with each modality alone as well (a pass without gradients per modality; null = never). `continued` is written by a
+    resume that changes `steps`: leave it out.
     """
 
     steps: Annotated[int, Field(ge=1)] = 1000

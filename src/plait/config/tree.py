@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from plait.choices import Config, validated
 from plait.config.evaluate import EvaluateConfig
+from plait.config.explain import ExplainConfig
 from plait.config.generate import GenerateConfig
 from plait.config.train import TrainConfig
 from plait.data.config import DataConfig
@@ -99,6 +100,7 @@ class RunConfig(Config):
     train: TrainConfig = TrainConfig()
     balance: BalanceConfig = NoneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    explain: ExplainConfig = ExplainConfig()
     generate: GenerateConfig = GenerateConfig()
     seed: int = Field(default=0, description="of every random draw")
 

@@ -6,7 +6,7 @@ Out: the metrics per segment; of a segment for which none is named, those that f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from plait.config.evaluate import EvaluateConfig
 from plait.errors import UserError, did_you_mean
@@ -20,10 +20,19 @@ SHORT_WORDS = 3.0
 """References of at most so many words on average are answers, scored by exact match."""
 
 
+AS_CALLED: Mapping[str, str] = {}
+"""Every input is called as its modality."""
+
+
 def metrics_for(
-    config: EvaluateConfig, samples: Sequence[Sample], segments: Sequence[str]
+    config: EvaluateConfig,
+    samples: Sequence[Sample],
+    segments: Sequence[str],
+    modalities: Mapping[str, str] = AS_CALLED,
 ) -> dict[str, tuple[str, ...]]:
-    """The metrics of each segment: those named, or where none are, those that fit its references."""
+    """The metrics of each segment: those named, or where none are, those that fit its references. `modalities`: of the inputs that
+    are not called as theirs.
+    """
     named = config.metrics or {}
     for segment in named:
         if segment not in segments:
@@ -32,10 +41,15 @@ def metrics_for(
                 where="evaluate.metrics",
                 right=did_you_mean(segment, segments),
             )
-    return {segment: named[segment] if segment in named else default_metrics(segment, samples) for segment in segments}
+    return {
+        segment: named[segment] if segment in named else default_metrics(segment, samples, modalities)
+        for segment in segments
+    }
 
 
-def default_metrics(segment: str, samples: Sequence[Sample]) -> tuple[str, ...]:
+def default_metrics(
+    segment: str, samples: Sequence[Sample], modalities: Mapping[str, str] = AS_CALLED
+) -> tuple[str, ...]:
     """What to report of a segment: of an answer accuracy, of a transcript error rates, of free text the captioning metrics.
 
     An answer: at most 3 words on average. A transcript: the segment's name says so, or sound is the only input and there is one
@@ -46,7 +60,7 @@ def default_metrics(segment: str, samples: Sequence[Sample]) -> tuple[str, ...]:
     if not texts or not any(sample.present for sample in scored):
         return ()
     unspaced = 2 * sum(map(is_unspaced, texts)) > len(texts)
-    only_sound = all(set(s.present) == {"audio"} and len(s.references) == 1 for s in scored)
+    only_sound = all(is_sound_alone(s, modalities) and len(s.references) == 1 for s in scored)
     if segment.lower() in TRANSCRIPTS:
         return ("cer",) if unspaced else ("wer", "cer")
     if sum(len(words(fold(text))) for text in texts) / len(texts) <= SHORT_WORDS:
@@ -54,3 +68,8 @@ def default_metrics(segment: str, samples: Sequence[Sample]) -> tuple[str, ...]:
     if only_sound:
         return ("cer",) if unspaced else ("wer", "cer")
     return ("bleu", "chrf", "rouge_l", "cider_d")
+
+
+def is_sound_alone(sample: Sample, modalities: Mapping[str, str]) -> bool:
+    """Whether recordings are all that a sample has."""
+    return {modalities.get(name, name) for name in sample.present} == {"audio"}

@@ -18,10 +18,11 @@ import numpy as np
 from jaxtyping import Bool
 
 from plait.errors import UserError, did_you_mean
+from plait.evaluate.inputs import set_name
 from plait.types import Sample
 
 INPUTS = "inputs"
-"""What `by` calls the modalities that a sample has, as if they were a tag."""
+"""What `by` calls the inputs that a sample has, as if they were a tag."""
 
 MAX_VALUES = 20
 """A tag with more values than this is no kind of sample but a name."""
@@ -47,12 +48,17 @@ class Kind(NamedTuple):
         return "=".join(json.dumps(part, ensure_ascii=False) for part in (self.tag, self.value))
 
 
+def inputs_of(sample: Sample) -> str:
+    """`image+audio`, or `none`."""
+    return set_name(sample.present) if sample.present else "none"
+
+
 def patterns_of(
     samples: Sequence[Sample], by: Sequence[str] | None, *, pairs: bool = True
 ) -> tuple[dict[str, Bool[np.ndarray, " n"]], tuple[str, ...]]:
     """The samples of each value of each tag, with `pairs` of each pair of values of two tags, by name; and what was left out."""
     known = list(dict.fromkeys(name for sample in samples for name in sample.tags))
-    own = {} if INPUTS in known else {INPUTS: ["+".join(sample.present) or "none" for sample in samples]}
+    own = {} if INPUTS in known else {INPUTS: [inputs_of(sample) for sample in samples]}
     tags = [{**sample.tags, **{name: values[i] for name, values in own.items()}} for i, sample in enumerate(samples)]
     notes = []
     if by is None:
@@ -61,7 +67,7 @@ def patterns_of(
     else:
         wanted = list(dict.fromkeys(by))
         if INPUTS in wanted and INPUTS in known:
-            notes.append("figures by inputs are by the tag of that name, not by the modalities of the samples")
+            notes.append("figures by inputs are by the tag of that name, not by the inputs of the samples")
     kinds: list[list[Kind]] = []
     for name in wanted:
         if name not in known and name != INPUTS:

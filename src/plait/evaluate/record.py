@@ -1,7 +1,8 @@
 """The record of an evaluation: one row per sample and a summary, in one Parquet file with a JSON of the summary beside it.
 
 In: a `Record`; or the path of one.
-Out: `records/<split>[@manifest][-inputs].parquet` and `.json`; or the `Record`, equal to the one that was written.
+Out: `records/<split>[@manifest][-inputs].parquet` and `.json`, inputs in the run's order (`image+audio`); or the `Record`, equal to
+the one that was written.
 Invariant: each file is written under another name, synced and renamed, so a crash leaves the previous record whole. What could not
 be scored is null with a reason in words, never 0 and never NaN.
 
@@ -14,18 +15,22 @@ columns one: ours have no point or begin with `rank.`, theirs end in one of the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from plait.errors import UserError
+from plait.evaluate.inputs import in_run_order, set_name
 from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Constant, Figure
 from plait.run import replacing
 from plait.types import in_order
 
 FORMAT = 1
+MAX_NAME = 100
+"""Letters of the inputs in a record's name."""
 _METADATA_KEY = b"plait"
 
 Figures = Mapping[str, Mapping[str, Figure]]
@@ -90,7 +95,7 @@ class Summary:
 
     `metrics`: segment → metric → figure. `by`: the same for the samples of one tag (`pattern=spoken`) or of two
     (`pattern=spoken,sentence=unheard`). `definitions`: what each metric counts. `unscored`: segment → reason → number of samples.
-    `inputs`: the modalities to which the evaluation was restricted, None for all. `retrieval`: of a run with links, each direction.
+    `inputs`: those to which the evaluation was restricted, None for all. `retrieval`: of a run with links, each direction.
     `limited`: segment → number of outputs that were ended at `generate.max_tokens`, where there are any.
     `manifest`: of rows that are not the run's own, where they stand. `step`: the training's step that the weights are of.
     """
@@ -157,14 +162,30 @@ class Record:
     summary: Summary
 
 
-def record_path(folder: Path, split: str, inputs: Iterable[str] | None = None, manifest: str | None = None) -> Path:
-    """`folder/records/<split>[@manifest][-inputs].parquet`; no input at all is called `no_input`."""
+def record_path(
+    folder: Path,
+    split: str,
+    inputs: Collection[str] | None = None,
+    manifest: str | None = None,
+    *,
+    order: Sequence[str] | None = None,
+) -> Path:
+    """`folder/records/<split>[@manifest][-inputs].parquet`; no input at all is called `no_input`.
+
+    `order`: the run's inputs; without them text, image and audio stand first, then the others as they are given.
+    """
     name = f"{split}{mark(manifest)}"
     if inputs is None:
         return folder / "records" / f"{name}.parquet"
-    chosen = set(inputs)
-    names = "+".join(in_order(chosen)) or "no_input"
-    return folder / "records" / f"{name}-{names}.parquet"
+    chosen = in_order(inputs) if order is None else in_run_order(inputs, order)
+    return folder / "records" / f"{name}-{short_name(set_name(chosen))}.parquet"
+
+
+def short_name(names: str) -> str:
+    """Names in a file's name; where they are too long for one, their beginning and a digest that tells them apart."""
+    if len(names) <= MAX_NAME:
+        return names
+    return f"{names[:MAX_NAME]}…{blake2b(names.encode(), digest_size=4).hexdigest()}"
 
 
 def write_record(record: Record, path: Path) -> None:

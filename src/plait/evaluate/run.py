@@ -19,7 +19,7 @@ from plait.config.evaluate import EvaluateConfig
 from plait.data.manifest import LeftOut
 from plait.data.splits import known_split
 from plait.errors import UserError
-from plait.evaluate.choice import metrics_for
+from plait.evaluate.choice import AS_CALLED, metrics_for
 from plait.evaluate.metrics import SegmentLoss
 from plait.evaluate.record import Record, record_path, write_record
 from plait.evaluate.retrieval import retrieval, with_retrieval
@@ -182,6 +182,7 @@ def evaluate(
     run: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     linked: Run | None = None,
+    modalities: Mapping[str, str] = AS_CALLED,
     notes: Sequence[str] = (),
     manifest: str | None = None,
     step: int | None = None,
@@ -191,14 +192,14 @@ def evaluate(
 
     Nothing is generated where no metric looks at texts (next words without inputs). `train_targets`: those of the samples of the
     split `train`, unless given. `linked`: the run that was trained with links, whose sides then search for each other.
-    `notes`: what else the summary is to say; `manifest`, `step`: as in `Summary`.
+    `modalities`: of the inputs that are not called as theirs. `notes`: what else the summary is to say; `manifest`, `step`: as in
+    `Summary`.
     """
     config = config.model_copy(update={"split": known_split(config.split, where="evaluate.split")})
     chosen = split_of(samples, config.split)
     segments = tuple(segments) if segments is not None else segments_of(chosen)
-    metrics = metrics_for(
-        config, chosen, segments
-    )  # before inputs are taken away: the same metrics with and without them
+    # before inputs are taken away: the same metrics with and without them
+    metrics = metrics_for(config, chosen, segments, modalities)
     config = config.model_copy(update={"metrics": metrics})
     if config.inputs is not None:
         chosen = [sample.only(frozenset(config.inputs)) for sample in chosen]
@@ -228,7 +229,7 @@ def evaluate(
         record = with_retrieval(record, found)
     record = replace(record, summary=replace(record.summary, manifest=manifest, step=step))
     if folder is not None:
-        write_record(record, record_path(folder, config.split, config.inputs, manifest))
+        write_record(record, record_path(folder, config.split, config.inputs, manifest, order=config.inputs))
     return record
 
 

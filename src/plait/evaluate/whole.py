@@ -11,6 +11,7 @@ from collections.abc import Callable
 from plait.config import EvaluateConfig, GenerateConfig
 from plait.data.manifest import Dataset
 from plait.evaluate.answerer import RunAnswerer
+from plait.evaluate.inputs import in_run_order
 from plait.evaluate.measured import notes_of, weights_of_run
 from plait.evaluate.record import Record
 from plait.evaluate.run import evaluate
@@ -32,16 +33,18 @@ def evaluate_run(
 
     `manifest`: where the dataset stands, if it is not the run's own.
     """
-    weights = weights_of_run(run)
+    weights, config = weights_of_run(run), config or run.config.evaluate
+    inputs = None if config.inputs is None else in_run_order(config.inputs, run.inputs)
     return evaluate(
         RunAnswerer(run, options, say=say),
         dataset.samples,
-        config=config or run.config.evaluate,
+        config=config.model_copy(update={"inputs": inputs}),
         segments=run.segments,
         seed=run.config.seed,
         run=run.config.model_dump(mode="json"),
         folder=run.folder if write else None,
         linked=run if run.model.links else None,
+        modalities=run.config.inputs,
         notes=(*notes_of(weights, manifest), *dataset.notes),
         manifest=manifest,
         step=weights.step,

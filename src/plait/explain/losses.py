@@ -1,12 +1,13 @@
-"""What a model loses on each target under every subset of its modalities.
+"""What a model loses on each target under subsets of its players.
 
-In: a run, samples, and the temperatures at which losses are wanted.
-Out: `SubsetLosses`: bits per sample, subset, temperature and segment, each modality's credit per position of the target; and
-the temperatures that fit a split best.
-Invariant: each encoder runs once per batch, whatever the number of subsets; a sample under the subset S is the sample under S
-without what it lacks, number for number, so a modality that a sample lacks changes nothing in it.
+In: a run, samples, a plan of the subsets, and the temperatures at which losses are wanted.
+Out: `SubsetLosses`: bits per sample, subset, temperature and segment, each player's credit per position of the target; and the
+temperatures that fit a split best.
+Invariant: each file is decoded and each encoder runs once per batch, whatever the number of subsets; a sample under the subset S is
+the sample under S without what it lacks, number for number, so a player that a sample lacks changes nothing in it.
 
-Subsets are numbers: bit k says whether modality k of the run is given (0 = no input).
+Subsets are numbers: bit k says whether player k is given (0 = no input). Columns are those of the plan (`plan.py`); of the exact
+one column s is subset s.
 """
 
 from __future__ import annotations
@@ -14,38 +15,43 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
-from plait.data.collate import SegmentTokens, collate_targets
-from plait.data.draws import all_references
-from plait.data.loader import Loader
 from plait.data.manifest import LeftOut
-from plait.data.preprocess import Preprocessor
-from plait.explain.credit import shapley
+from plait.evaluate.inputs import NO_INPUT, set_name
+from plait.explain.asked import BITS_PER_NAT, Asked, Context, segment_bits
+from plait.explain.plan import Exact, Plan
+from plait.explain.players import Players
 from plait.explain.positions import Positions
-from plait.features import FeatureCache
-from plait.generate import END, Draft, Writer, write
-from plait.model import Model, absent, select
+from plait.explain.store import Part, Store
 from plait.run import Run
-from plait.types import IGNORED, Batch, Condition, Features, Sample
+from plait.types import IGNORED, Batch, Sample
 
-BITS_PER_NAT = 1 / math.log(2)
+__all__ = [
+    "BITS_PER_NAT",
+    "GRID",
+    "NO_INPUT",
+    "Context",
+    "Fit",
+    "Progress",
+    "SubsetLosses",
+    "Temperatures",
+    "best_temperature",
+    "fit_temperatures",
+    "moved_losses",
+    "segment_bits",
+    "subset_losses",
+    "subset_name",
+]
+
 GRID = np.geomspace(0.25, 4.0, 25)
 """The temperatures that are tried on the tuning split, before the best one is refined."""
 
-NO_INPUT = "no_input"
-
-Context = Literal["true", "own"]
-"""What stands before a later segment: the true earlier segments, or those that the model wrote itself with the same inputs."""
-
 Temperatures = Mapping[Context, Float[np.ndarray, "subsets K"]]
+"""Context → for each of the plan's temperatures, K values that are to be tried."""
 Progress = Callable[[int], None]
 """Is told how many more samples are done."""
 
@@ -54,10 +60,10 @@ Progress = Callable[[int], None]
 class SubsetLosses:
     """Bits of the targets of n samples, the mean over each sample's references.
 
-    `bits`: context → `(n, subsets, K, G)`, K temperatures, G segments; NaN where the sample has no such target, could not be
+    `bits`: context → `(n, columns, K, G)`, K temperatures, G segments; NaN where the sample has no such target, could not be
     read, or was not asked for (`own` has no first segment). `num_tokens` `(n, G)`: tokens of the target, its end included.
-    `present` `(n, M)`: the modalities that each sample has. Where positions were asked for: `tokens_at` `(n, P)`, the tokens at
-    each, and `credits_at`: context → `(n, M, P)`, each modality's credit at the first temperature in bits of the sample. Credits
+    `present` `(n, M)`: the players that each sample has. Where positions were asked for: `tokens_at` `(n, P)`, the tokens at
+    each, and `credits_at`: context → `(n, M, P)`, each player's credit at the first temperature in bits of the sample. Credits
     and not losses: they are a sum over the subsets, so memory does not grow with 2^M. `left_out`: the samples that could not be
     read (`data.on_error: skip`).
     """
@@ -69,20 +75,20 @@ class SubsetLosses:
     credits_at: Mapping[Context, Float[np.ndarray, "n M P"]] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
-    def only(self, rows: Int[np.ndarray, " rows"]) -> SubsetLosses:
-        """Of some of the samples, without what stands per position."""
-        bits: Mapping[Context, np.ndarray] = {context: values[rows] for context, values in self.bits.items()}
-        return SubsetLosses(bits, self.num_tokens[rows], self.present[rows])
-
     @property
     def held(self) -> Int[np.ndarray, " n"]:
-        """Each sample's modalities as the number of a subset."""
-        return (self.present * (1 << np.arange(self.present.shape[1]))).sum(axis=1)
+        """Each sample's players as the number of a subset."""
+        return numbered(self.present)
 
 
-def subset_name(subset: int, modalities: Sequence[str]) -> str:
+def numbered(present: Bool[np.ndarray, "n M"]) -> Int[np.ndarray, " n"]:
+    """Each row as the number of a subset."""
+    return (present * (1 << np.arange(present.shape[1]))).sum(axis=1)
+
+
+def subset_name(subset: int, names: Sequence[str]) -> str:
     """`image+audio`, or `no_input`."""
-    return "+".join(m for k, m in enumerate(modalities) if subset >> k & 1) or NO_INPUT
+    return set_name(name for k, name in enumerate(names) if subset >> k & 1)
 
 
 @torch.inference_mode()
@@ -95,225 +101,187 @@ def subset_losses(
     under: Sequence[int] | None = None,
     positions: Positions | None = None,
     progress: Progress = lambda _: None,
+    plan: Plan | None = None,
+    store: Store | None = None,
 ) -> SubsetLosses:
-    """The losses of the samples at `temperatures` (per subset K of them), for each of the contexts that have any.
+    """The losses of the samples at `temperatures` (for each of the plan's K of them), for each of the contexts that have any.
 
-    `under`: only these subsets (of each what a sample has of it); the other columns stay NaN. `positions`: credits for each of
-    them as well, which needs all subsets.
+    `under`: only these columns of the plan (of each what a sample has of it); the others stay NaN. `positions`: credits for each
+    of them as well, which needs all columns. `plan`: exact over the run's inputs, unless given. `store`: what reads the samples,
+    and keeps their features for `moved_losses`.
     """
-    modalities, num_segments = run.inputs, len(run.segments)
-    num_subsets = 1 << len(modalities)
-    device = run.model.lm.embedding.table.device
-    expanded, places = all_references(samples)
-    preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, modalities)
-    FeatureCache(run.config, run.model, preprocessor)
-    loader = Loader(
-        expanded, preprocessor, batch_size=batch_size, seed=0, training=False, workers=run.config.data.workers
-    )
-    wanted = positions or Positions.whole(num_segments)
-    asked_for = np.arange(num_subsets) if under is None else np.asarray(under)
-    sums = Sums.empty(len(samples), len(modalities), {c: t.shape[1] for c, t in temperatures.items()}, wanted)
-    present = np.zeros((len(samples), len(modalities)), dtype=bool)
-    for numbers, batch in loader.indexed_batches():
-        where = np.asarray([places[number] for number in numbers])
-        sums.count(where, batch)
-        has = np.stack([(batch.inputs[m].index >= 0).any(dim=1).numpy() for m in modalities], axis=1)
-        present[where] = has
-        held = (has * (1 << np.arange(len(modalities)))).sum(axis=1)
-        batch = batch.to(device)
-        features = run.model.encode(batch.inputs, len(batch))
-        first: dict[Context, np.ndarray] = {
-            c: np.zeros((len(batch), num_subsets, wanted.offsets[-1])) for c in temperatures
+    store = store or Store(run, samples, batch_size=batch_size)
+    plan = plan or Exact(Players.each(run.inputs))
+    table = Table(run, plan, temperatures, under, positions, len(samples), batch_size, samples)
+    for part in store.parts():
+        table.add(part, share=positions is not None and under is None)
+        progress(len(part.batch))
+    found = replace(table.averaged(), left_out=tuple(store.left_out.values()))
+    return found if positions is not None else replace(found, tokens_at=None, credits_at={})
+
+
+@torch.inference_mode()
+def moved_losses(
+    run: Run,
+    store: Store,
+    partners: Mapping[str, Int[np.ndarray, " n"]],
+    temperatures: Temperatures,
+    *,
+    batch_size: int,
+    under: Sequence[int],
+    plan: Plan,
+    progress: Progress = lambda _: None,
+) -> SubsetLosses:
+    """The same in some columns, with every sample's inputs `partners` those of another one: the number of that sample. Only what
+    the store did not keep is read again.
+    """
+    table = Table(run, plan, temperatures, under, None, len(store.samples), batch_size, store.samples)
+    for part in store.moved(partners):
+        table.add(part, share=False)
+        progress(len(part.batch))
+    return replace(table.averaged(), tokens_at=None, credits_at={})
+
+
+class Table:
+    """What is added up part by part, per sample over its references."""
+
+    def __init__(
+        self,
+        run: Run,
+        plan: Plan,
+        temperatures: Temperatures,
+        under: Sequence[int] | None,
+        positions: Positions | None,
+        n: int,
+        batch_size: int,
+        samples: Sequence[Sample],
+    ) -> None:
+        self.run, self.plan, self.temperatures, self.batch_size = run, plan, temperatures, batch_size
+        self.positions = positions or Positions.whole(len(run.segments))
+        self.columns = np.arange(plan.num_columns) if under is None else np.asarray(under)
+        self.samples = samples
+        num_segments, num_positions = len(self.positions.num_apart), self.positions.offsets[-1]
+        shape = (n, len(self.columns))
+        self.bits: dict[Context, np.ndarray] = {
+            c: np.zeros((*shape, t.shape[1], num_segments)) for c, t in temperatures.items()
         }
-        for subset in range(num_subsets):
-            rows = np.flatnonzero((held[:, None] & asked_for == subset).any(axis=1))
-            if len(rows):
-                asked = Asked(run, batch, features, subset, torch.as_tensor(rows, device=device), wanted)
-                for context, tried in temperatures.items():
-                    bits = asked.bits(context, tried[subset]).cpu().numpy()
-                    np.add.at(sums.bits[context][:, subset], where[rows], wanted.by_segment(bits))
-                    first[context][rows, subset] = bits[:, 0]
-        if positions is not None and under is None:
-            sums.share(where, held, first)
-        progress(len(batch))
-    losses = replace(sums.averaged(present, asked_for), left_out=tuple(loader.left_out.values()))
-    return losses if positions is not None else replace(losses, tokens_at=None, credits_at={})
+        self.credits_at: dict[Context, np.ndarray] = {c: np.zeros((n, plan.num, num_positions)) for c in temperatures}
+        self.tokens_at = np.zeros((n, num_positions))
+        self.counts = np.zeros((n, num_segments))
+        self.present = np.zeros((n, plan.num), dtype=bool)
 
+    def add(self, part: Part, *, share: bool) -> None:
+        """The losses of a part under every column; `share`: credits at each position too."""
+        where, batch = part.where, part.batch
+        self.count(where, batch)
+        present = part.has @ self.plan.players.holds.T
+        self.present[where] = present
+        ids = [self.samples[row].id for row in where]
+        given = self.plan.given(ids)[:, self.columns] & numbered(present)[:, None]
+        subset, row, cell = different(given)
+        for context, (bits, first) in self.asked(part, subset, row).items():
+            np.add.at(self.bits[context], where, bits[cell])
+            if share:
+                np.add.at(self.credits_at[context], where, self.plan.credits_at(-first[cell], ids))
 
-@dataclass(frozen=True)
-class Sums:
-    """What is added up batch by batch, per sample over its references."""
+    def asked(
+        self, part: Part, subset: Int[np.ndarray, " cells"], row: Int[np.ndarray, " cells"]
+    ) -> dict[Context, tuple[Float[np.ndarray, "cells K G"], Float[np.ndarray, "cells P"]]]:
+        """The bits of rows of a part under their subsets: by segment, and by position at the first temperature.
 
-    positions: Positions
-    bits: Mapping[Context, Float[np.ndarray, "n subsets K G"]]
-    credits_at: Mapping[Context, Float[np.ndarray, "n M P"]]
-    tokens_at: Float[np.ndarray, "n P"]
-    counts: Float[np.ndarray, "n G"]
+        They are asked in pieces, subset by subset; where a plan mixes subsets, a piece is a batch's number of rows.
+        """
+        ends = np.flatnonzero(np.diff(subset)) + 1
+        if self.plan.mixed:
+            ends = np.arange(self.batch_size, len(subset), self.batch_size)
+        found: dict[Context, list[tuple[np.ndarray, np.ndarray]]] = {context: [] for context in self.temperatures}
+        for piece in np.split(np.arange(len(subset)), ends):
+            given, rows = self.inputs_in(subset[piece]), torch.as_tensor(row[piece], device=part.batch.tokens.device)
+            asked = Asked(self.run, part.batch, part.features, given, rows, self.positions)
+            for context, tried in self.temperatures.items():
+                at = tried[self.plan.temperature_of(subset[piece])]
+                bits = asked.bits(context, at if self.plan.mixed else at[0]).cpu().numpy()
+                found[context].append((self.positions.by_segment(bits), bits[:, 0]))
+        return {c: (np.concatenate([p for p, _ in of]), np.concatenate([p for _, p in of])) for c, of in found.items()}
 
-    @classmethod
-    def empty(cls, n: int, num_modalities: int, num_temperatures: Mapping[Context, int], positions: Positions) -> Sums:
-        """Nothing yet."""
-        num_segments, num_positions = len(positions.num_apart), positions.offsets[-1]
-        return cls(
-            positions,
-            {c: np.zeros((n, 1 << num_modalities, k, num_segments)) for c, k in num_temperatures.items()},
-            {c: np.zeros((n, num_modalities, num_positions)) for c in num_temperatures},
-            np.zeros((n, num_positions)),
-            np.zeros((n, num_segments)),
-        )
+    def inputs_in(self, subsets: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, "rows inputs"]:
+        """Which inputs are given in each subset."""
+        players = subsets[:, None] >> np.arange(self.plan.num) & 1 == 1
+        return players @ self.plan.players.holds
 
     def count(self, where: Int[np.ndarray, " B"], batch: Batch) -> None:
-        """The tokens of a batch's targets."""
+        """The tokens of a part's targets."""
         scored = torch.where(batch.targets != IGNORED, batch.segments, -1)
-        numbers = self.positions.of(scored).numpy()
+        numbers = self.positions.of(scored).cpu().numpy()
         tokens = np.stack([(numbers == p).sum(axis=1) for p in range(self.positions.offsets[-1])], axis=1)
         np.add.at(self.tokens_at, where, tokens)
         np.add.at(self.counts, where, self.positions.by_segment(tokens) > 0)
 
-    def share(
-        self,
-        where: Int[np.ndarray, " B"],
-        held: Int[np.ndarray, " B"],
-        bits: Mapping[Context, Float[np.ndarray, "B subsets P"]],
-    ) -> None:
-        """Each modality's credit at each position: a weighted sum over the subsets, in which the loss without inputs cancels."""
-        for context, table in bits.items():
-            num_subsets = table.shape[1]
-            under = np.take_along_axis(table, (held[:, None] & np.arange(num_subsets))[:, :, None], axis=1)
-            np.add.at(self.credits_at[context], where, np.einsum("bsp,sm->bmp", -under, shapley(np.eye(num_subsets))))
-
-    def averaged(self, present: Bool[np.ndarray, "n M"], under: Int[np.ndarray, " asked"]) -> SubsetLosses:
-        """Means over references; under each subset what was measured under the part of it that the sample has."""
+    def averaged(self) -> SubsetLosses:
+        """Means over references; what was not asked for is NaN."""
         of_segment = np.repeat(np.arange(self.counts.shape[1]), np.diff(self.positions.offsets))
         counts_at = self.counts[:, of_segment]
         tokens_at = np.divide(self.tokens_at, counts_at, out=np.zeros_like(self.tokens_at), where=counts_at > 0)
-        losses = SubsetLosses({}, self.positions.by_segment(tokens_at), present)
         missing = np.where(self.counts > 0, self.counts, np.nan)
         bits: dict[Context, np.ndarray] = {}
         for context, total in self.bits.items():
-            held = losses.held[:, None] & np.arange(total.shape[1])
-            found = np.take_along_axis(total, held[:, :, None, None], axis=1) / missing[:, None, None, :]
-            found[:, np.setdiff1d(np.arange(total.shape[1]), under)] = np.nan
+            found = np.full((len(total), self.plan.num_columns, *total.shape[2:]), np.nan)
+            found[:, self.columns] = total / missing[:, None, None, :]
             if context == "own":
                 found[..., 0] = np.nan
             bits[context] = found
         credits_at: dict[Context, np.ndarray] = {
             c: found / missing[:, None, of_segment] for c, found in self.credits_at.items()
         }
-        return SubsetLosses(bits, losses.num_tokens, present, tokens_at, credits_at)
+        return SubsetLosses(bits, self.positions.by_segment(tokens_at), self.present, tokens_at, credits_at)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Some rows of a batch with one subset of their inputs: what the model loses on them, at each of `positions`."""
-
-    run: Run
-    batch: Batch
-    features: Mapping[str, Features]
-    subset: int
-    rows: Int[Tensor, " rows"]
-    positions: Positions
-
-    @cached_property
-    def condition(self) -> Condition:
-        """The fusion's reading of the subset; of a modality outside it there is no token, as in a batch that lacks it."""
-        given = {m for k, m in enumerate(self.run.inputs) if self.subset >> k & 1}
-        return self.run.model.condition(
-            {m: select(f, self.rows) if m in given else absent(f, self.rows) for m, f in self.features.items()}
-        )
-
-    def bits(self, context: Context, temperatures: Float[np.ndarray, " K"]) -> Float[Tensor, "rows K P"]:
-        """Summed bits of each position at each temperature; after its own words segment 0 has none."""
-        condition, of, number = self.condition, self.positions.of, self.positions.offsets[-1]
-        tokens, targets, segments = (t[self.rows] for t in (self.batch.tokens, self.batch.targets, self.batch.segments))
-        if context == "true":
-            hidden = self.run.model.hidden(tokens, condition)
-            return segment_bits(self.run.model, hidden, targets, of(segments), temperatures, number)
-        written = self.written(condition)
-        total = torch.zeros(len(self.rows), len(temperatures), number, dtype=torch.float64, device=tokens.device)
-        for place in range(1, len(self.run.segments)):
-            new = self.after(written, targets, segments, place)
-            hidden = self.run.model.hidden(new.tokens, condition)
-            total += segment_bits(self.run.model, hidden, new.targets, of(new.segments), temperatures, number)
-        return total
-
-    def written(self, condition: Condition) -> list[list[list[int]]]:
-        """Per row the ids of every segment but the last, as the model writes them greedily from this subset's inputs."""
-        run = self.run
-        config = run.config.generate.model_copy(update={"method": "greedy"})
-        writer = Writer(run.model, run.tokenizer, config)
-        drafts = [Draft(run.segments) for _ in range(len(self.rows))]
-        ids = [self.batch.ids[row] for row in self.rows.tolist()]
-        for _ in write(writer, drafts, condition, run.segments[-2], ids):
-            pass
-        return [[[i for i in draft.said.get(s, []) if i != END] for s in run.segments[:-1]] for draft in drafts]
-
-    def after(
-        self,
-        written: Sequence[Sequence[Sequence[int]]],
-        targets: Int[Tensor, "rows T"],
-        segments: Int[Tensor, "rows T"],
-        place: int,
-    ) -> Batch:
-        """The targets with every segment before `place` as written, and only that segment scored."""
-        tokenizer, rows = self.run.tokenizer, []
-        for row, own in enumerate(written):
-            true = targets[row][segments[row] == place].tolist()[:-1]
-            names = self.run.segments[: place + 1]
-            ids = [*own[:place], true]
-            has = bool((segments[row] == place).any())
-            rows.append(
-                [SegmentTokens(k, tokenizer.segment_id(name), ids[k]) for k, name in enumerate(names)] if has else []
-            )
-        start = tokenizer.segment_id(self.run.segments[0])
-        new = collate_targets(rows, start_id=start, end_id=tokenizer.end_id, pad_id=tokenizer.pad_id)
-        scored = torch.where(new.segments == place, new.targets, IGNORED)
-        weights = torch.ones(len(rows))
-        return Batch(self.batch.ids, {}, new.tokens, scored, new.segments, weights).to(targets.device)
-
-
-def segment_bits(
-    model: Model,
-    hidden: Float[Tensor, "B T D"],
-    targets: Int[Tensor, "B T"],
-    segments: Int[Tensor, "B T"],
-    temperatures: Float[np.ndarray, " K"],
-    num_segments: int,
-) -> Float[Tensor, "B K G"]:
-    """−log2 p of the targets summed within each segment (or position), with the logits divided by each temperature."""
-    scored = targets != IGNORED
-    logits, right = model.lm.logits(hidden[scored]).float(), targets[scored]
-    row = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[scored]
-    place = row * num_segments + segments[scored]
-    sums = torch.zeros(len(temperatures), len(targets) * num_segments, dtype=torch.float64, device=targets.device)
-    for k, temperature in enumerate(temperatures.tolist()):
-        losses = F.cross_entropy(logits / temperature, right, reduction="none")
-        sums[k].index_add_(0, place, losses.double() * BITS_PER_NAT)
-    return sums.reshape(len(temperatures), len(targets), num_segments).transpose(0, 1)
+def different(
+    given: Int[np.ndarray, "B columns"],
+) -> tuple[Int[np.ndarray, " cells"], Int[np.ndarray, " cells"], Int[np.ndarray, "B columns"]]:
+    """The different subsets of each row, sorted by subset, then row: their subsets, their rows, and the one of each column."""
+    rows = np.broadcast_to(np.arange(len(given))[:, None], given.shape)
+    cells, cell = np.unique(np.stack([given.ravel(), rows.ravel()], axis=1), axis=0, return_inverse=True)
+    return cells[:, 0], cells[:, 1], cell.reshape(given.shape)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The temperature of each subset, and in words what could not be fitted."""
+    """The temperature of each subset (or number of players), and in words what could not be fitted."""
 
     temperatures: Float[np.ndarray, " subsets"]
     notes: tuple[str, ...] = ()
 
 
-def fit_temperatures(losses: SubsetLosses, context: Context, modalities: Sequence[str]) -> Fit:
+def fit_temperatures(losses: SubsetLosses, context: Context, names: Sequence[str]) -> Fit:
     """One temperature per subset, with the fewest bits on the samples that have all of the subset; losses at `GRID`."""
     bits = np.nansum(losses.bits[context], axis=3)
     temperatures, notes = np.ones(bits.shape[1]), []
     for subset in range(bits.shape[1]):
-        rows, name = losses.held & subset == subset, subset_name(subset, modalities)
+        rows, name = losses.held & subset == subset, subset_name(subset, names)
         totals = bits[rows, subset].sum(axis=0)
-        if not totals.any():
-            notes.append(f"temperature of {name}: 1, no sample of the tuning split has it")
-            continue
-        temperatures[subset], at_edge = best_temperature(GRID, totals)
-        if at_edge:
-            notes.append(f"temperature of {name}: {temperatures[subset]:g}, at the edge of what is tried")
+        temperatures[subset], said = fitted_to(totals, name)
+        notes += said
     return Fit(temperatures, tuple(notes))
+
+
+def fit_by_size(losses: SubsetLosses, context: Context, plan: Plan, ids: Sequence[str]) -> Fit:
+    """One temperature per number of players that are given, of what each sample has of the drawn subsets; losses at `GRID`."""
+    bits = np.nansum(losses.bits[context], axis=3)
+    size = plan.temperature_of(plan.given(ids) & losses.held[:, None])
+    temperatures, notes = np.ones(plan.num_temperatures), []
+    for number in range(plan.num_temperatures):
+        temperatures[number], said = fitted_to(bits[size == number].sum(axis=0), f"{number} of {plan.num} players")
+        notes += said
+    return Fit(temperatures, tuple(notes))
+
+
+def fitted_to(totals: Float[np.ndarray, " K"], name: str) -> tuple[float, list[str]]:
+    """The temperature of the fewest bits, and what has to be said of it."""
+    if not totals.any():
+        return 1.0, [f"temperature of {name}: 1, no sample of the tuning split has it"]
+    found, at_edge = best_temperature(GRID, totals)
+    return found, [f"temperature of {name}: {found:g}, at the edge of what is tried"] if at_edge else []
 
 
 def best_temperature(grid: Float[np.ndarray, " K"], totals: Float[np.ndarray, " K"]) -> tuple[float, bool]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from plait.evaluate.measured import mark
 from plait.evaluate.statistics import Figure
+from plait.explain.looks import Look, looks_of
 from plait.explain.result import FOLDER, Explanation, SegmentResult
 from plait.run import replacing
-from plait.types import FIRST
 
 INSTALL = "for a picture of it: pip install 'plait[plot]'"
 
@@ -46,6 +46,7 @@ def plot(found: Explanation, run: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
+    look = looks_of(found)
     panels = [segment for segment in (*found.primary, *found.details) if bars(segment)]
     rows = 2 if any(segment.positions for segment in panels) else 1
     canvas = Canvas(figsize=(3.8 * max(1, len(panels)), 3.2 * rows), layout="constrained")
@@ -53,14 +54,16 @@ def plot(found: Explanation, run: Path) -> Path:
     for place, segment in enumerate(panels):
         axes = canvas.add_subplot(rows, len(panels), place + 1)
         for name, figure in bars(segment).items():
-            axes.bar(name, figure.value or 0.0, yerr=errors([figure]), capsize=4, color=colour(name))
+            of = look[name]
+            axes.bar(name, figure.value or 0.0, yerr=errors([figure]), capsize=4, color=of.colour, hatch=of.hatch)
+        slanted(axes, bars(segment))
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_title(found.title_of(segment))
         if place == 0:
             axes.set_ylabel("bits per token" if found.kind == "credit" else "reliance (bits per token)")
         if segment.positions:
             below = canvas.add_subplot(rows, len(panels), len(panels) + place + 1)
-            draw_positions(below, segment, found.title_of(segment))
+            draw_positions(below, segment, found.title_of(segment), look)
     path = run / FOLDER / f"{found.split}{mark(found.manifest)}.png"
     save_picture(canvas, path, dpi=150)
     return path
@@ -73,13 +76,22 @@ def save_picture(canvas: Any, path: Path, *, dpi: int) -> None:
         canvas.savefig(part, format="png", dpi=dpi)
 
 
-def draw_positions(axes: Any, segment: SegmentResult, title: str) -> None:
-    """Each modality's credit at each token of the segment, as points with intervals; the end of the segment stands last."""
+def slanted(axes: Any, names: Mapping[str, object], *, most: int = 24) -> None:
+    """Names under bars that would run into each other stand aslant."""
+    if sum(map(len, names)) > most:
+        axes.tick_params(axis="x", rotation=40, labelsize=7)
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
+
+
+def draw_positions(axes: Any, segment: SegmentResult, title: str, look: Mapping[str, Look]) -> None:
+    """Each player's credit at each token of the segment, as points with intervals; the end of the segment stands last."""
     names = [one.position for one in segment.positions]
     modalities = list(segment.credits)
+    step = 0.14 if len(modalities) <= 5 else 0.7 / len(modalities)
     for number, name in enumerate(modalities):
         shown = [
-            (place + 0.14 * (number - (len(modalities) - 1) / 2), one.credits[name])
+            (place + step * (number - (len(modalities) - 1) / 2), one.credits[name])
             for place, one in enumerate(segment.positions)
             if one.credits[name].value is not None
         ]
@@ -89,11 +101,12 @@ def draw_positions(axes: Any, segment: SegmentResult, title: str) -> None:
             places,
             values,
             yerr=errors(figures),
-            fmt="o-" if len(names) > 3 else "o",
+            fmt="o",
+            linestyle=look[name].dashes if len(names) > 3 else "none",
             markersize=3,
             linewidth=1,
             label=name,
-            color=colour(name),
+            color=look[name].colour,
         )
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(names)), names, fontsize=7 if len(names) < 15 else 5.5)
@@ -101,11 +114,6 @@ def draw_positions(axes: Any, segment: SegmentResult, title: str) -> None:
     axes.set_xlabel(f"token of {title}")
     axes.set_ylabel("bits")
     axes.legend(fontsize=7)
-
-
-def colour(modality: str) -> str:
-    """A modality has the same colour in every picture."""
-    return f"C{FIRST.index(modality)}"
 
 
 def errors(figures: Sequence[Figure]) -> list[list[float]]:

@@ -1,7 +1,7 @@
-"""Inputs shuffled across samples: how much a model relies on a modality, which is not how much the modality tells.
+"""Inputs shuffled across samples: how much a model relies on an input, which is not how much the input tells.
 
-In: samples, a modality and a seed.
-Out: the same samples, each with the input of this modality of another one that has it.
+In: samples, names of inputs and a seed.
+Out: for each sample another one that has them, whose inputs it gets.
 Invariant: no sample keeps its own input, each input is used as often as before, and samples without one stay without. A strange
 input misleads, so the loss under it is called reliance and never bits of credit.
 """
@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from jaxtyping import Int
+
 from plait.seeds import numpy_generator
 from plait.types import Sample
 
@@ -18,22 +21,33 @@ MAX_SHIFTS = 20
 """Rotations of the drawn order that are tried, to find one where the fewest samples meet an input like their own."""
 
 
-def shuffled(samples: Sequence[Sample], modality: str, *, seed: int) -> tuple[list[Sample], int]:
-    """The samples with this modality's inputs moved along a random cycle; and how many met an input equal to their own.
+def shuffled(samples: Sequence[Sample], name: str, *, seed: int) -> tuple[list[Sample], int]:
+    """The samples with this input moved along a random cycle; and how many met an input equal to their own.
 
-    Of fewer than two samples with the modality nothing can be moved: all come back as they were.
+    Of fewer than two samples with it nothing can be moved: all come back as they were.
     """
-    rows = [row for row, sample in enumerate(samples) if sample.has(modality)]
-    found = list(samples)
+    partners, equal = partners_of(samples, (name,), seed=seed)
+    moved = [
+        replace(sample, inputs={**sample.inputs, name: samples[partner].items(name)}) if sample.has(name) else sample
+        for sample, partner in zip(samples, partners.tolist(), strict=True)
+    ]
+    return moved, equal
+
+
+def partners_of(samples: Sequence[Sample], inputs: Sequence[str], *, seed: int) -> tuple[Int[np.ndarray, " n"], int]:
+    """For each sample that has any of these inputs another one that has, along a random cycle, whose inputs it gets; itself for
+    the others. And how many met inputs equal to their own.
+    """
+    rows = [row for row, sample in enumerate(samples) if any(map(sample.has, inputs))]
+    found = np.arange(len(samples))
     if len(rows) < 2:
         return found, len(rows)
-    order = [rows[k] for k in numpy_generator(seed, "shuffle", modality).permutation(len(rows))]
-    inputs = [getattr(samples[row], modality) for row in order]
+    order = np.array(rows)[numpy_generator(seed, "shuffle", *inputs).permutation(len(rows))]
+    items = [tuple(samples[row].items(name) for name in inputs) for row in order]
 
     def equal(shift: int) -> int:
-        return sum(own == inputs[(k + shift) % len(order)] for k, own in enumerate(inputs))
+        return sum(own == items[(k + shift) % len(order)] for k, own in enumerate(items))
 
     shift = min(range(1, min(len(order), MAX_SHIFTS + 1)), key=equal)
-    for k, row in enumerate(order):
-        found[row] = replace(samples[row], **{modality: inputs[(k + shift) % len(order)]})
+    found[order] = np.roll(order, -shift)
     return found, equal(shift)

@@ -167,7 +167,9 @@ class Explanation:
     `temperatures`: context → subset → the temperature that was fitted on the tuning split. `training`: what the metrics of the
     training say. `manifest`: of rows that are not the run's own, where they stand. `step`: the training's step that the weights
     are of. `worth`: in percent, None of an explanation that was made before there was one. Of the `notes`, `caveats` hold for
-    all verdicts, and `side_notes` are about figures that only the details show.
+    all verdicts, and `side_notes` are about figures that only the details show. `modalities`: the players that are told of;
+    `players`: each one's inputs, `inputs`: each input's modality, both empty of an explanation that was made when every input was
+    one and called as its modality. `orders`: sampled orders of the players per sample, None where credits are exact.
     """
 
     split: str
@@ -185,6 +187,9 @@ class Explanation:
     worth: float | None = None
     caveats: tuple[str, ...] = ()
     side_notes: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    players: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    orders: int | None = None
 
     def is_primary(self, segment: SegmentResult) -> bool:
         """Whether a result answers what users ask: what the model does in use, where it has only what it wrote itself before."""

@@ -8,7 +8,8 @@ Invariant: every figure is Σ values / Σ tokens over samples, and its interval 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,7 +20,8 @@ from plait.evaluate.metrics.base import divide
 from plait.evaluate.statistics import Figure, Groupings, figure
 from plait.explain import credit
 from plait.explain.baseline import ConstantAnswer
-from plait.explain.losses import Context, SubsetLosses, subset_name
+from plait.explain.losses import Context, SubsetLosses
+from plait.explain.plan import Exact, Plan
 from plait.explain.positions import Positions
 from plait.explain.result import Interaction, ModalityCredit, PatternCredit, PositionCredit, SegmentResult
 from plait.run import Run
@@ -41,6 +43,28 @@ class Tables:
     groupings: Groupings
     patterns: Mapping[str, Bool[np.ndarray, " n"]]
     positions: Positions
+    plan: Plan
+    untold: Mapping[tuple[int, ...], str] = field(default_factory=dict)
+    """Interactions that are not told, and why."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The players."""
+        return self.plan.players.names
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Of the samples."""
+        return tuple(sample.id for sample in self.samples)
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """The subsets whose losses are told → their columns: all that are measured, or of sampled ones none, each alone, all."""
+        num, players = self.plan.num, self.plan.players
+        alone = {1 << k: self.plan.alone(k) for k in range(num)}
+        whole = (1 << num) - 1
+        columns = {s: s for s in range(whole + 1)} if isinstance(self.plan, Exact) else {0: 0, **alone, whole: -1}
+        return {players.subset_name(subset): column for subset, column in columns.items()}
 
     def mean(
         self,
@@ -70,17 +94,16 @@ class Tables:
         has_credit: bool,
     ) -> SegmentResult:
         """All that is known of one segment in one context; `strange`: the losses with each modality shuffled across samples."""
-        modalities = self.run.inputs
-        bits = self.losses.bits[context][..., number]  # (n, subsets, K): fitted temperature, 1
+        names = self.names
+        bits = self.losses.bits[context][..., number]  # (n, columns, K): fitted temperature, 1
         tokens = self.losses.num_tokens[:, number]
         rows = np.isfinite(bits[:, -1, 0]) & (tokens > 0)
         result = SegmentResult(self.run.segments[number], context, int(rows.sum()), float(tokens[rows].sum()), {})
         if not rows.any():
             return result
-        shown = range(bits.shape[1]) if has_credit else [bits.shape[1] - 1]
+        shown = self.shown if has_credit else dict([list(self.shown.items())[-1]])
         result = replace(
-            result,
-            losses={subset_name(s, modalities): self.mean(bits[:, s, 0], tokens, rows, LOSS) for s in shown},
+            result, losses={name: self.mean(bits[:, s, 0], tokens, rows, LOSS) for name, s in shown.items()}
         )
         if context == "true":
             grown = {m: lost.bits["true"][:, -1, 1, number] - bits[:, -1, 1] for m, lost in strange.items()}
@@ -88,9 +111,9 @@ class Tables:
                 result,
                 constant=self.constant(number, train, tokens, rows),
                 reliance={
-                    m: self.mean(grown[m], tokens, rows & self.losses.present[:, k]) for k, m in enumerate(modalities)
+                    m: self.mean(grown[m], tokens, rows & self.losses.present[:, k]) for k, m in enumerate(names)
                 },
-                by=self.by(np.stack([grown[m] for m in modalities], axis=1), tokens, rows),
+                by=self.by(np.stack([grown[m] for m in names], axis=1), tokens, rows),
             )
         if not has_credit:
             return result
@@ -108,33 +131,31 @@ class Tables:
         rows: Bool[np.ndarray, " n"],
     ) -> dict[str, object]:
         """v(all), each modality's credit, and all interactions; `moved`: the bits with each modality shuffled across samples."""
-        modalities, present = self.run.inputs, self.losses.present
+        plan, present = self.plan, self.losses.present
         values = credit.usable_information(bits)
-        shares = credit.shapley(values)
+        shares = plan.credits(values, self.ids)
         return {
             "together": self.mean(values[:, -1], tokens, rows),
             "credits": {
                 m: ModalityCredit(
                     self.mean(shares[:, k], tokens, rows),
-                    self.mean(credit.alone(values, k), tokens, rows),
-                    self.mean(credit.marginal(values, k), tokens, rows),
+                    self.mean(values[:, plan.alone(k)], tokens, rows),
+                    self.mean(values[:, -1] - values[:, plan.without(k)], tokens, rows),
                     self.mean(shares[:, k], tokens, rows & present[:, k]),
                     self.mean(shares[:, k], np.ones(len(shares)), rows),
-                    self.mean(own_gain(bits, moved[m], k), tokens, rows & present[:, k]),
+                    self.mean(own_gain(bits, moved[m], plan.alone(k)), tokens, rows & present[:, k]),
                 )
-                for k, m in enumerate(modalities)
+                for k, m in enumerate(self.names)
             },
             "by": self.by(shares, tokens, rows),
-            "interactions": tuple(
-                self.interaction(values, members, tokens, rows) for members in credit.all_orders(len(modalities))
-            ),
+            "interactions": tuple(self.interaction(values, members, tokens, rows) for members in plan.interactions),
         }
 
     def by(
         self, shares: Float[np.ndarray, "n M"], tokens: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]
     ) -> dict[str, PatternCredit]:
         """Each modality's share among the samples of each pattern that has any."""
-        names = list(self.run.inputs)
+        names = self.names
 
         def share(k: int, mask: Bool[np.ndarray, " n"]) -> Figure:
             if not (self.losses.present[:, k] & mask).any():
@@ -155,7 +176,7 @@ class Tables:
         """Each modality's credit at each position of the segment, over the samples that have a token there."""
         tokens_at, credits_at = self.losses.tokens_at, self.losses.credits_at[context]
         assert tokens_at is not None
-        names = list(self.run.inputs)
+        names = self.names
         for position, name in zip(self.positions.range_of(segment), self.positions.names(segment), strict=True):
             tokens = tokens_at[:, position]
             have = rows & (tokens > 0)
@@ -171,14 +192,19 @@ class Tables:
         rows: Bool[np.ndarray, " n"],
     ) -> Interaction:
         """One interaction, over the samples that have all its members."""
-        names = tuple(self.run.inputs[k] for k in members)
+        names = tuple(self.names[k] for k in members)
+        if members in self.untold:
+            return Interaction(names, None, None, self.untold[members])
         both = rows & credit.together(self.losses.present, members)
         if not both.any():
             return Interaction(names, None, None, "not identifiable: they never occur together in a sample")
-        index = self.mean(credit.interaction_index(values, members), tokens, both)
-        pair = None
+        found, pair = self.plan.index(values, members), None
+        index = None if found is None else self.mean(found, tokens, both)
         if len(members) == 2:
-            pair = self.mean(credit.pair_interaction(values, *members), tokens, both)
+            together, measured = self.plan.pair(values, *members, self.ids)
+            if not (both & measured).any():
+                return Interaction(names, None, index, "no sampled order begins with them: raise --orders")
+            pair = self.mean(together, tokens, both & measured)
         return Interaction(names, pair, index)
 
     def constant(
@@ -199,7 +225,7 @@ class Tables:
 
 
 def own_gain(
-    bits: Float[np.ndarray, "n subsets"], moved: Float[np.ndarray, "n subsets"], k: int
+    bits: Float[np.ndarray, "n columns"], moved: Float[np.ndarray, "n columns"], alone: int
 ) -> Float[np.ndarray, " n"]:
-    """What a sample's own input of modality k saves against another sample's, alone and beside all others, on average."""
-    return ((moved[:, 1 << k] - bits[:, 1 << k]) + (moved[:, -1] - bits[:, -1])) / 2
+    """What a sample's own input saves against another sample's, alone (in the column `alone`) and beside all others, on average."""
+    return ((moved[:, alone] - bits[:, alone]) + (moved[:, -1] - bits[:, -1])) / 2

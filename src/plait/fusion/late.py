@@ -3,7 +3,7 @@
 In branch m the text state attends to modality m alone, `h_t + W_m Attn_m(q = norm_m(h_t), kv = Z_m)`; all branches share the
 language model. The logits are `Σ_b logits_b` over the branches that the sample has, a product of experts (Hinton 2002). Nothing
 that needs two modalities at once can be said before the sum. Parameters: 4 D I + 2 D for each modality, I the inner width. The
-language model costs M + 1 times as much.
+language model costs M + 1 times as much; more than `MAX_BRANCHES` are refused with the count.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from plait.errors import UserError
 from plait.fusion.base import Attended, AttentionWidth, Fusion, ModalityTokens, Place, resolve_place
 from plait.layers import Attention, attention_bias
 from plait.named import ByName
 from plait.types import Condition, Features
+
+MAX_BRANCHES = 9
+"""Runs of the language model for every sample: one without input and one for each of up to eight inputs."""
 
 
 class LateConfig(AttentionWidth):
@@ -35,7 +39,15 @@ class LateConfig(AttentionWidth):
     plain: bool = Field(default=False, description="without the residual of the text state")
 
     def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Late:
-        """The fusion."""
+        """The fusion; refused where the language model would run too often."""
+        branches = len(feature_widths) + 1
+        if branches > MAX_BRANCHES:
+            raise UserError(
+                f"late: {len(feature_widths)} inputs make {branches} branches, so the language model runs {branches} times for "
+                "every sample",
+                where="fusion.kind",
+                right=f"At most {MAX_BRANCHES}: take fusion.kind=concat with fusion.at=last, which runs it once",
+            )
         return Late(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
 

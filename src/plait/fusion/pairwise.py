@@ -2,7 +2,8 @@
 
 For each ordered pair (m, n), m ≠ n, a stack of cross-attention blocks lets the tokens of m read those of n; what m read of the
 others is put side by side, brought to the width of the states and passed through self-attention; then the text state attends to
-all tokens. One modality alone has no pair: its own tokens go on. Parameters: 12 D I for each layer and pair, (M − 1) D² and 12
+all tokens. One modality alone has no pair: its own tokens go on. More than `MAX_BLOCKS` blocks in all pairs are refused with the
+count: up to nine inputs with one layer, three with twelve. Parameters: 12 D I for each layer and pair, (M − 1) D² and 12
 D I for each modality, 4 D I for the reading; I the inner width.
 """
 
@@ -16,10 +17,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from plait.errors import UserError
 from plait.fusion.attention import AttentionConfig, AttentionFusion, join
 from plait.layers import Attention, FeedForward, Linear, SelfAttentionBlock, attention_bias
 from plait.named import ByName, pair_of
 from plait.types import Condition, Features
+
+MAX_BLOCKS = 72
+"""Cross-attention blocks in all pairs: at width 128 they have 14 million numbers."""
 
 
 class PairwiseConfig(AttentionConfig):
@@ -31,8 +36,22 @@ class PairwiseConfig(AttentionConfig):
     advice: ClassVar[str] = "signals that explain each other moment by moment (lips and speech)"
 
     def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Pairwise:
-        """The fusion."""
+        """The fusion; refused where its pairs have too many blocks."""
+        num = len(feature_widths)
+        pairs, most = num * (num - 1), largest_depth(num)
+        if pairs * self.layers > MAX_BLOCKS:
+            raise UserError(
+                f"pairwise: {num} inputs make {pairs} directed pairs, with {self.layers} layers each {pairs * self.layers} blocks",
+                where="fusion.layers" if most else "fusion.kind",
+                right=f"At most {MAX_BLOCKS}: take {f'fusion.layers={most}, or ' if most else ''}fusion.kind=bottleneck or "
+                "attention, whose cost grows with the inputs and not with their pairs",
+            )
         return Pairwise(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
+
+
+def largest_depth(num_inputs: int) -> int:
+    """The most layers that a pair may have, 0 where there are too many pairs."""
+    return MAX_BLOCKS // max(1, num_inputs * (num_inputs - 1))
 
 
 class CrossBlock(nn.Module):

@@ -1,7 +1,8 @@
 """Tensor fusion (TFN, Zadeh et al. 2017, arXiv 1707.07250): `W flatten(⊗_{m=0..M} [1; P_m c_m])`, c_0 = norm(h_t).
 
-Every product of every order between the projected vectors. Its size grows exponentially with the modalities, so they are projected
-first, and a size past `MAX_PRODUCTS` is refused with the count. Plain form: without the residual. Parameters beside the alignment:
+Every product of every order between the projected vectors. Its size grows exponentially with the inputs, so they are projected
+first, and more than `MAX_PRODUCTS` products per position are refused with the count: up to four inputs at a width of 8, up to 15 at
+a width of 1. Plain form: without the residual. Parameters beside the alignment:
 (M + 1) p D + (p + 1)^(M + 1) D, and 2 D of the norm.
 """
 
@@ -38,23 +39,25 @@ class TensorConfig(CombinationOptions):
 
     def size_steps(self, *, num_modalities: int) -> tuple[int, int, int | None]:
         """Up to the largest outer product."""
-        return (1, 1, min(32, largest_width(num_modalities)))
+        return (1, 1, max(1, min(32, largest_width(num_modalities))))
 
     def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> TensorFusion:
         """The fusion; refused where the outer product is too large."""
         number = self.num_products(len(feature_widths))
         if number > MAX_PRODUCTS:
             largest = largest_width(len(feature_widths))
+            instead = "fusion.kind=low_rank, which never makes them"
             raise UserError(
-                f"tensor: ({self.projected_width} + 1)^({len(feature_widths)} + 1) = {number:,} products per position",
-                where="fusion.projected_width",
-                right=f"At most {MAX_PRODUCTS:,}: take {largest}, or fusion.kind=low_rank, which never makes them",
+                f"tensor: {len(feature_widths)} inputs make ({self.projected_width} + 1)^({len(feature_widths)} + 1) = {number:,} "
+                "products per position",
+                where="fusion.projected_width" if largest else "fusion.kind",
+                right=f"At most {MAX_PRODUCTS:,}: take {f'{largest}, or ' if largest else ''}{instead}",
             )
         return TensorFusion(self, width=width, feature_widths=feature_widths, num_blocks=num_blocks)
 
 
 def largest_width(num_modalities: int) -> int:
-    """The largest projected width whose outer product is within the limit."""
+    """The largest projected width whose outer product is within the limit, 0 where none is."""
     return int(MAX_PRODUCTS ** (1 / (num_modalities + 1)) + 1e-9) - 1
 
 

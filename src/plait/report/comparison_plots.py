@@ -14,7 +14,7 @@ from statistics import mean
 from typing import Any
 
 from plait.compare.result import ArmResult, ComparisonResult, Credit, Point
-from plait.explain.plot import colour
+from plait.explain.looks import Look, looks
 from plait.report.palette import COLOURS, ROLE, role_colour
 from plait.report.svg import Plot, Width, clean, plot
 from plait.report.words import COSTS, Cost, gap, gap_unit, listed, metric_title, plain, score, several
@@ -323,26 +323,31 @@ def _xy(curve: Sequence[Point]) -> tuple[list[int], list[float]]:
 
 
 def credits(result: ComparisonResult) -> Plot | None:
-    """What each modality brings to each explained arm: a panel per modality, a row per arm."""
+    """What each input brings to each explained arm: a panel per input, a row per arm."""
     arms = [arm for arm in result.arms if any(one.bits is not None for one in arm.credits)]
     names = list(dict.fromkeys(one.modality for arm in arms for one in arm.credits if one.bits is not None))
     if not arms:
         return None
 
+    look = looks({one.modality: one.of or one.modality for arm in arms for one in arm.credits})
+
     def draw(figure: Any, width: Width) -> None:
-        rows, columns = (1, len(names)) if width == "wide" else (len(names), 1)
+        columns = min(len(names), 4) if width == "wide" else 1
+        rows = -(-len(names) // columns)
         figure.set_size_inches(figure.get_figwidth(), 0.2 + (0.6 + 0.24 * len(arms)) * rows)
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
-        for axes, name in zip(grid, names, strict=True):
+        grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+        for axes in grid[len(names) :]:
+            axes.set_visible(False)
+        for axes, name in zip(grid, names, strict=False):
             for place, arm in enumerate(arms):
                 for one in arm.credits:
                     if one.modality == name and one.bits is not None:
-                        _one_credit(axes, place, one)
+                        _one_credit(axes, place, one, look[name])
             axes.axvline(0, color=COLOURS["axis"], linewidth=0.9)
             axes.set_ylim(len(arms) - 0.5, -0.5)
             axes.set_yticks(range(len(arms)), [clean(arm.name, LONGEST["narrow"]) for arm in arms])
             axes.tick_params(axis="y", length=0)
-            axes.set_title(name, loc="left", fontsize=8.5)
+            axes.set_title(clean(name, 24), loc="left", fontsize=8.5)
             axes.grid(axis="x")
             axes.set_axisbelow(True)
         figure.supxlabel("bits per token", fontsize=8.5)
@@ -354,13 +359,13 @@ def credits(result: ComparisonResult) -> Plot | None:
         if one.bits is not None
     ]
     return plot(
-        draw, title="Bits per token that each modality brings, by arm", description=f"{'; '.join(said)}.", key="credits"
+        draw, title="Bits per token that each input brings, by arm", description=f"{'; '.join(said)}.", key="credits"
     )
 
 
-def _one_credit(axes: Any, place: int, one: Credit) -> None:
-    ink = colour(one.modality)
+def _one_credit(axes: Any, place: int, one: Credit, look: Look) -> None:
+    ink = look.colour
     face = ink if one.used else COLOURS["surface"]
     if one.low is not None and one.high is not None:
-        axes.plot([one.low, one.high], [place, place], color=ink, linewidth=1.8)
+        axes.plot([one.low, one.high], [place, place], color=ink, linewidth=1.8, linestyle=look.dashes)
     axes.plot([one.bits], [place], "o", color=ink, markersize=5.5, markerfacecolor=face)

@@ -22,6 +22,7 @@ from plait.evaluate.measured import weights_in
 from plait.explain import Explanation
 from plait.explain.curves import Curves
 from plait.explain.result import FOLDER
+from plait.named import START
 from plait.run import CONFIG, MODEL, check_config, check_folder, environment_of
 from plait.tensors import whole
 from plait.train.metrics import METRICS, read_metrics
@@ -180,7 +181,7 @@ def parts_of(path: Path) -> dict[str, int]:
     with whole(path), safe_open(path, framework="numpy") as file:
         for name in file.keys():  # noqa: SIM118 - the file is no mapping
             words = name.split(".")
-            part = ".".join(words[: 2 if words[0] == "encoders" else 1])
+            part = f"encoders.{words[1].removeprefix(START)}" if words[0] == "encoders" else words[0]
             size = 1
             for length in file.get_slice(name).get_shape():
                 size *= length

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from plait.environment import version_of
-from plait.report.palette import PALETTE
+from plait.report.palette import colours
 from plait.report.svg import Plot
 from plait.report.words import sentence
 from plait.run import replacing
@@ -80,7 +80,7 @@ def _frame() -> dict[str, object]:
         "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    light, dark = ("".join(f"--{name}:{pair[k]};" for name, pair in PALETTE.items()) for k in (0, 1))
+    light, dark = ("".join(f"--{name}:{pair[k]};" for name, pair in colours().items()) for k in (0, 1))
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     return {
         "script": Markup(script),

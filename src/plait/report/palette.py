@@ -2,13 +2,14 @@
 
 In: nothing.
 Out: `PALETTE`: name → (light, dark); the page has a CSS variable for each, and a plot drawn in the light colour follows it.
-Invariant: no light colour has two names. A modality has the colour that it has in the pictures of `plait explain`. What the colours
+Invariant: no light colour has two names. An input has the colour that it has in the pictures of `plait explain`. What the colours
 tell apart is told apart by form or words too; the arms' come from Okabe and Ito's palette for the colour-blind.
 """
 
 from __future__ import annotations
 
 from plait.compare.result import Role
+from plait.explain.looks import shades
 
 PALETTE: dict[str, tuple[str, str]] = {
     "page": ("#f5f6f8", "#0f1318"),
@@ -23,13 +24,11 @@ PALETTE: dict[str, tuple[str, str]] = {
     "right": ("#1d7a3e", "#6fcf8e"),
     "wrong": ("#b3261e", "#ff9d94"),
     "warn": ("#8a5a00", "#e8b65a"),
-    "text": ("#1f77b4", "#69aede"),
-    "image": ("#ff7f0e", "#ffa04d"),
-    "audio": ("#2ca02c", "#5fc75f"),
-    "video": ("#d62728", "#f07170"),
+    **shades(),
     "candidate": ("#0072b2", "#56b4e9"),
     "unimodal": ("#b84d00", "#f0914a"),
     "textonly": ("#8a5a83", "#d69acb"),
+    "allbutone": ("#7a6a00", "#d6c25a"),
     "noinput": ("#6b7077", "#a9b0b9"),
     "constant": ("#45494e", "#c6ccd4"),
     "damage2": ("#d95f02", "#f58b3c"),
@@ -39,13 +38,20 @@ PALETTE: dict[str, tuple[str, str]] = {
     "damage6": ("#e377c2", "#f0a3db"),
 }
 
+
+def colours() -> dict[str, tuple[str, str]]:
+    """All colours of the page as it is now: a modality may be registered at any time."""
+    return {**PALETTE, **shades()}
+
+
 COLOURS = {name: light for name, (light, _) in PALETTE.items()}
 """What plots are drawn in."""
 
 ROLE: dict[Role, tuple[str, str, str]] = {
     "candidate": ("candidate", "o", "candidate"),
-    "unimodal": ("unimodal", "s", "one modality only"),
+    "unimodal": ("unimodal", "s", "one input only"),
     "text only": ("textonly", "^", "text only"),
+    "all but one": ("allbutone", "v", "all inputs but one"),
     "no input": ("noinput", "D", "no input"),
     "constant": ("constant", "X", "constant answer"),
 }

@@ -2,7 +2,7 @@
 
 In: the lines of `metrics.jsonl`, an `Explanation`, `Curves`.
 Out: `Plot`s, or nothing where there is nothing to draw.
-Invariant: a modality has the colour that it has in the pictures of `plait explain`.
+Invariant: an input has the colour that it has in the pictures of `plait explain`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from plait.explain import Explanation, SegmentResult
 from plait.explain.curves import Curves
 from plait.explain.curves.plot import panel
-from plait.explain.plot import bars, colour, draw_positions, errors
+from plait.explain.looks import looks_of
+from plait.explain.plot import bars, draw_positions, errors, slanted
 from plait.report.comparison_plots import plain_log
 from plait.report.palette import COLOURS
 from plait.report.svg import Plot, Width, clean, plot
@@ -70,11 +71,12 @@ def held_out(lines: Sequence[Mapping[str, Any]]) -> dict[str | None, list[tuple[
 
 
 def modalities(found: Explanation, segments: Sequence[SegmentResult]) -> Plot | None:
-    """Credit (or reliance) of every modality, a panel for each segment; it reads as `plait explain`'s own picture."""
+    """Credit (or reliance) of every input, a panel for each segment; it reads as `plait explain`'s own picture."""
     shown = [(segment, bars(segment)) for segment in segments if bars(segment)]
     if not shown:
         return None
     what = "bits per token" if found.kind == "credit" else "reliance (bits per token)"
+    look = looks_of(found)
 
     def draw(figure: Any, width: Width) -> None:
         columns = min(len(shown), 4 if width == "wide" else 2)
@@ -90,10 +92,14 @@ def modalities(found: Explanation, segments: Sequence[SegmentResult]) -> Plot | 
                     one.value or 0.0,
                     yerr=errors([one]),
                     capsize=4,
-                    color=colour(name),
+                    color=look[name].colour,
+                    hatch=look[name].hatch,
+                    edgecolor=COLOURS["surface"],
+                    linewidth=0,
                     ecolor=COLOURS["ink"],
                     width=0.62,
                 )
+            slanted(axes, figures)
             axes.axhline(0, color=COLOURS["axis"], linewidth=0.8)
             axes.set_title(clean(found.title_of(segment), 22), loc="left")
             axes.grid(axis="y")
@@ -106,7 +112,7 @@ def modalities(found: Explanation, segments: Sequence[SegmentResult]) -> Plot | 
     ]
     return plot(
         draw,
-        title=f"{what[0].upper()}{what[1:]} by modality",
+        title=f"{what[0].upper()}{what[1:]} by input",
         description=f"{'; '.join(said)}.",
         key=f"modalities {place_of(found, segments)}",
     )
@@ -128,7 +134,7 @@ def positions(found: Explanation, segments: Sequence[SegmentResult]) -> Plot | N
         rows = math.ceil(len(shown) / columns)
         figure.set_size_inches(figure.get_figwidth(), 2.4 * rows)
         for axes, segment in zip(figure.subplots(rows, columns, squeeze=False).flat, shown, strict=False):
-            draw_positions(axes, segment, found.title_of(segment))
+            draw_positions(axes, segment, found.title_of(segment), looks_of(found))
             axes.grid(axis="y")
         for axes in figure.axes[len(shown) :]:
             axes.set_visible(False)
@@ -136,7 +142,7 @@ def positions(found: Explanation, segments: Sequence[SegmentResult]) -> Plot | N
     names = ", ".join(clean(found.title_of(segment)) for segment in shown)
     return plot(
         draw,
-        title="Bits of each modality, token by token",
+        title="Bits of each input, token by token",
         description=f"One panel for each of: {names}.",
         key=f"positions {place_of(found, segments)}",
     )

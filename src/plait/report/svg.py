@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 
 from plait.explain import can_plot
 from plait.explain.plot import default_style
-from plait.report.palette import COLOURS, PALETTE
+from plait.report.palette import COLOURS, colours
 
 INSTALL = (
     "This page has no plots, because matplotlib is not installed: pip install 'plait[plot]', then make the page again."
@@ -145,14 +145,12 @@ def _local(name: str) -> str:
 
 def _colours(value: str) -> str:
     value = re.sub(r"font-family: [^;]*;? ?", "", value)
-    return re.sub(r"#[0-9a-f]{6}\b", lambda found: _NAMES.get(found[0], found[0]), value)
+    names = {light: f"var(--{name})" for name, (light, _) in reversed(colours().items())} | FIXED
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: names.get(found[0], found[0]), value)
 
 
-_NAMES = {light: f"var(--{name})" for name, (light, _) in PALETTE.items()} | {
-    "#000000": "var(--ink)",
-    "#ffffff": "var(--surface)",
-    "#dddddd": "var(--line)",
-}
+FIXED = {"#000000": "var(--ink)", "#ffffff": "var(--surface)", "#dddddd": "var(--line)"}
+"""What matplotlib itself draws in."""
 
 
 def _rename(root: ElementTree.Element, key: str) -> None:

@@ -120,14 +120,14 @@ def open_index(
         return current.index(path)
     dataset = read_manifest(
         manifest,
-        inputs=run.inputs,
+        inputs=run.config.inputs,
         **run.config.data.reading,
         require_targets=False,
     )
     samples = dataset.samples
     if current is not None and current.entries["notes"] == dataset.notes:  # else left-out rows were mended
         return current.index(path)
-    media = {path for sample in samples for path in (*sample.image, sample.audio) if path is not None}
+    media = {path for sample in samples for path in sample.files}
     files = {relative(path, folder): stamp(path) for path in media}  # before they are read: a later change is seen
     galleries = {}
     for side in check_links(run).sides:
@@ -187,7 +187,9 @@ def run_digest(run: Run) -> str:
     for name, tensor in weights_of(run.model).items():
         digest.update(name.encode() + tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     segment = check_links(run).segment
-    prepared = run.config.data.model_dump_json(include={"inputs", "segments", "text", "image", "audio", "on_error"})
+    data, listed = run.config.data, ("inputs", "segments", "text", "image", "audio", "on_error")
+    named = {name for name in ("columns", "prepare") if getattr(data, name)} | set(data.model_extra or {})
+    prepared = data.model_dump_json(include={*listed, *named})
     vocabulary = json.dumps([run.tokenizer.vocabulary, run.segments, segment], ensure_ascii=False)
     return blake(digest.digest(), prepared, vocabulary)
 

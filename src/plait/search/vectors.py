@@ -111,7 +111,7 @@ def entries(
 
 
 def items_of(run: Run, preprocessor: Preprocessor, sample: Sample, side: str) -> list[Item]:
-    """A sample's items of one side: at most one of a modality (several pictures are one), one of a target's each reference."""
+    """A sample's items of one side: at most one of an input (several pictures are one), one of a target's each reference."""
     if side == TARGET:
         links = check_links(run)
         names = run.segments if links.segment is None else run.segments[links.segment : links.segment + 1]
@@ -122,26 +122,25 @@ def items_of(run: Run, preprocessor: Preprocessor, sample: Sample, side: str) ->
             if tokens:
                 found.append(Item(tokens, " / ".join(texts), sample, tokens))
         return found
-    modality = side
-    if not sample.has(modality):
+    keys = preprocessor.items_of(side, sample)
+    if not keys:
         return []
-    alone = Sample(sample.id, sample.split, where=sample.where, **{side: getattr(sample, side)})
-    if modality == "text":
-        tokens = preprocessor.encode(sample.text or "")[: run.config.data.text.max_tokens]
-        return [Item(tokens, sample.text or "", alone)] if tokens else []
-    paths = tuple(path for path in (sample.image if modality == "image" else (sample.audio,)) if path)
-    return [Item(tuple(sorted(paths)), paths, alone)]
+    alone = Sample(sample.id, sample.split, where=sample.where, inputs={side: sample.items(side)})
+    texts = [item for item in sample.items(side) if isinstance(item, str)]
+    files = tuple(item for item in sample.items(side) if isinstance(item, Path))
+    content = files or " / ".join(texts or map(str, sample.items(side)))
+    return [Item(keys[0] if len(keys) == 1 and texts else tuple(sorted(keys, key=str)), content, alone)]
 
 
 def encoded(
-    run: Run, preprocessor: Preprocessor, samples: Sequence[Sample], modality: str
+    run: Run, preprocessor: Preprocessor, samples: Sequence[Sample], name: str
 ) -> tuple[Sequence[int], Features | None, tuple[LeftOut, ...]]:
     """The features of the samples that could be read, and their places; the others with `data.on_error: skip`."""
     prepared = preprocessor.prepare(samples, Draw(training=False))
     if prepared.batch is None:
         return (), None, prepared.left_out
     batch = prepared.batch.to(run.model.lm.embedding.table.device)
-    return prepared.kept, run.model.encode_one(modality, batch.inputs[modality], len(batch)), prepared.left_out
+    return prepared.kept, run.model.encode_one(name, batch.inputs[name], len(batch)), prepared.left_out
 
 
 def words(run: Run, tokens: Sequence[Sequence[int]]) -> Features:

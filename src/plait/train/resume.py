@@ -30,6 +30,7 @@ MAY_CHANGE = (
     "data.cache_mb",
     "encoders.cache",
     "evaluate",
+    "explain",
     "generate",
 )
 """How long, on what, how often, and where the data lies (its content is compared by itself); the rest is the run."""

@@ -66,7 +66,9 @@ def curves(
     rows = split_of(samples, split)
     config = run.config.evaluate
     # of the whole split, as an evaluation chooses them
-    config = config.model_copy(update={"split": split, "metrics": metrics_for(config, rows, run.segments)})
+    config = config.model_copy(
+        update={"split": split, "metrics": metrics_for(config, rows, run.segments, run.config.inputs)}
+    )
     if config.inputs is not None:
         rows = [sample.only(frozenset(config.inputs)) for sample in rows]
     chosen = drawn([sample for sample in rows if sample.references], limit, seed)
