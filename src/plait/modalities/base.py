@@ -12,6 +12,7 @@ options of an input make of it, in its `Preparer`.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tempfile
 from abc import ABC, abstractmethod
@@ -65,10 +66,13 @@ def opened(item: Path | str | Blob) -> Iterator[BinaryIO]:
         with open_regular(item) as file:
             yield file
         return
-    with tempfile.TemporaryFile() as file:
-        file.write(item.data)
-        file.seek(0)
-        yield file
+    with tempfile.TemporaryFile(buffering=0) as raw:
+        left = memoryview(item.data)
+        while left:
+            left = left[raw.write(left) :]
+        raw.seek(0)
+        # libraries move the descriptor themselves: a buffer that could be written would be lost on that
+        yield io.BufferedReader(raw)  # pyright: ignore[reportArgumentType]
 
 
 class FieldError(UserError):
