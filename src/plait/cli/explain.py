@@ -55,7 +55,7 @@ def explain(
         ),
     ] = None,
     sampled: Annotated[
-        bool, typer.Option("--sampled", help="Credits from sampled orders of the inputs: for more than 5 of them.")
+        bool, typer.Option("--sampled", help="Credit every input by sampled orders: for more than 5 of them.")
     ] = False,
     orders: Annotated[
         int | None,
@@ -160,7 +160,8 @@ def explain_split(model: TrainedModel, asked: Asked, needed: list[str], output: 
     from plait.explain.verdict import WORTH, checked_worth
 
     worth, players = WORTH if asked.worth is None else checked_worth(asked.worth), groups_in(asked.players)
-    check_needed(needed, players_for(model.run, players) if model.run.inputs else None)
+    sampled = asked.sampled or asked.orders is not None
+    check_needed(needed, players_for(model.run, players, sampled=sampled) if model.run.inputs else None)
     with counter("explaining", to_stderr=True) as count:
         found = model.explain(
             asked.split,

@@ -132,7 +132,7 @@ def segment_bits(
         divided = logits / float(temperature) if temperature.ndim == 0 else logits / of_rows(temperature, logits, row)
         losses = F.cross_entropy(divided, right, reduction="none")
         sums[k].index_add_(0, place, losses.double() * BITS_PER_NAT)
-    return sums.reshape(len(temperatures), len(targets), num_segments).transpose(0, 1)
+    return sums.reshape(len(sums), len(targets), num_segments).transpose(0, 1)
 
 
 def of_rows(

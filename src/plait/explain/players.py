@@ -114,14 +114,21 @@ def player_name(members: Sequence[str]) -> str:
 
 
 def players_of(
-    inputs: Sequence[str], modalities: Mapping[str, str], groups: Groups | None, *, where: str = "explain.players"
+    inputs: Sequence[str],
+    modalities: Mapping[str, str],
+    groups: Groups | None,
+    *,
+    where: str = "explain.players",
+    sampled: bool = False,
 ) -> Players:
-    """Those that the user names, and every other input by itself; without any, by the rule of the module."""
+    """Those that the user names, and every other input by itself; without any, by the rule of the module; where orders are
+    sampled, every input.
+    """
     if len(inputs) > MOST and not groups:
         raise UserError(f"{len(inputs)} inputs are more players than the {MOST} that can be told apart", where=where)
     if groups:
         return Players.grouped(inputs, modalities, checked_groups(inputs, groups, where))
-    if len(inputs) > EXACT:
+    if len(inputs) > EXACT and not sampled:
         by_modality: dict[str, list[str]] = {}
         for name in inputs:
             by_modality.setdefault(modalities[name], []).append(name)

@@ -94,15 +94,16 @@ def verdict_lines(segments: Sequence[SegmentResult], width: int) -> list[str]:
 
 def further_tables(found: Explanation, segments: Sequence[SegmentResult], notes: list[str]) -> list[list[list[str]]]:
     """All tables but that of the verdicts."""
-    tables = [
-        render_tables.pattern_rows,
-        render_tables.position_rows,
-        render_tables.interaction_rows,
-        render_tables.loss_rows,
-    ]
+    wide = [render_tables.pattern_rows, render_tables.position_rows]
+    tables = [render_tables.interaction_rows, render_tables.loss_rows]
     if found.kind == "credit":
         tables.append(render_tables.reliance_rows)
-    return [rows(found, segments, notes) for rows in tables]
+    names, most = found.modalities, render_tables.MOST_COLUMNS
+    parts = [names[start : start + most] for start in range(0, len(names), most)]
+    return [
+        *(rows(found, segments, notes, part) for rows in wide for part in parts),
+        *(rows(found, segments, notes) for rows in tables),
+    ]
 
 
 def aligned(tables: Sequence[list[list[str]]], width: int) -> list[str]:

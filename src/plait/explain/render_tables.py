@@ -16,6 +16,15 @@ from plait.explain.result import Explanation, SegmentResult
 from plait.explain.verdict import number
 
 Segments = Sequence[SegmentResult]
+MOST_COLUMNS = 4
+"""Players that stand side by side; of more there are several tables."""
+LONGEST = 12
+"""Letters of a player's name at the head of its column."""
+
+
+def column_name(name: str) -> str:
+    """`image ±`; a long name is cut."""
+    return f"{name if len(name) <= LONGEST else name[: LONGEST - 1] + '…'} ±"
 
 
 def numbers(found: Figure, what: str, notes: list[str]) -> list[str]:
@@ -44,13 +53,13 @@ def credit_rows(found: Explanation, segments: Segments, notes: list[str]) -> lis
     return rows
 
 
-def pattern_rows(found: Explanation, segments: Segments, notes: list[str]) -> list[list[str]]:
-    """The credits (or reliance) of each tag's values, one column per modality."""
-    rows = [["segment", "samples", *(f"{m} ±" for m in found.modalities), "n"]]
+def pattern_rows(found: Explanation, segments: Segments, notes: list[str], names: Sequence[str]) -> list[list[str]]:
+    """The credits (or reliance) of each tag's values, one column for each of these players."""
+    rows = [["segment", "samples", *map(column_name, names), "n"]]
     for segment in segments:
         title, whole = segment.segment, found.title_of(segment)
         for pattern, one in segment.by.items():
-            cells = [half_width(one.credits[m], f"{whole} {pattern} {m}", notes) for m in found.modalities]
+            cells = [half_width(one.credits[m], f"{whole} {pattern} {m}", notes) for m in names]
             rows.append([title, pattern, *cells, f"{one.num_samples:,}"])
             title = ""
     if len(rows) > 1:
@@ -111,13 +120,13 @@ def reliance_rows(found: Explanation, segments: Segments, notes: list[str]) -> l
     return rows
 
 
-def position_rows(found: Explanation, segments: Segments, notes: list[str]) -> list[list[str]]:
-    """The credits token by token of the target, one column per modality."""
-    rows = [["segment", "token", *(f"{m} ±" for m in found.modalities), "n"]]
+def position_rows(found: Explanation, segments: Segments, notes: list[str], names: Sequence[str]) -> list[list[str]]:
+    """The credits token by token of the target, one column for each of these players."""
+    rows = [["segment", "token", *map(column_name, names), "n"]]
     for segment in segments:
         title, whole = segment.segment, found.title_of(segment)
         for one in segment.positions:
-            cells = [half_width(one.credits[m], f"{whole} token {one.position} {m}", notes) for m in found.modalities]
+            cells = [half_width(one.credits[m], f"{whole} token {one.position} {m}", notes) for m in names]
             rows.append([title, one.position, *cells, f"{one.num_samples:,}"])
             title = ""
     return rows

@@ -128,17 +128,17 @@ def planned_for(run: Run, *, seed: int, players: Groups | None, orders: int | No
         )
     if orders is not None and orders < 1:
         raise UserError(f"{orders} sampled orders", where="--orders", right="Give a number of orders, such as 8")
-    found = players_for(run, players)
+    found = players_for(run, players, sampled=orders is not None)
     plan: Plan = Exact(found) if orders is None and found.num <= EXACT else Sampled(found, orders or ORDERS, seed)
     draws = Draws(run.config, inputs)
     return Planned(plan, draws, why_no_bits(draws, plan))
 
 
-def players_for(run: Run, players: Groups | None = None) -> Players:
-    """Those that are named, else those of the configuration."""
+def players_for(run: Run, players: Groups | None = None, *, sampled: bool = False) -> Players:
+    """Those that are named, else those of the configuration, else by the rule."""
     where = "explain.players" if players is None else "--players"
     named = run.config.explain.players if players is None else players
-    return players_of(run.inputs, run.config.inputs, named, where=where)
+    return players_of(run.inputs, run.config.inputs, named, where=where, sampled=sampled)
 
 
 @dataclass(frozen=True)

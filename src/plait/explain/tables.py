@@ -73,8 +73,10 @@ class Tables:
         rows: Bool[np.ndarray, " n"],
         form: Form = GAIN,
     ) -> Figure:
-        """Σ values / Σ per over the given samples, with its interval over their groups."""
-        keep = np.flatnonzero(rows)
+        """Σ values / Σ per over the given samples that have a value (not those that should have met an input that cannot be read),
+        with its interval over their groups.
+        """
+        keep = np.flatnonzero(rows & np.isfinite(values))
         if not len(keep):
             return Figure(None, None, None, 0, note="no sample of this split has it")
         return figure(
