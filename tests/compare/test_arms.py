@@ -200,3 +200,78 @@ def test_broken_yaml_is_named_with_its_line(tmp_path: Path):
     with pytest.raises(UserError) as caught:
         names([str(path)])
     assert f"{path}:3: not YAML" in str(caught.value)
+
+
+FIVE = {"before": "image", "after": "image", "voice": "audio", "question": "text", "answer_type": "text"}
+
+
+def named(inputs: dict[str, str], **parts: Any) -> dict[str, Any]:
+    base = tree(**{key: value for key, value in parts.items() if key != "data"})
+    base["data"] = {"manifest": "/nowhere/m.jsonl", "inputs": inputs, **parts.get("data", {})}
+    base["encoders"] = {**base["encoders"], **parts.get("encoders", {})}
+    return base
+
+
+def test_of_more_than_four_inputs_all_but_each_are_baselines():
+    found = {arm.name: arm for arm in arms_of(named(FIVE), [], modalities=())}
+    assert {name: arm.role for name, arm in found.items()} == {
+        "as configured": "candidate",
+        **{f"without {name}": "all but one" for name in FIVE},
+        "no input": "no input",
+        "constant answer": "constant",
+    }
+    config = found["without voice"].config
+    assert config is not None
+    assert list(config.inputs.items()) == [(name, of) for name, of in FIVE.items() if name != "voice"]
+
+
+def test_of_four_named_inputs_each_alone_is_one():
+    four = {name: of for name, of in FIVE.items() if name != "answer_type"}
+    found = {arm.name: arm.role for arm in arms_of(named(four), [], modalities=(), baselines=True)}
+    assert list(found)[1:] == [
+        "before only",
+        "after only",
+        "voice only",
+        "question only",
+        "no input",
+        "constant answer",
+    ]
+    assert found["question only"] == "text only"
+    assert found["before only"] == "unimodal"
+
+
+def test_players_come_and_go_together_in_the_baselines():
+    players = {"players": [["before", "after"], ["question", "answer_type"]]}
+    found = {arm.name: arm for arm in arms_of(named(FIVE, explain=players), [], modalities=())}
+    assert list(found)[1:4] == ["before + after only", "voice only", "question + answer_type only"]
+    config = found["before + after only"].config
+    assert config is not None
+    assert config.explain.players == (("before", "after"),)
+
+
+def test_a_baseline_takes_with_it_what_is_said_of_its_inputs_and_nothing_else():
+    """The encoder that a kept input shares stays, though its own input is gone."""
+    base = named(
+        FIVE,
+        data={"columns": {"before": "first", "voice": "sound"}, "prepare": {"after": {"augment": {"flip": True}}}},
+        encoders={
+            "before": {"kind": "resnet"},
+            "after": {"like": "before"},
+            "question": {"layers": 2},
+            "freeze": ["voice"],
+        },
+        evaluate={"inputs": ["voice", "after"]},
+        explain={"players": [["before", "voice"], ["question", "answer_type"]]},
+    )
+    base["train"]["modality_dropout"] = {"after": 0.1, "question": 0.2}
+    found = {arm.name: arm.config for arm in arms_of(base, [], modalities=())}
+    only = found["after only"]
+    assert only is not None
+    assert dict(only.inputs) == {"after": "image"}
+    assert only.encoder_of("after").kind == "resnet"
+    assert (only.data.columns, list(only.data.prepare)) == ({}, ["after"])
+    assert (only.encoders.freeze, only.train.modality_dropout) == ((), {"after": 0.1})
+    assert (only.evaluate.inputs, only.explain.players) == (("after",), None)
+    nothing = found["no input"]
+    assert nothing is not None
+    assert dict(nothing.inputs) == {}

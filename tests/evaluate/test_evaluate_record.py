@@ -102,3 +102,20 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
         parquet.write_table(table, tmp_path / "half.parquet")
         with pytest.raises(UserError, match=r"is a damaged record.*Evaluate the run again"):
             read_record(tmp_path / "half.parquet")
+
+
+def test_the_path_follows_the_order_of_the_run(tmp_path: Path):
+    """Previously inputs with names of their own stood in the order of a set, another one in every process."""
+    order = ("voice", "before", "after")
+    path = record_path(tmp_path, "test", {"after", "voice"}, order=order)
+    assert path.name == "test-voice+after.parquet"
+    assert record_path(tmp_path, "test", ["text", "image"]).name == "test-text+image.parquet"
+    assert record_path(tmp_path, "test", ["image", "text"]).name == "test-text+image.parquet"
+
+
+def test_no_two_sets_of_inputs_have_one_path(tmp_path: Path):
+    names = [f"a_rather_long_name_of_camera_{k}" for k in range(9)]
+    paths = {record_path(tmp_path, "test", names[:n] if n else (), order=names).name for n in range(10)}
+    paths |= {record_path(tmp_path, "test", ["no_input"]).name, record_path(tmp_path, "test").name}
+    assert len(paths) == 12
+    assert max(map(len, paths)) < 200

@@ -175,8 +175,8 @@ def sorted_kinds(changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def in_line(value: Any) -> str:
-    """A value as YAML in one line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+    """A value as YAML in one line, mappings in their order."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("\n...\n").strip()
 
 
 def refuse_alike(arms: Sequence[Arm], where: str) -> None:

@@ -124,7 +124,8 @@ def grouped(configs: Mapping[Path, RunConfig]) -> list[Compared]:
     found = []
     for group in groups:
         tree, config = trees[group[0]], configs[group[0]]
-        alike = [trees[other[0]] for other in groups if trees[other[0]]["data.inputs"] == tree["data.inputs"]]
+        own = in_line(tree["data.inputs"])
+        alike = [trees[other[0]] for other in groups if in_line(trees[other[0]]["data.inputs"]) == own]
         keys = differing(alike)
         shown = keys if len(alike) == len(groups) else ["data.inputs", *keys]
         overrides = tuple(f"{key}={in_line(tree[key])}" for key in shown if key in tree)
@@ -146,9 +147,11 @@ def differing(trees: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
-    """Dotted keys and values, without the seed and what makes no other arm."""
+    """Dotted keys and values, without the seed and what makes no other arm; the inputs in one value."""
     tree = config.model_dump(mode="json", exclude={"seed", "evaluate", "explain", "generate"})
-    return {key: value for key, value in leaves(tree) if key not in BESIDE}
+    found = {key: value for key, value in leaves(tree) if key not in BESIDE and not key.startswith("data.inputs")}
+    are_modalities = all(name == of for name, of in config.inputs.items())
+    return {**found, "data.inputs": list(config.inputs) if are_modalities else dict(config.inputs)}
 
 
 def arm_name(tree: Mapping[str, Any], keys: Sequence[str], configs: Mapping[Path, RunConfig], folder: Path) -> str:
@@ -160,15 +163,18 @@ def arm_name(tree: Mapping[str, Any], keys: Sequence[str], configs: Mapping[Path
     named = [k for k in keys if k in tree and (k.endswith(".kind") or not any(k.startswith(kind) for kind in kinds))]
     if len(named) > MAX_DIFFERENCES:
         return folder.name
-    most = max(len(other.data.inputs or ()) for other in configs.values())
+    most = max((list(other.inputs) for other in configs.values()), key=len)
     words = [place_name(key, in_line(tree[key])) for key in named]
-    if len(tree["data.inputs"]) < most or not words:
-        words.insert(0, inputs_name(tree["data.inputs"]))
+    if len(tree["data.inputs"]) < len(most) or not words:
+        words.insert(0, inputs_name(list(tree["data.inputs"]), most))
     return ", ".join(words)
 
 
-def inputs_name(inputs: Sequence[str]) -> str:
-    """`no input`, `text only`, `text + image`."""
+def inputs_name(inputs: Sequence[str], most: Sequence[str]) -> str:
+    """`no input`, `text only`, `text + image`; of many inputs `without text`."""
+    gone = [name for name in most if name not in inputs]
+    if len(gone) == 1 and len(inputs) == len(most) - 1 >= MOST_ALONE:
+        return f"without {gone[0]}"
     return "no input" if not inputs else f"{inputs[0]} only" if len(inputs) == 1 else " + ".join(inputs)
 
 

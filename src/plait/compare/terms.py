@@ -90,7 +90,7 @@ def trained_on(done: Sequence[Compared]) -> str:
     """
     by_inputs: dict[object, list[tuple[str, str]]] = {}
     for one in done:
-        inputs = None if one.config is None else one.config.data.inputs
+        inputs = None if one.config is None else tuple(one.config.inputs.items())
         for seed in one.facts:
             if made := training_data(one.folders[seed]):
                 by_inputs.setdefault(inputs, []).append((f"{one.arm.name} at seed {seed}", made))
@@ -205,7 +205,9 @@ def encoders(found: Collected) -> list[Term]:
         if not (folder / CONFIG).exists():
             continue
         other = read_run_config(folder, trust_code=found.wanted.trust(found.base))
-        inputs = [m for m in other.data.inputs or () if m != modality]
+        of = found.base.inputs.get(modality, modality)
+        own = modality if modality in other.inputs else next((n for n, m in other.inputs.items() if m == of), modality)
+        inputs = [name for name in other.inputs if name != own]
         if inputs:
             kind = getattr(other.fusion, "kind", "?")
             detail = f"learnt in a run that reads {', '.join(inputs)} too, by {kind}: this favours arms like that run"
