@@ -8,12 +8,13 @@ Invariant: see `plait.modalities.base`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
-from plait.choices import one_of
+from plait.choices import Config, one_of
 from plait.errors import UserError
 from plait.modalities.base import Blob, Facts, Field, FieldError, Item, Modality, Parts, listed, path_of
 from plait.modalities.series.prepare import SeriesConfig, SeriesPreparer, fitted, load_series
@@ -126,6 +127,11 @@ class Series(Modality):
         steps, rate = len(values), options.model_rate
         length = ("seconds", round(steps / rate, 3)) if rate else ("steps", float(steps))
         return Facts(steps, {"": length, "channels": ("channels", float(values.shape[1]))}, format, odd)
+
+    def said_of(self, options: Config) -> dict[str, Any]:
+        """The options, and what resamples where they ask for it."""
+        said = super().said_of(options)
+        return said if getattr(options, "rate", None) is None else {**said, "scipy": version("scipy")}
 
     def typical(self, options: SeriesConfig, *, seconds: float, words: int) -> int:
         """So many seconds, where the rate is known."""

@@ -3,7 +3,7 @@
 In: a file or its bytes (see `reading`).
 Out: decoded: `(N, C)` at the rate of the model, normalised, NaN where a value is missing; values `(N, 2 C)`: the channels with 0 for
 what is missing, then for each channel 1 where its value is there and 0 where it is not.
-Invariant: a missing value changes nothing around it; a step at which all is missing stays a step, so time is never cut short; the
+Invariant: a missing value makes no other one missing; a step at which all is missing stays a step, so time is never cut short; the
 length by the header is the length of the value.
 """
 

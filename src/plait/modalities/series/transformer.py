@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from plait.choices import Config
-from plait.layers import Linear
-from plait.modalities.audio.transformer import KERNEL, AudioTransformer
-from plait.modalities.encoder import check_heads, length_mask, zero_masked
+from plait.layers import Linear, SelfAttentionBlock
+from plait.modalities.audio.transformer import KERNEL, Stem
+from plait.modalities.encoder import Encoder, check_heads, length_mask, sine_positions, zero_masked
+from plait.types import Features, Items
 
 
 class SeriesTransformerConfig(Config):
@@ -55,10 +57,31 @@ class StepStem(nn.Module):
         return zero_masked(self.convolution(framed.flatten(2)), mask), mask
 
 
-class SeriesTransformer(AudioTransformer):
-    """The encoder of sound over other numbers, with a stem of its own where nothing is shortened."""
+class SeriesTransformer(Encoder):
+    """The stem, positions, then blocks of self-attention and a last norm."""
 
     def __init__(self, config: SeriesTransformerConfig, width: int, *, num_values: int) -> None:
-        super().__init__(config, width, num_mels=num_values)  # pyright: ignore[reportArgumentType] - the same options
-        if config.stride == 1:
-            self.stem = StepStem(num_values, width)
+        super().__init__()
+        self.width, self.stride = width, config.stride
+        self.stem = StepStem(num_values, width) if config.stride == 1 else Stem(num_values, width, stride=config.stride)
+        self.stem_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            SelfAttentionBlock(width, config.num_heads, dropout=config.dropout, causal=config.causal)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, items: Items) -> Features:
+        """The tokens of every series."""
+        values, mask = self.stem(items.values, items.lengths)
+        places = torch.arange(values.shape[1], dtype=torch.float32, device=values.device)
+        values = self.dropout(self.stem_norm(values) + sine_positions(places, self.width).to(values.dtype))
+        for block in self.blocks:
+            values = block(values, mask)
+        return Features(zero_masked(self.norm(values), mask), mask)
+
+    def num_tokens(self, *size: int) -> int:
+        """Tokens of a series of `(steps,)`."""
+        (steps,) = size
+        return -(-steps // self.stride)
