@@ -62,11 +62,11 @@ def tree_of(manifest: Path, **parts: Any) -> dict[str, Any]:
     """A small run over it; `parts` go into the section of their name."""
     tree: dict[str, Any] = {
         "data": {"manifest": str(manifest), "inputs": ["series"], "workers": 0},
-        "width": 16,
+        "width": 32,
         "encoders": {"series": {"kind": "transformer", "layers": 1, "num_heads": 2, "dropout": 0}},
         "lm": {"kind": "transformer", "layers": 1, "num_heads": 2, "dropout": 0},
         "train": {
-            "steps": 60,
+            "steps": 40,
             "batch_size": 8,
             "learning_rate": 0.005,
             "warmup": 5,
