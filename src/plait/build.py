@@ -155,7 +155,9 @@ def refuse_unlike(config: RunConfig, names: Sequence[str]) -> None:
     if len({*widths.values()}) > 1:
         has = ", ".join(f"{name} {' × '.join(map(str, width))}" for name, width in widths.items())
         right = "Give each an encoder of its own, or prepare them alike."
-        raise UserError(f"inputs that share an encoder have other numbers at each step: {has}", where="encoders", right=right)
+        raise UserError(
+            f"inputs that share an encoder have other numbers at each step: {has}", where="encoders", right=right
+        )
 
 
 def build_encoder(

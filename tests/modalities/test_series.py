@@ -61,7 +61,8 @@ def test_every_format_holds_the_same_series_as_a_path_and_as_bytes(tmp_path: Pat
         "bare.csv": text_of(EXACT, ",").encode(),
         "tab.tsv": text_of(EXACT, "\t", '"a, b"\tc').encode(),
         "semicolon.csv": b"\xef\xbb\xbf" + text_of(EXACT, ";", "x;y").encode().replace(b"\n", b"\r\n"),
-        "savetxt.csv": b"# x y\n" + text_of(np.where(np.isnan(EXACT), np.inf, EXACT), " ").encode().replace(b"inf", b"NaN"),
+        "savetxt.csv": b"# x y\n"
+        + text_of(np.where(np.isnan(EXACT), np.inf, EXACT), " ").encode().replace(b"inf", b"NaN"),
     }
     single, several = io.BytesIO(), io.BytesIO()
     np.savez(single, series=EXACT)
@@ -92,7 +93,11 @@ def test_a_field_holds_a_path_bytes_a_list_of_numbers_or_of_rows(tmp_path: Path)
         (item,) = SERIES.items(value, field)
         assert hash(item) == hash(SERIES.items(as_list(EXACT), field)[0])
         assert torch.equal(decoded(item).nan_to_num(), torch.from_numpy(EXACT).float().nan_to_num())
-    for value, rows in (([1, None, 2.5], [1.0, math.nan, 2.5]), ([True, False], [1.0, 0.0]), ([2**70, 1], [2.0**70, 1.0])):
+    for value, rows in (
+        ([1, None, 2.5], [1.0, math.nan, 2.5]),
+        ([True, False], [1.0, 0.0]),
+        ([2**70, 1], [2.0**70, 1.0]),
+    ):
         (item,) = SERIES.items(value, field)
         assert str(decoded(item)[:, 0].tolist()) == str(rows)
 
@@ -117,7 +122,7 @@ def test_a_field_that_is_no_series_gets_one_message(value: Any, message: str, tm
     assert "\n" not in str(caught.value)
 
 
-def savez(**arrays: np.ndarray) -> bytes:
+def savez(**arrays: Any) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
@@ -156,15 +161,27 @@ BAD = {
     "texts": ("a.npy", packed(np.array(["1", "2"])), "an array of <U1"),
     "3 axes": ("a.npy", packed(np.zeros((2, 3, 4))), r"an array of 3 axes, \(2, 3, 4\)\. Give \(steps, channels\)"),
     "0 axes": ("a.npy", packed(np.array(1.0)), r"an array of 0 axes, \(\)"),
-    "cut off": ("a.npy", packed(np.zeros((100, 2)))[:-9], r"cut off: 1,591 of 1,600 bytes are there\. Copy or download"),
+    "cut off": (
+        "a.npy",
+        packed(np.zeros((100, 2)))[:-9],
+        r"cut off: 1,591 of 1,600 bytes are there\. Copy or download",
+    ),
     "cut header": ("a.npy", packed(np.zeros((100, 2)))[:60], "cannot be read: .*damaged"),
     "cut npz": ("a.npz", savez(x=EXACT)[:-30], "cannot be read: .*damaged"),
     "negative": ("a.npy", stated("(-3, 2)"), "cannot be read: the header states the shape"),
     "garbage header": ("a.npy", b"\x93NUMPY\x01\x00\x08\x00{__imp__", "cannot be read"),
     "version 9": ("a.npy", b"\x93NUMPY\x09\x00" + b"\x00" * 20, "not an array in numpy's format"),
     "long header": ("a.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "the header is too long"),
-    "huge": ("a.npy", stated("(1250000000, 2)"), r"1,250,000,000 steps and 2 channels\. At most series.max_values = 50,000,000"),
-    "several": ("a.npz", savez(left=EXACT, right=EXACT), "holds 2 arrays: left, right. Say which one is meant: series.key=left"),
+    "huge": (
+        "a.npy",
+        stated("(1250000000, 2)"),
+        r"1,250,000,000 steps and 2 channels\. At most series.max_values = 50,000,000",
+    ),
+    "several": (
+        "a.npz",
+        savez(left=EXACT, right=EXACT),
+        "holds 2 arrays: left, right. Say which one is meant: series.key=left",
+    ),
     "none": ("a.npz", zipped("readme.txt", b"hello"), "holds no array. Write it with numpy.savez"),
     "no zip": ("a.npz", b"PK\x03\x04 and no more", "cannot be read: .*damaged"),
     "misnamed": ("a.npy", b"1,2\n3,4\n", r"is named \.npy, but is no such file"),
@@ -203,7 +220,7 @@ def test_a_sparse_file_of_10_gb_is_refused_by_its_header(tmp_path: Path, monkeyp
     (tmp_path / "large.csv").write_bytes(b"1\n")
     with (tmp_path / "large.csv").open("r+b") as file:
         file.truncate(10_000_000_000)
-    with pytest.raises(UserError, match="a table of 10,000,000,000 bytes. At most series.max_values = 50,000,000"):
+    with pytest.raises(UserError, match=r"a table of 10,000,000,000 bytes. At most series.max_values = 50,000,000"):
         load_series(tmp_path / "large.csv", SeriesConfig())
 
 
@@ -217,7 +234,11 @@ def test_keys_of_npz():
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((20, 3), {"channels": 6}, r"a series of 3 channels \(20 steps\)\. series\.channels is 6, found in training or set"),
+        (
+            (20, 3),
+            {"channels": 6},
+            r"a series of 3 channels \(20 steps\)\. series\.channels is 6, found in training or set",
+        ),
         ((6, 20), {"channels": 6}, r"a series of 20 channels \(6 steps\)\. .*looks transposed"),
         ((11, 1), {"max_steps": 10}, r"a series of 11 steps\. At most series\.max_steps = 10"),
         ((11, 1), {"source_rate": 2, "max_seconds": 5}, r"a series of 5\.5 s\. At most series\.max_seconds = 5"),
@@ -252,7 +273,10 @@ def test_options_that_do_not_fit_each_other(options: dict[str, Any], message: st
 # -- resampling --
 
 
-@given(steps=st.integers(1, 300), rates=st.sampled_from([(100, 25), (25, 100), (22050, 16000), (29.97, 25), (3, 2), (0.1, 7)]))
+@given(
+    steps=st.integers(1, 300),
+    rates=st.sampled_from([(100, 25), (25, 100), (22050, 16000), (29.97, 25), (3, 2), (0.1, 7)]),
+)
 def test_the_length_after_resampling_is_predicted_exactly(steps: int, rates: tuple[float, float]):
     options = SeriesConfig(source_rate=rates[0], rate=rates[1], max_steps=10**6, normalise="none")
     values = np.ones((steps, 2))
@@ -314,6 +338,8 @@ def test_the_training_split_gives_mean_and_deviation_as_numpy_does():
     found = fitted(SeriesConfig(), items)
     every = np.concatenate(rows)
     assert found.channels == 3
+    assert found.mean is not None
+    assert found.std is not None
     np.testing.assert_allclose(found.mean, np.nanmean(every, axis=0), rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(found.std, np.nanstd(every, axis=0), rtol=1e-12)
     value = SeriesPreparer(found).value(decoded(items[0], found))
@@ -347,9 +373,11 @@ def test_the_channels_are_those_of_most_files_and_files_that_cannot_be_read_are_
     for options in (SeriesConfig(), SeriesConfig(normalise="sample")):
         assert fitted(options, [tmp_path / "gone.npy", *items]).channels == 4
         assert fitted(options.model_copy(update={"channels": 2}), items).channels == 2
-        with pytest.raises(UserError, match="none of the training series can be read. The first: cannot be read: No such"):
+        with pytest.raises(
+            UserError, match=r"none of the training series can be read. The first: cannot be read: No such"
+        ):
             fitted(options, [tmp_path / "gone.npy"])
-        with pytest.raises(UserError, match="no training sample has a series.*Set series.channels"):
+        with pytest.raises(UserError, match=r"no training sample has a series.*Set series.channels"):
             fitted(options, [])
     with pytest.raises(UserError, match="too large to take their deviation"):
         fitted(SeriesConfig(), [Blob(packed(np.array([1e300, -1e300])))])
@@ -418,7 +446,10 @@ def test_batches_lengths_and_sizes():
     assert preparer.decoded_bytes(10) == values[0][:10].numel() * 4
     other = SeriesPreparer(SeriesConfig(channels=2, source_rate=10, augment=SeriesAugmentConfig(noise=0.5)))
     assert other.preparation == preparer.preparation
-    assert SeriesPreparer(SeriesConfig(channels=2, source_rate=10, mean=(0, 0), std=(1, 2))).preparation != preparer.preparation
+    assert (
+        SeriesPreparer(SeriesConfig(channels=2, source_rate=10, mean=(0, 0), std=(1, 2))).preparation
+        != preparer.preparation
+    )
     assert SeriesPreparer(SeriesConfig(source_rate=10, rate=20, max_seconds=3)).longest == 60
 
 
@@ -460,14 +491,18 @@ def test_padding_changes_nothing_tokens_are_predicted_and_causal_is_causal(strid
     values = torch.randn(3, 24, 6)
     whole = encoder(Items(values, lengths, torch.arange(3)[:, None]))
     for row, length in enumerate(lengths.tolist()):
-        alone = encoder(Items(values[row : row + 1, :length], lengths[row : row + 1], torch.zeros(1, 1, dtype=torch.long)))
+        alone = encoder(
+            Items(values[row : row + 1, :length], lengths[row : row + 1], torch.zeros(1, 1, dtype=torch.long))
+        )
         num = encoder.num_tokens(length)
         assert num == -(-length // stride) == int(whole.mask[row].sum()) == alone.values.shape[1]
         assert torch.allclose(whole.values[row, :num], alone.values[0], atol=1e-5)
         assert whole.values[row, num:].eq(0).all()
     changed = values.clone()
     changed[0, 16:] += 1
-    moved = (encoder(Items(changed, lengths, torch.arange(3)[:, None])).values[0] - whole.values[0]).abs().sum(-1) > 1e-4
+    moved = (encoder(Items(changed, lengths, torch.arange(3)[:, None])).values[0] - whole.values[0]).abs().sum(
+        -1
+    ) > 1e-4
     before = 16 // stride
     assert moved[before:].all()
     assert moved[:before].any() == (not causal)
@@ -475,7 +510,7 @@ def test_padding_changes_nothing_tokens_are_predicted_and_causal_is_causal(strid
 
 def test_an_encoder_needs_the_channels():
     parts = Parts(SeriesConfig(), 1, 0, lambda _: None)
-    with pytest.raises(UserError, match="the channels of the series are not known. Set data.series.channels"):
+    with pytest.raises(UserError, match=r"the channels of the series are not known. Set data.series.channels"):
         SERIES.build_encoder(SeriesTransformerConfig(), 16, parts)
     with torch.device("meta"):
         assert SERIES.build_encoder(SeriesTransformerConfig(), 16, parts).num_tokens(9) == 3

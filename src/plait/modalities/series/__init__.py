@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from plait.choices import Config, one_of
 from plait.errors import UserError
 from plait.modalities.base import Blob, Facts, Field, FieldError, Item, Modality, Parts, listed, path_of
+from plait.modalities.series.damage import KINDS
 from plait.modalities.series.prepare import SeriesConfig, SeriesPreparer, fitted, load_series
 from plait.modalities.series.reading import file_formats, packed
 from plait.modalities.series.transformer import SeriesTransformerConfig
+from plait.modalities.series.view import series_view, small_series, told_of
+from plait.modalities.view import Seen, Small, View
 
 if TYPE_CHECKING:
     SeriesEncoderConfig = SeriesTransformerConfig
@@ -55,6 +59,7 @@ class Series(Modality):
         "NPZ": (".npz",),
         "CSV": (".csv", ".tsv", ".txt", ".dat"),
     }
+    damages = KINDS
     prepared_by = ("plait.modalities.series.prepare", "plait.modalities.series.reading")
     left_to_data = ("channels", "mean", "std")
 
@@ -132,6 +137,18 @@ class Series(Modality):
         """The options, and what resamples where they ask for it."""
         said = super().said_of(options)
         return said if getattr(options, "rate", None) is None else {**said, "scipy": version("scipy")}
+
+    def view(self, value: Tensor, seen: Seen) -> View:
+        """See `view.py`."""
+        return series_view(value, seen)
+
+    def small(self, item: Item) -> Small:
+        """See `view.py`."""
+        return small_series(item)  # pyright: ignore[reportArgumentType]
+
+    def told(self, item: Item) -> str:
+        """A file by its path; a list by its size."""
+        return told_of(item) if isinstance(item, Blob) else str(item)
 
     def typical(self, options: SeriesConfig, *, seconds: float, words: int) -> int:
         """So many seconds, where the rate is known."""

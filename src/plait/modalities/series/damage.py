@@ -31,8 +31,8 @@ class Noise(Damage):
         "SNR in dB",
         (20.0, 15.0, 10.0, 5.0, 0.0, -5.0),
         None,
-        "white Gaussian noise in every channel; SNR = 10 log10(variance of the channel / power of the noise), over the whole series at "
-        "the rate that the model sees, missing values left out",
+        "white Gaussian noise in every channel; SNR = 10 log10(variance of the channel / power of the noise), over the whole "
+        "series at the rate that the model sees, missing values left out",
     )
 
     def damaged(self, decoded: Float[Tensor, "N C"], sample: Sample, place: int) -> Float[Tensor, "N C"]:
@@ -73,8 +73,8 @@ class Gap(Damage):
         "% of the steps",
         (10.0, 25.0, 50.0, 75.0, 90.0),
         0.0,
-        "one stretch of this share of the steps, at a random place, is missing in all channels; it grows with the level and keeps what "
-        "it took; never the whole series",
+        "one stretch of this share of the steps, at a random place, is missing in all channels; it grows with the level and keeps "
+        "what it took; never the whole series",
     )
 
     def damaged(self, decoded: Float[Tensor, "N C"], sample: Sample, place: int) -> Float[Tensor, "N C"]:
@@ -86,7 +86,7 @@ KINDS: tuple[type[Damage], ...] = (Noise, LostChannels, Gap)
 
 
 def without(values: Float[Tensor, "N C"], order: Tensor, share: float) -> Float[Tensor, "N C"]:
-    """The first of the channels in this order are missing: round(share × C), at least 1 where the share is above 0, and never all."""
+    """The first channels in this order are missing: round(share × C), at least 1 where the share is above 0, and never all."""
     channels = values.shape[1]
     number = min(channels - 1, max(1, int(share * channels + 0.5))) if share else 0
     found = values.clone()

@@ -1,8 +1,8 @@
 """Numbers over time become what an encoder reads: resampled, normalised, with what is missing marked.
 
 In: a file or its bytes (see `reading`).
-Out: decoded: `(N, C)` at the rate of the model, normalised, NaN where a value is missing; values `(N, 2 C)`: the channels with 0 for
-what is missing, then for each channel 1 where its value is there and 0 where it is not.
+Out: decoded: `(N, C)` at the rate of the model, normalised, NaN where a value is missing; values `(N, 2 C)`: the channels with 0
+for what is missing, then for each channel 1 where its value is there and 0 where it is not.
 Invariant: a missing value makes no other one missing; a step at which all is missing stays a step, so time is never cut short; the
 length by the header is the length of the value.
 """
@@ -41,7 +41,10 @@ class SeriesAugmentConfig(Config):
     scale: float = Field(default=0.0, ge=0, lt=1, description="Each channel times a factor drawn from 1 ± this.")
     channel_dropout: float = Field(default=0.0, ge=0, lt=1, description="Probability that a channel goes missing.")
     shift: float = Field(
-        default=0.0, ge=0, lt=1, description="Moved in time by up to ± this share of the length; what comes in is missing."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Moved in time by up to ± this share of the length; what comes in is missing.",
     )
 
     @model_validator(mode="after")
@@ -60,7 +63,9 @@ class SeriesConfig(Config):
     key: str | None = Field(default=None, description="The array of an .npz file that holds several.")
     channels: int | None = Field(default=None, ge=1, description="Numbers at each step.")
     source_rate: float | None = Field(default=None, gt=0, description="Steps a second in the files, in Hz.")
-    rate: float | None = Field(default=None, gt=0, description="Steps a second that the model sees; null = as they are.")
+    rate: float | None = Field(
+        default=None, gt=0, description="Steps a second that the model sees; null = as they are."
+    )
     max_steps: int = Field(default=10_000, ge=1, description="A longer series, at the model's rate, is refused.")
     max_seconds: float | None = Field(default=None, gt=0, description="A longer series is refused.")
     max_values: int = Field(default=50_000_000, ge=1, description="A file of more numbers is refused, by its header.")
@@ -119,7 +124,11 @@ def refuse(steps: int, channels: int, options: SeriesConfig, where: str) -> None
     known = options.num_channels
     if known is not None and channels != known:
         right = f"series.channels is {known}"
-        right += ": (steps, channels) is read, and this looks transposed." if steps == known else ", found in training or set."
+        right += (
+            ": (steps, channels) is read, and this looks transposed."
+            if steps == known
+            else ", found in training or set."
+        )
         raise UserError(f"a series of {channels} channels ({steps:,} steps)", where=where, right=right)
     if options.max_seconds is not None and options.source_rate and steps / options.source_rate > options.max_seconds:
         seconds = steps / options.source_rate
@@ -164,7 +173,9 @@ def resampled(values: Float64[np.ndarray, "N C"], ratio: Fraction) -> Float64[np
     if len(values) == 1:  # no line goes through one step
         found = whole.repeat(num_steps(1, ratio), axis=0)
     else:
-        level = whole.mean(axis=0)  # the filter's ripple is a share of what it reads, so an offset does not go through it
+        level = whole.mean(
+            axis=0
+        )  # the filter's ripple is a share of what it reads, so an offset does not go through it
         found = level + resample_poly(whole - level, ratio.numerator, ratio.denominator, axis=0, padtype="antireflect")
     if not there.all():
         found[~still_there(there, ratio, len(found))] = np.nan
@@ -181,7 +192,7 @@ def bridged(values: Float64[np.ndarray, "N C"], there: Bool[np.ndarray, "N C"]) 
 
 
 def still_there(there: Bool[np.ndarray, "N C"], ratio: Fraction, steps: int) -> Bool[np.ndarray, "K C"]:
-    """Of each new step, whether at least half of the old ones within half a new step of it are there; at least the nearest counts."""
+    """Of each new step, whether at least half of the old ones within half a new step are there; of none, the nearest."""
     up, down = ratio.numerator, ratio.denominator
     places = np.arange(steps)
     nearest = np.minimum((2 * places * down + up) // (2 * up), len(there) - 1)
@@ -267,8 +278,12 @@ def fitted(options: SeriesConfig, items: Iterable[Item]) -> SeriesConfig:
             first = first or error
     if not counts:
         if first is None:
-            raise UserError("no training sample has a series, so its channels are not known", right="Set series.channels.")
-        raise UserError(f"none of the training series can be read. The first: {first.what}", where=first.where, right=first.right)
+            raise UserError(
+                "no training sample has a series, so its channels are not known", right="Set series.channels."
+            )
+        raise UserError(
+            f"none of the training series can be read. The first: {first.what}", where=first.where, right=first.right
+        )
     channels = counts.most_common(1)[0][0]
     found: dict[str, object] = {"channels": channels}
     if asks:
@@ -280,9 +295,7 @@ def fitted(options: SeriesConfig, items: Iterable[Item]) -> SeriesConfig:
     return options.model_copy(update=found)
 
 
-def noisy(
-    values: Float[Tensor, "N C"], snr_db: float, noise: Float[Tensor, "N C"]
-) -> Float[Tensor, "N C"]:
+def noisy(values: Float[Tensor, "N C"], snr_db: float, noise: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
     """The series plus the noise, scaled so that in each channel the ratio of its variance to the noise's power is `snr_db`.
 
     Only what is there counts and changes; a channel that never changes has no such ratio and stays as it is.

@@ -79,7 +79,9 @@ def read(item: Path | str | Blob, *, key: str | None, max_values: int, allowed: 
             right="Write NaN where a value is missing.",
         )
     if np.isnan(values).all():
-        raise UserError("every value is missing (NaN)", where=where, right="Leave the field empty, or leave the row out.")
+        raise UserError(
+            "every value is missing (NaN)", where=where, right="Leave the field empty, or leave the row out."
+        )
     return Numbers(values, format)
 
 
@@ -130,7 +132,7 @@ def _load(
         with zipfile.ZipFile(file) as archive:
             entry = _entry(archive, key, where)
             with archive.open(entry) as inner:
-                return _array(inner, entry.file_size, where, check, wanted=wanted), "NPZ"
+                return _array(inner, entry.file_size, where, check, wanted=wanted), "NPZ"  # pyright: ignore[reportArgumentType]
     suffix = PurePath(where).suffix.lower()
     if suffix in (".npy", ".npz"):
         right = "Write it again with numpy.save, or give it the suffix of what it is."
@@ -150,7 +152,9 @@ def refuse_empty(steps: int, channels: int, where: str) -> None:
 
 def _entry(archive: zipfile.ZipFile, key: str | None, where: str) -> zipfile.ZipInfo:
     """The array of that key, or the only one."""
-    entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")}
+    entries = {
+        info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")
+    }
     if not entries:
         raise UserError("holds no array", where=where, right="Write it with numpy.savez.")
     if key is None and len(entries) > 1:
@@ -208,7 +212,7 @@ def _table(file: io.BufferedIOBase, where: str, max_values: int, check: Allowed)
     """Numbers as text: a row for each step, a first line of names or none."""
     values, channels = array("d"), 0
     try:
-        with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
+        with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:  # pyright: ignore[reportArgumentType]
             for line, cells in _rows(lines):
                 numbers = _numbers(cells)
                 if isinstance(numbers, str) and not channels:  # the names of the channels

@@ -29,7 +29,9 @@ class SeriesTransformerConfig(Config):
     kind: Literal["transformer"] = "transformer"
     layers: int = Field(default=2, ge=0, le=48)
     num_heads: int = Field(default=4, ge=1, le=32)
-    stride: Literal[1, 2, 4, 8] = Field(default=4, description="Steps per token; attention costs the square of the tokens.")
+    stride: Literal[1, 2, 4, 8] = Field(
+        default=4, description="Steps per token; attention costs the square of the tokens."
+    )
     causal: bool = Field(default=False, description="No token reads what comes later.")
     dropout: float = Field(default=0.1, ge=0, lt=1)
 

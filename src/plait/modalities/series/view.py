@@ -15,8 +15,9 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from plait.errors import UserError
 from plait.modalities.base import Blob
-from plait.modalities.series.prepare import SeriesConfig, load_series
+from plait.modalities.series.prepare import SeriesConfig, header_of, load_series
 from plait.modalities.view import Seen, Small, View
 
 LONG = 8000
@@ -51,6 +52,15 @@ def label_of(first: int, last: int, rate: float | None) -> str:
         return f"step {last}" if last - first == 1 else f"steps {first + 1}–{last}"
     digits = 2 if (last - first) / rate >= 0.01 else 4
     return f"{first / rate:.{digits}f}–{last / rate:.{digits}f} s"
+
+
+def told_of(item: Blob) -> str:
+    """`40 steps of 2 channels`."""
+    try:
+        found = header_of(item, SeriesConfig())
+    except UserError:
+        return str(item)
+    return f"{found.steps:,} steps of {found.channels} channel{'s' * (found.channels > 1)}"
 
 
 def small_series(item: Path | str | Blob, options: SeriesConfig | None = None) -> Small:
