@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_channels_and_steps_that_are_gone_stay_gone_at_harsher_levels():
         counts = [int((one.all(dim=0) if damage is LostChannels else one.all(dim=1)).sum()) for one in gone]
         expected = [min(total - 1, max(1, int(level / 100 * total + 0.5))) for level in damage.kind.levels]
         assert counts == expected, damage
-        for milder, harsher in zip(gone, gone[1:], strict=False):
+        for milder, harsher in pairwise(gone):
             assert (harsher | ~milder).all(), damage
 
 
@@ -92,7 +93,7 @@ def test_a_gap_is_one_stretch_and_nothing_else_changes():
 
 @pytest.mark.parametrize("stride", [1, 4, 8])
 @pytest.mark.parametrize("steps", [1, 7, 33])
-def test_the_view_covers_the_whole_series(stride: int, steps: int):
+def test_the_view_covers_the_whole_series(stride: Any, steps: int):
     options = SeriesConfig(channels=3, source_rate=50, rate=25)
     parts = Parts(options, 1, 0, lambda _: None)
     encoder = SERIES.build_encoder(SeriesTransformerConfig(num_heads=2, stride=stride), 16, parts)
@@ -100,7 +101,7 @@ def test_the_view_covers_the_whole_series(stride: int, steps: int):
     assert len(view.labels) == len(view.seconds) == len(view.near) == view.grid[0] == encoder.num_tokens(steps)
     assert view.seconds[0][0] == 0
     assert view.seconds[-1][1] == pytest.approx(steps / 25)
-    assert all(one[1] == two[0] for one, two in zip(view.seconds, view.seconds[1:], strict=False))
+    assert all(one[1] == two[0] for one, two in pairwise(view.seconds))
     assert all(place in near and near == tuple(sorted(near)) for place, near in enumerate(view.near))
     assert view.labels[0] == f"0.00–{min(stride, steps) / 25:.2f} s"
     assert view.raw is not None
