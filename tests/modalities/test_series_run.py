@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from series_helpers import as_list, sines, tree_of, wave, write_rows
+from series_helpers import SERIES, as_list, field_in, sines, tree_of, wave, write_rows
 
 import plait
 from plait.api import TrainedModel
@@ -26,7 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A manifest, and a run that was trained on it."""
     folder = tmp_path_factory.mktemp("series")
     manifest = sines(folder / "data")
-    fit(make_config(tree_of(manifest)), folder / "run")
+    fit(make_config(tree_of(manifest, train={"modality_dropout": 0.2})), folder / "run")
     return manifest, folder / "run"
 
 
@@ -171,3 +172,29 @@ def test_what_is_stated_is_not_looked_for(tmp_path: Path):
         UserError, match=r"series: none of the training series can be read.*2 channels.*series\.channels is 4"
     ):
         fit(make_config(wrong), tmp_path / "wrong")
+
+
+def test_it_is_explained_damaged_and_reported(trained: tuple[Path, Path]):
+    model = plait.load(trained[1])
+    found = model.explain("test", write=False).segments[0]
+    assert found.losses["no_input"].value - found.losses["series"].value > 0.3, "bits that the series brings"
+    one = model.explain_sample("r39", write=False).views[0]
+    assert (len(one.labels), one.labels[-1]) == (11, "steps 41–44")
+    damaged = {curve.kind.name: curve for curve in model.curves("test", write=False).curves}
+    assert set(damaged) == {"noise", "lost channels", "gap", "missing"}
+    lost = damaged["gap"].segments["target"]["accuracy"]
+    assert lost.clean.value == 1.0
+    assert lost.values[-1].value is not None
+    assert lost.values[-1].value < 1.0
+    assert "image/png" in model.report().read_text(encoding="utf-8")
+
+
+def test_the_configurations_of_the_documentation_are_right():
+    text = (Path(__file__).parents[2] / "docs" / "series.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        config = make_config(yaml.safe_load(block))
+        assert set(config.inputs.values()) == {"series"}
+    for line in re.findall(r"```json\n(.*?)```", text, re.DOTALL)[0].splitlines():
+        assert SERIES.items(json.loads(line)["series"], field_in(Path()))
