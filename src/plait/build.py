@@ -138,9 +138,26 @@ def build_encoders(
             if own_seeds:
                 torch.manual_seed(derive_seed(config.seed, "weights", "encoders", owner))
             of_owner[owner] = build_encoder(config, name, tokenizer, vectors, read_weights=read_weights)
+    for names in config.shared_encoders.values():
+        refuse_unlike(config, names)
     if own_seeds:
         torch.manual_seed(derive_seed(config.seed, "weights"))
     return {name: of_owner[config.owner_of(name)] for name in (inputs if own_seeds else in_order(inputs))}
+
+
+def refuse_unlike(config: RunConfig, names: Sequence[str]) -> None:
+    """One message where inputs that share an encoder give it steps of different widths."""
+    widths: dict[str, tuple[int, ...]] = {}
+    for name in names:
+        preparer = config.data.modality_of(name).preparer(config.data.options_of(name), lambda _: (), 0)
+        if preparer.cost:  # values of one shape, such as pictures, are scaled to what an encoder reads
+            widths[name] = preparer.shape(1)[1:]
+    if len({*widths.values()}) > 1:
+        has = ", ".join(f"{name} {' × '.join(map(str, width))}" for name, width in widths.items())
+        right = "Give each an encoder of its own, or prepare them alike."
+        raise UserError(
+            f"inputs that share an encoder have other numbers at each step: {has}", where="encoders", right=right
+        )
 
 
 def build_encoder(

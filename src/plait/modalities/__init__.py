@@ -13,6 +13,7 @@ from plait.errors import UserError, did_you_mean
 from plait.modalities.audio import Audio
 from plait.modalities.base import Modality
 from plait.modalities.image import Image
+from plait.modalities.series import Series
 from plait.modalities.text import Text
 
 MODALITIES: dict[str, Modality] = {}
@@ -24,7 +25,7 @@ def register(modality: Modality) -> Modality:
     return modality
 
 
-for one in (Text(), Image(), Audio()):
+for one in (Text(), Image(), Audio(), Series()):
     register(one)
 
 

@@ -16,7 +16,7 @@ import io
 import json
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,6 +233,8 @@ class Modality(ABC):
     """Name of a file's format → the suffixes that such a file may have."""
     prepared_by: ClassVar[tuple[str, ...]] = ()
     """The modules on which a value depends beside its options: a change of them makes features that were kept outdated."""
+    left_to_data: ClassVar[tuple[str, ...]] = ()
+    """Options that `fitted` finds where they are None; a resumed run takes them from itself."""
     hue: ClassVar[tuple[str, str]] = ("#7f7f7f", "#a9a9a9")
     """Its colour in plots, in the light and in the dark."""
 
@@ -243,6 +245,10 @@ class Modality(ABC):
     @abstractmethod
     def preparer(self, options: Any, encode: Callable[[str], Sequence[int]], pad_id: int) -> Preparer:
         """How items are prepared with these options; `encode` is the run's tokenizer."""
+
+    def fitted(self, options: Any, items: Iterable[Item]) -> Any:
+        """The options with what follows from an input's training items; asked once, before the model is built."""
+        return options
 
     def build_encoder(self, config: Any, width: int, parts: Parts) -> Any:
         """The encoder of a configuration of the axis."""

@@ -23,6 +23,7 @@ from plait.config import RunConfig
 from plait.config.before import left_to_run
 from plait.config.generate import ENOUGH_TOKENS, limit_for
 from plait.config.train import Continued, TrainConfig
+from plait.data.fitted import fitted, fitted_as
 from plait.data.loader import Loader
 from plait.data.manifest import OTHER_FILE, Dataset, LeftOut, read_manifest
 from plait.data.preprocess import Preprocessor
@@ -136,6 +137,7 @@ def begin(
     config = with_train(resolved(config, dataset), continued=None)  # of another run, if it is that run's configuration
     check_cache(config)
     samples = dataset.split("train", needed=True)
+    config = config.model_copy(update={"data": fitted(config.data, samples)})
     progress.say(f"data: {len(samples)} samples to train on, {', '.join(config.inputs) or 'no inputs'}")
     segments = config.data.segments or ()
     tokenizer = Tokenizer.train(config.data.tokenizer, texts_of(samples), segments)
@@ -196,7 +198,9 @@ def take_up(
     for note in run.notes:
         progress.say(note)
     if config is not None:
-        change_config(run, resolved_paths(left_to_run(config, format_of(folder))), state, progress)
+        config = resolved_paths(left_to_run(config, format_of(folder)))
+        config = config.model_copy(update={"data": fitted_as(config.data, run.config.data)})
+        change_config(run, config, state, progress)
     run.config = with_train(run.config, device=usable_device(run.config.train.device))
     run.model.to(run.config.train.device)
     dataset = read_data(run.config)
