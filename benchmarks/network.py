@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -146,6 +146,8 @@ class UnscaledEmbedding(Embedding):
 
 class AttentionHalf(Block):
     """The first half of a GPT-2 layer: causal self-attention."""
+
+    columns: ClassVar[Mapping[str, int | None]] = {"keys": 2, "values": 2}
 
     def __init__(self, config: HalvedGPT2Config, width: int, *, has_positions: bool) -> None:
         super().__init__()

@@ -11,19 +11,20 @@ import torch
 from plait.fusion import FUSIONS
 from plait.model import Model
 from plait.types import IGNORED, Batch, Items
-from tiny_model import SUBSETS, make_batch, make_model, make_tokenizer, rows_of
+from tiny_model import SUBSETS, lm_of, make_batch, make_model, make_tokenizer, rows_of
 
 TOKENIZER = make_tokenizer()
 KINDS = [member().kind for member in FUSIONS]
 MODELS = ["transformer", "lstm", "gru", "rnn"]
 CASES = [*product(KINDS, ["transformer", "lstm"]), ("concat", "gru"), ("prefix", "rnn")]
+CASES += product(KINDS, ["window"])
 
 
 @pytest.fixture(params=CASES, ids="-".join)
 def model(request: pytest.FixtureRequest) -> Model:
     """A model of each fusion with language models of both sorts."""
     fusion, lm = request.param
-    return make_model(TOKENIZER, fusion={"kind": fusion}, lm={"kind": lm})
+    return make_model(TOKENIZER, fusion={"kind": fusion}, lm=lm_of(lm))
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_a_segment_counts_as_much_as_it_is_said_to(batch: Batch):
 @pytest.mark.parametrize("lm", MODELS)
 @torch.no_grad()
 def test_the_logits_of_late_are_the_sum_over_the_branches_that_a_sample_has(lm: str, batch: Batch):
-    model = make_model(TOKENIZER, fusion={"kind": "late"}, lm={"kind": lm})
+    model = make_model(TOKENIZER, fusion={"kind": "late"}, lm=lm_of(lm))
     condition = model.condition(model.encode(batch.inputs, len(batch)))
     assert condition.branches is not None
     logits = model.lm.logits(model.hidden(batch.tokens, condition))
@@ -157,7 +158,7 @@ def test_every_parameter_gets_a_gradient(model: Model, batch: Batch):
 
 @pytest.mark.parametrize("lm", MODELS)
 def test_without_encoders_it_is_a_plain_language_model(lm: str):
-    model = make_model(TOKENIZER, (), lm={"kind": lm})
+    model = make_model(TOKENIZER, (), lm=lm_of(lm))
     assert model.fusion is None
     batch = replace(make_batch(TOKENIZER), inputs={})
     with torch.no_grad():

@@ -14,6 +14,7 @@ from plait.config import make_config
 from plait.data.text import Tokenizer
 from plait.model import Model
 from plait.types import IGNORED, Batch, Items
+from window_lm import WindowConfig
 
 SEGMENTS = ("heard", "answer")
 TEXTS = ["a red square.", "the blue circle is small", "what is it?", "red or green", "green square. blue circle."]
@@ -40,6 +41,11 @@ def make_model(tokenizer: Tokenizer, modalities: Sequence[str] = READ, **parts: 
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
     return model
+
+
+def lm_of(kind: str) -> Any:
+    """A language model of Plait's, or the one that is not."""
+    return WindowConfig(width=24) if kind == "window" else {"kind": kind}
 
 
 def make_batch(tokenizer: Tokenizer, subsets: Sequence[Sequence[bool]] = tuple(SUBSETS), seed: int = 1) -> Batch:

@@ -84,6 +84,12 @@ def kind_of(member: type[Config]) -> str:
     return get_args(member.model_fields["kind"].annotation)[0]
 
 
+def own_width(part: Config, default: int) -> int:
+    """The width that a part states for itself, or the run's; a kind of a user's own need not have the key."""
+    width = part.model_dump(include={"width"}).get("width") if "width" in type(part).model_fields else None
+    return width or default
+
+
 def load_custom(axis: str, kind: str) -> type[Config]:
     """The class named by `my_module:MyConfig`, or offered by an installed package under that name (`plait.trust`)."""
     try:

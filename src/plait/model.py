@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from plait.encoders import Encoder
 from plait.fusion import Fusion
-from plait.lm import Cache, LanguageModel
+from plait.fusion.base import check_adds_up
+from plait.lm import Cache, CausalLM
 from plait.losses.alone import absent as absent
 from plait.losses.alone import alone_as_asked
 from plait.losses.alone import select as select
@@ -44,7 +45,7 @@ class Model(nn.Module):
         *,
         encoders: Mapping[str, Encoder],
         fusion: Fusion | None,
-        lm: LanguageModel,
+        lm: CausalLM,
         beside: Mapping[str, Beside] | None = None,
         segment_weights: Sequence[float] = (),
         frozen: Collection[str] = (),
@@ -94,7 +95,7 @@ class Model(nn.Module):
         encoder = self.encoder(modality)
         used = items and only_used(items)
         if used is None:
-            device = self.lm.embedding.table.device
+            device = self.lm.device
             values = torch.zeros(batch_size, 0, encoder.width, device=device)
             return Features(values, torch.zeros(batch_size, 0, dtype=torch.bool, device=device))
         if used.encoded:
@@ -117,36 +118,36 @@ class Model(nn.Module):
     ) -> Float[Tensor, "B T D"]:
         """The finished states at the text positions, for the output head; with a `cache`, positions follow those it remembers.
 
-        The blocks run in order; the fusion acts at its places, on the text; a prefix stands before the first position. `seen` is
-        filled with the states that the fusion is given at each place.
+        The blocks run in order; the fusion acts at its places, on the text; a prefix stands before the first position, aligned at
+        the right. `mask`: which tokens are real; those at the left of a row are where the others are longer. `seen` is filled
+        with the states that the fusion is given at each place.
         """
-        memory = self.lm.empty_cache() if cache is None else cache
-        states = self.lm.embed(tokens)
-        num_prefix, num_branches = 0, condition.num_branches
+        lm, fusion, num_branches = self.lm, self.fusion, condition.num_branches
+        if condition.branches is not None:
+            check_adds_up(lm.linear_head)
+        states, given, num_prefix = lm.embed(tokens), None, 0
         if num_branches > 1:
             states = states.repeat_interleave(num_branches, dim=0)
             mask = None if mask is None else mask.repeat_interleave(num_branches, dim=0)
-        if condition.prefix is not None and memory.length == 0:
-            prefix = condition.prefix
-            num_prefix = prefix.values.shape[1]
-            states = torch.cat([prefix.values.to(states.dtype), states], dim=1)
-            text_mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
-            mask = torch.cat([prefix.mask, text_mask], dim=1)
-        steps = self.lm.steps(states, mask, memory)
-        fusion, blocks, remember = self.fusion, list(self.lm.blocks), cache is not None
+        if condition.prefix is not None and (cache is None or cache.length == 0):
+            num_prefix = condition.prefix.values.shape[1]
+            states, mask, given = before_text(condition.prefix, states, mask)
+        states, steps = lm.enter(states, mask, cache)
         places = () if fusion is None else fusion.at
-        for place in range(len(blocks) + 1):
+        for place in range(lm.num_blocks + 1):
             if fusion is not None and place in places:
                 text = states[:, num_prefix:] if num_prefix else states
                 if seen is not None:
                     seen[place] = text
-                text = fusion.fuse(text, condition, place)
-                states = torch.cat([states[:, :num_prefix], text], dim=1) if num_prefix else text
-            if place < len(blocks):
-                states, memory.blocks[place] = blocks[place](states, memory.blocks[place], steps, remember=remember)
+                fused = fusion.fuse(text, condition, place)
+                if given is not None:
+                    fused = torch.where(given[..., None], text, fused)
+                states = torch.cat([states[:, :num_prefix], fused], dim=1) if num_prefix else fused
+            if place < lm.num_blocks:
+                states = lm.run_block(place, states, steps, cache)
         if cache is not None:
             cache.advance(mask, *states.shape[:2])
-        states = self.lm.finish(states[:, num_prefix:] if num_prefix else states)
+        states = lm.finish(states[:, num_prefix:] if num_prefix else states)
         if condition.branches is None:
             return states
         weights = condition.branches.to(states.dtype)[..., None, None]
@@ -173,7 +174,7 @@ class Model(nn.Module):
         total = (losses * weights).sum()
         auxiliary = total.new_zeros(())
         for name in self.beside:
-            auxiliary = auxiliary + self.get_submodule(name)(features, batch, self.lm.embedding)
+            auxiliary = auxiliary + self.get_submodule(name)(features, batch, self.lm.word_vectors)
         added = None if self.fusion is None else self.fusion.auxiliary()
         if added is not None:
             auxiliary = auxiliary + added * weights.sum()
@@ -228,13 +229,35 @@ def token_weights(batch: Batch, segment_weights: Sequence[float]) -> Float[Tenso
     return weights * weights.new_tensor(segment_weights)[batch.segments.clamp(min=0)]
 
 
-def token_losses(
-    lm: LanguageModel, hidden: Float[Tensor, "B T D"], targets: Int[Tensor, "B T"]
-) -> Float[Tensor, "B T"]:
+def token_losses(lm: CausalLM, hidden: Float[Tensor, "B T D"], targets: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     """−log p(target) at every scored position, 0 elsewhere."""
     scored = targets != IGNORED
     losses = F.cross_entropy(lm.logits(hidden[scored]).float(), targets[scored], reduction="none")
     return torch.zeros(targets.shape, device=losses.device).masked_scatter(scored, losses)
+
+
+def before_text(
+    prefix: Features, states: Float[Tensor, "B T E"], mask: Bool[Tensor, "B T"] | None
+) -> tuple[Float[Tensor, "B PT E"], Bool[Tensor, "B PT"], Bool[Tensor, "B T"] | None]:
+    """A prefix before the states of a text, row by row directly before its first real token, padding at the far left.
+
+    The text keeps its columns. Returned with them: which columns are real, and which of the text's columns hold a prefix (None:
+    none do), as they may where the text has padding at its left.
+    """
+    values = prefix.values.to(states.dtype)
+    if mask is None:
+        order = prefix.mask.long().argsort(dim=1, stable=True)
+        real = torch.cat([prefix.mask.gather(1, order), prefix.mask.new_ones(states.shape[:2])], dim=1)
+        return torch.cat([columns(values, order), states], dim=1), real, None
+    whole, begun = torch.cat([prefix.mask, mask], dim=1), mask.cumsum(dim=1) > 0
+    order = torch.cat([prefix.mask, begun], dim=1).long().argsort(dim=1, stable=True)
+    moved = whole.gather(1, order)
+    return columns(torch.cat([values, states], dim=1), order), moved, moved[:, values.shape[1] :] & ~begun
+
+
+def columns(values: Float[Tensor, "B T E"], order: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
+    """Each row with its columns in its own order."""
+    return values.gather(1, order[..., None].expand_as(values))
 
 
 def only_used(items: Items) -> Items | None:

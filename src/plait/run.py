@@ -37,7 +37,7 @@ from plait.digests import (
     section_digests,
     tensors_mismatch,
 )
-from plait.embeddings import ScratchConfig
+from plait.embeddings import ScratchConfig, with_embedding
 from plait.environment import environment
 from plait.errors import UserError
 from plait.files import hint_of, refuse_devices
@@ -187,10 +187,9 @@ def without_vectors(config: RunConfig, weights: Path) -> RunConfig:
                 return SavedVectors(frozen=embedding.frozen, width=1)
             return SavedVectors(frozen=embedding.frozen, width=file.get_slice(table).get_shape()[1])
 
-        text, lm = config.encoders.text, config.lm
         tables = [f"encoders.{start}text.embedding.table" for start in (START, "")]
-        text = text.model_copy(update={"embedding": saved(text.embedding, *tables)})
-        lm = lm.model_copy(update={"embedding": saved(lm.embedding, "lm.embedding.table")})
+        text = with_embedding(config.encoders.text, lambda own: saved(own, *tables))
+        lm = with_embedding(config.lm, lambda own: saved(own, "lm.embedding.table"))
     return config.model_copy(update={"lm": lm, "encoders": config.encoders.model_copy(update={"text": text})})
 
 

@@ -32,7 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
 def test_every_kind_of_encoder_is_here() -> None:
     for axis in ("image", "audio", "text"):
         kinds = {case[axis]["kind"] for case in CASES.values() if axis in case}
-        assert kinds == set(KINDS[f"{axis} encoder"])
+        computes_nothing = {"words"}  # refused: tests/encoders/test_words.py
+        assert kinds == set(KINDS[f"{axis} encoder"]) - computes_nothing
 
 
 @pytest.fixture(params=CASES)

@@ -13,7 +13,7 @@ from plait.config import GenerateConfig
 from plait.generate import Generated, generate, next_tokens, stream
 from plait.model import Model
 from plait.types import IGNORED, Batch
-from tiny_model import SEGMENTS, TEXTS, longhand, make_batch, make_model, make_tokenizer, padded, rows_of
+from tiny_model import SEGMENTS, TEXTS, lm_of, longhand, make_batch, make_model, make_tokenizer, padded, rows_of
 
 TOKENIZER = make_tokenizer()
 GREEDY = GenerateConfig(max_tokens=7)
@@ -21,6 +21,7 @@ CASES = [
     *product(["concat", "prefix", "cross_attention"], ["transformer", "lstm"]),
     ("attention", "gru"),
     ("product", "rnn"),
+    *product(["concat", "prefix", "late"], ["window"]),
 ]
 
 
@@ -28,7 +29,7 @@ CASES = [
 def model(request: pytest.FixtureRequest) -> Model:
     """Fusions with and without a prefix, language models of every sort."""
     fusion, lm = request.param
-    return make_model(TOKENIZER, fusion={"kind": fusion}, lm={"kind": lm})
+    return make_model(TOKENIZER, fusion={"kind": fusion}, lm=lm_of(lm))
 
 
 @pytest.fixture(scope="module")

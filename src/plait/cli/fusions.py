@@ -38,7 +38,8 @@ def fusions(
     )
     found = fusion_costs(run, num_positions=positions, num_words=text, seconds=seconds)
     sizes = ", ".join(f"{m} {n} tokens" for m, n in found.num_tokens.items())
-    output.say(f"width {run.width}, {run.lm.layers} blocks, {positions} positions of text; {sizes}\n")
+    width, num_blocks = found.around.width, found.around.num_blocks
+    output.say(f"width {width}, {num_blocks} blocks, {positions} positions of text; {sizes}\n")
     rows: dict[str, Any] = {}
     for row in found.rows:
         output.say(f"{row.kind:<16}{row.formula}")
@@ -55,4 +56,4 @@ def fusions(
             "advice": row.advice,
             **(row.cost._asdict() if row.cost else {"refused": row.refusal}),
         }
-    output.result({"width": run.width, "num_tokens": {str(m): n for m, n in found.num_tokens.items()}, "fusions": rows})
+    output.result({"width": width, "num_tokens": {str(m): n for m, n in found.num_tokens.items()}, "fusions": rows})

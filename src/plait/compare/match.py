@@ -19,12 +19,13 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from plait.build import build_model
+from plait.build import around, build_model
+from plait.choices import own_width
 from plait.compare.result import Term
 from plait.config import RunConfig
 from plait.data.text import Tokenizer
-from plait.embeddings import ScratchConfig
-from plait.fusion import FusionOptions
+from plait.embeddings import ScratchConfig, with_embedding
+from plait.fusion import FusionOptions, build_fusion
 from plait.fusion.cost import cost
 from plait.layers import set_attention
 from plait.model import Model
@@ -166,7 +167,8 @@ def solved(
         else:
             note = f"the {word} has no step between"
     size = smallest + number * step
-    narrowed = f"has an inner width of {size} beside states of {config.width}" if size * NARROW < config.width else ""
+    width = own_width(config.lm, config.width)
+    narrowed = f"has an inner width of {size} beside states of {width}" if size * NARROW < width else ""
     if key != "inner_width":  # other sizes are small by nature
         narrowed = ""
     return Match((f"fusion.{key}={size}",), kept.before, after, after / goal - 1, note, narrowed)
@@ -252,9 +254,7 @@ class Counter:
             return rest.parameters + self.fusion_parameters(config, rest)
         found = cost(
             config.fusion,
-            width=config.width,
-            feature_widths=rest.widths,
-            num_blocks=rest.num_blocks,
+            **rest.around._asdict(),
             num_tokens=rest.num_tokens,
             num_positions=self.lengths.positions,
         )
@@ -263,7 +263,7 @@ class Counter:
     def fusion_parameters(self, config: RunConfig, rest: Rest) -> int:
         """The fusion's own."""
         with torch.device("meta"):
-            fusion = config.fusion.build(width=config.width, feature_widths=rest.widths, num_blocks=rest.num_blocks)
+            fusion = build_fusion(config.fusion, rest.around)
         return sum(parameter.numel() for parameter in fusion.parameters())
 
     def rest(self, config: RunConfig) -> Rest:
@@ -280,8 +280,7 @@ class Rest:
     def __init__(self, model: Model, config: RunConfig, lengths: Lengths) -> None:
         own = 0 if model.fusion is None else sum(p.numel() for p in model.fusion.parameters())
         self.parameters = model.num_parameters - own
-        self.model, self.num_blocks = model, model.lm.num_blocks
-        self.widths = {m: model.encoder(m).width for m in model.inputs}
+        self.model, self.around = model, around(model.lm, {m: model.encoder(m) for m in model.inputs})
         model.fusion = None
         set_attention(model.requires_grad_(False).eval(), "math")
         with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -306,7 +305,6 @@ def blank_model(config: RunConfig, tokenizer: Tokenizer) -> Model:
     encoders = {
         name: blank_embedding(one, config, tokenizer)
         for name, one in [("text", config.encoders.text), *config.encoders.named.items()]
-        if hasattr(one, "embedding")
     }
     lm = blank_embedding(config.lm, config, tokenizer)
     config = config.model_copy(update={"lm": lm, "encoders": config.encoders.model_copy(update=encoders)})
@@ -316,15 +314,15 @@ def blank_model(config: RunConfig, tokenizer: Tokenizer) -> Model:
 
 
 def blank_embedding(part: Any, config: RunConfig, tokenizer: Tokenizer) -> Any:
-    """A part of the model that has word vectors, with blank ones."""
-    return part.model_copy(update={"embedding": blank_vectors(part.embedding, config, tokenizer)})
+    """A part of the model, with blank word vectors where it has some."""
+    width = own_width(part, config.width)
+    return with_embedding(part, lambda own: blank_vectors(own, config, tokenizer, width))
 
 
-def blank_vectors(embedding: Any, config: RunConfig, tokenizer: Tokenizer) -> Any:
-    """Word vectors of the right width: those trained on the corpus have the model's, those of a file their own."""
+def blank_vectors(embedding: Any, config: RunConfig, tokenizer: Tokenizer, width: int) -> Any:
+    """Word vectors of the right width: those trained on the corpus have the part's, those of a file their own."""
     if isinstance(embedding, ScratchConfig):
         return embedding
-    width = config.width
     if embedding.model_dump().get("path"):
         wanted = {form for token in tokenizer.vocabulary for form in (token, token.lower())}
         found = embedding.vectors(wanted, (), dimension=width, seed=config.seed)

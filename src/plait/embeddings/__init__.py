@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from plait.choices import one_of
 from plait.embeddings.glove import GloVeConfig
-from plait.embeddings.module import Embedding, ScratchConfig, build_embedding
+from plait.embeddings.module import Embedding, ScratchConfig, build_embedding, embedding_of, with_embedding
 from plait.embeddings.vectors import VectorsResult, vectors_for
 from plait.embeddings.word2vec import Word2VecConfig
 
@@ -25,5 +25,7 @@ __all__ = [
     "VectorsResult",
     "Word2VecConfig",
     "build_embedding",
+    "embedding_of",
     "vectors_for",
+    "with_embedding",
 ]

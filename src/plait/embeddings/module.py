@@ -8,7 +8,8 @@ so that word vectors from elsewhere start on equal terms with a table from scrat
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,21 @@ class ScratchConfig(Config):
 
     kind: Literal["scratch"] = "scratch"
     frozen: ClassVar[bool] = False
+
+
+def embedding_of(part: Config) -> Any:
+    """The configuration of a part's word vectors; a part that has none of its own (or makes them itself) begins from scratch."""
+    return getattr(part, "embedding") if "embedding" in type(part).model_fields else ScratchConfig()  # noqa: B009
+
+
+C = TypeVar("C", bound=Config)
+
+
+def with_embedding(part: C, change: Callable[[Any], Any]) -> C:
+    """The part with another configuration of its word vectors; as it is where it has none."""
+    if "embedding" not in type(part).model_fields:
+        return part
+    return part.model_copy(update={"embedding": change(embedding_of(part))})
 
 
 class Embedding(nn.Module):

@@ -15,7 +15,7 @@ from plait.modalities.image import (
     VGGConfig,
     ViTConfig,
 )
-from plait.modalities.text import TextEncoderConfig, TextTransformerConfig
+from plait.modalities.text import TextEncoderConfig, TextTransformerConfig, WordsConfig
 
 __all__ = [
     "AlexNetConfig",
@@ -29,4 +29,5 @@ __all__ = [
     "TextTransformerConfig",
     "VGGConfig",
     "ViTConfig",
+    "WordsConfig",
 ]

@@ -45,7 +45,7 @@ class RunAnswerer:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.run, self.config, self.choices, self.begun = run, config or run.config.generate, choices, begun
-        self.device = run.model.lm.embedding.table.device
+        self.device = run.model.lm.device
         self.preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.inputs)
         self.features = FeatureCache(run.config, run.model, self.preprocessor, say=say) if cached else None
 

@@ -56,7 +56,7 @@ class Store:
         self.run, self.samples, self.batch_size = run, list(samples), batch_size
         self.preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.inputs)
         FeatureCache(run.config, run.model, self.preprocessor)
-        self.device = run.model.lm.embedding.table.device
+        self.device = run.model.lm.device
         self.left_out: dict[str, LeftOut] = {}
         self.room = most_bytes if keeps else 0
         self.keeps = keeps

@@ -20,6 +20,7 @@ from plait.features.identity import encoder_id, made_with
 from plait.features.known import StoredFeatures
 from plait.features.place import cache_folder
 from plait.features.store import IDENTITY, FeatureStore
+from plait.modalities.text.words import OWN_WORDS, WordsConfig
 from plait.model import Model
 from plait.types import Sample
 
@@ -31,6 +32,8 @@ def can_cache(config: RunConfig, modality: str) -> str:
         return "video is not read yet"
     if inputs is not None and modality not in inputs:
         return f"the run reads no {modality}"
+    if isinstance(config.encoder_of(modality), WordsConfig):
+        return f"the encoder of {modality} computes nothing: {OWN_WORDS}"
     if modality not in config.encoders.freeze:
         return (
             f"the {modality} encoder trains, so its features change at every step (encoders.freeze keeps it as it is)"

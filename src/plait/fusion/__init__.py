@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from plait.choices import one_of
 from plait.fusion.attention import AttentionConfig
-from plait.fusion.base import Fusion, FusionOptions
+from plait.fusion.base import Around, Fusion, FusionOptions, build_fusion, passes_words
 from plait.fusion.bilinear import BilinearConfig
 from plait.fusion.bottleneck import BottleneckConfig
 from plait.fusion.concat import ConcatConfig
@@ -47,4 +47,4 @@ if TYPE_CHECKING:
 else:
     FusionConfig = one_of("fusion", *FUSIONS)
 
-__all__ = ["FUSIONS", "Fusion", "FusionConfig", "FusionOptions"]
+__all__ = ["FUSIONS", "Around", "Fusion", "FusionConfig", "FusionOptions", "build_fusion", "passes_words"]

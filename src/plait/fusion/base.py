@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -49,6 +49,12 @@ class FusionOptions(Config):
     """When to take it, in one line."""
     size_key: ClassVar[str] = "inner_width"
     """The option that makes it larger or smaller and leaves the widths of features and states as they are."""
+    before_text: ClassVar[bool] = False
+    """Whether all it gives stands before the text, among the word vectors, so that its `width` is theirs."""
+    passes_words: ClassVar[bool] = False
+    """Whether inputs that are word vectors of the language model's own go through as they are: `build` takes `as_words`."""
+    adds_logits: ClassVar[bool] = False
+    """Whether it has branches, whose logits are added; only a language model with a linear head can do that."""
 
     def size_steps(self, *, num_modalities: int) -> tuple[int, int, int | None] | None:
         """The sizes that `size_key` may take: the smallest, the distance of two, the largest (None = any); None: it has none."""
@@ -57,6 +63,45 @@ class FusionOptions(Config):
     def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Fusion:
         """The fusion for a language model of `num_blocks` blocks of `width`, and encoders of these widths."""
         raise NotImplementedError
+
+
+class Around(NamedTuple):
+    """What a fusion stands between: encoders of these widths, and a language model.
+
+    `width`: of the language model's states; `embed_width`: of its word vectors; `as_words`: the inputs whose features are these.
+    """
+
+    width: int
+    embed_width: int
+    feature_widths: Mapping[str, int]
+    num_blocks: int
+    as_words: tuple[str, ...] = ()
+    linear_head: bool = True
+
+
+def passes_words(config: FusionOptions) -> bool:
+    """Whether word vectors of the language model's own go through this fusion as they are."""
+    return isinstance(config, FusionOptions) and config.passes_words
+
+
+def build_fusion(config: FusionOptions, around: Around) -> Fusion:
+    """The fusion of a configuration."""
+    known = isinstance(config, FusionOptions)  # one of a user's own may be any configuration that builds a fusion
+    if known and config.adds_logits:
+        check_adds_up(around.linear_head)
+    options: dict[str, Any] = {"as_words": around.as_words} if passes_words(config) and around.as_words else {}
+    width = around.embed_width if known and config.before_text else around.width
+    return config.build(width=width, feature_widths=around.feature_widths, num_blocks=around.num_blocks, **options)
+
+
+def check_adds_up(linear_head: bool) -> None:
+    """One message where the logits of branches cannot be added in the states."""
+    if not linear_head:
+        raise UserError(
+            "late fusion adds logits, and this language model's output head is not linear",
+            where="fusion.kind",
+            right="Take a fusion without branches, such as concat",
+        )
 
 
 class OwnAlignmentOptions(FusionOptions):
@@ -168,11 +213,19 @@ class ModalityTokens(nn.Module):
         """The tokens of one modality."""
         learnt = modality in self.absent
         absent = self.absent[modality] if learnt else features.values.new_zeros(self.width)
-        batch_size, num_tokens, _ = features.values.shape
-        if num_tokens == 0:
-            mask = torch.ones(batch_size, 1, dtype=torch.bool, device=absent.device)
-            return Features(absent.expand(batch_size, 1, -1), mask)
-        values = self.projections[modality](self.norms[modality](features.values))
-        first = torch.arange(num_tokens, device=absent.device) == 0
-        lacking = ~features.mask.any(dim=1, keepdim=True) & first
-        return Features(torch.where(lacking[..., None], absent.to(values.dtype), values), features.mask | lacking)
+        if features.values.shape[1]:
+            values = self.projections[modality](self.norms[modality](features.values))
+            features = Features(values, features.mask)
+        return with_absent(features, absent)
+
+
+def with_absent(features: Features, absent: Float[Tensor, " D"]) -> Features:
+    """The tokens `(B, L, D)`, L ≥ 1, of which a sample without any has one: `absent`."""
+    batch_size, num_tokens, _ = features.values.shape
+    if num_tokens == 0:
+        mask = torch.ones(batch_size, 1, dtype=torch.bool, device=absent.device)
+        return Features(absent.expand(batch_size, 1, -1), mask)
+    first = torch.arange(num_tokens, device=absent.device) == 0
+    lacking = ~features.mask.any(dim=1, keepdim=True) & first
+    values = torch.where(lacking[..., None], absent.to(features.values.dtype), features.values)
+    return Features(values, features.mask | lacking)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from plait.fusion.base import FusionOptions
+from plait.fusion.base import Around, FusionOptions, build_fusion
 from plait.layers import set_attention
 from plait.types import Features
 
@@ -36,10 +36,17 @@ def cost(
     num_blocks: int,
     num_tokens: Mapping[str, int],
     num_positions: int,
+    embed_width: int | None = None,
+    as_words: tuple[str, ...] = (),
+    linear_head: bool = True,
 ) -> Cost:
-    """The cost of a fusion for one sample that has every modality; refused (`UserError`) like the fusion itself."""
+    """The cost of a fusion for one sample that has every modality; refused (`UserError`) like the fusion itself.
+
+    The widths, `num_blocks`, `as_words` and `linear_head`: as in `Around`.
+    """
+    around = Around(width, embed_width or width, feature_widths, num_blocks, as_words, linear_head)
     with torch.device("meta"), torch.no_grad():
-        fusion = config.build(width=width, feature_widths=feature_widths, num_blocks=num_blocks).eval()
+        fusion = build_fusion(config, around).eval()
         fusion.requires_grad_(False)
         set_attention(fusion, "math")
         features = {

@@ -32,6 +32,7 @@ class LateConfig(AttentionWidth):
     kind: Literal["late"] = "late"
     formula: ClassVar[str] = "logits = Σ_b logits_b, branch m: h + W_m Attn_m(h, Z_m)"
     advice: ClassVar[str] = "modalities that each know the answer; robust where one is missing"
+    adds_logits: ClassVar[bool] = True
 
     at: Place = Field(
         default=1, description="after which block: 0 = at the embeddings, k = after k blocks, last = before the head"

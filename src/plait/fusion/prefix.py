@@ -2,26 +2,33 @@
 
 `prefix = W_2 gelu(W_1 Z_m)` in the order of the modalities. Parameters: Σ E_m I + I D, I the inner width. The usual choice when
 the language model trains with it; it makes every sequence longer by Σ L_m positions.
+
+An input whose features are the language model's own word vectors (`encoders.text: {kind: words}`) is not projected: it stands
+before the text as a prompt does, and only its absent token is learnt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from plait.fusion.attention import join
-from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions
+from plait.fusion.base import Attended, Fusion, ModalityTokens, OwnAlignmentOptions, with_absent
 from plait.layers import Linear
+from plait.named import ByName
 from plait.types import Condition, Features
 
 
 class BeforeText(OwnAlignmentOptions):
     """A fusion that stands before the text and has no other place."""
+
+    before_text: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod
@@ -41,10 +48,13 @@ class PrefixConfig(BeforeText):
     )
     formula: ClassVar[str] = "[W_2 gelu(W_1 Z); words]"
     advice: ClassVar[str] = "the language model trains too, and inputs are short"
+    passes_words: ClassVar[bool] = True
 
-    def build(self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int) -> Prefix:
-        """The fusion."""
-        return Prefix(width=width, feature_widths=feature_widths, inner_width=self.inner_width)
+    def build(
+        self, *, width: int, feature_widths: Mapping[str, int], num_blocks: int, as_words: Collection[str] = ()
+    ) -> Prefix:
+        """The fusion; `as_words` are not projected."""
+        return Prefix(width=width, feature_widths=feature_widths, inner_width=self.inner_width, as_words=as_words)
 
 
 class Prefix(Fusion):
@@ -52,15 +62,34 @@ class Prefix(Fusion):
 
     at = ()
 
-    def __init__(self, *, width: int, feature_widths: Mapping[str, int], inner_width: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        feature_widths: Mapping[str, int],
+        inner_width: int | None = None,
+        as_words: Collection[str] = (),
+    ) -> None:
         super().__init__()
-        self.tokens = ModalityTokens(feature_widths, inner_width or width)
-        self.project = Linear(inner_width or width, width)
+        self.modalities = tuple(feature_widths)
+        projected = {m: size for m, size in feature_widths.items() if m not in as_words}
+        self.tokens = ModalityTokens(projected, inner_width or width)
+        self.project = Linear(inner_width or width, width) if projected else nn.Identity()
+        self.absent_words = ByName({m: nn.Parameter(torch.randn(width)) for m in feature_widths if m in as_words})
 
     def condition(self, features: Mapping[str, Features]) -> Condition:
         """The prefix and its mask."""
-        tokens = join(self.tokens(features))
-        return Condition(prefix=Features(self.project(F.gelu(tokens.values)), tokens.mask))
+        parts: dict[str, Features] = {m: with_absent(features[m], absent) for m, absent in self.absent_words.items()}
+        tokens = self.tokens(features)
+        if tokens:
+            joined = join(tokens)
+            values = self.project(F.gelu(joined.values))
+            lengths = [part.values.shape[1] for part in tokens.values()]
+            if not parts:
+                return Condition(prefix=Features(values, joined.mask))
+            of_inputs = zip(tokens, values.split(lengths, dim=1), joined.mask.split(lengths, dim=1), strict=True)
+            parts |= {m: Features(part, mask) for m, part, mask in of_inputs}
+        return Condition(prefix=join({m: parts[m] for m in self.modalities}))
 
     def attended(
         self, features: Mapping[str, Features], states: Mapping[int, Float[Tensor, "B T D"]]

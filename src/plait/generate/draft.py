@@ -97,7 +97,7 @@ class Writer:
 
     def __init__(self, model: Model, tokenizer: Tokenizer, config: GenerateConfig) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        self.device = model.lm.embedding.table.device
+        self.device = model.lm.device
         forbidden = [tokenizer.pad_id, tokenizer.unknown_id, *map(tokenizer.segment_id, tokenizer.segments)]
         self.forbidden = torch.tensor([i for i in forbidden if i is not None], device=self.device)
 
@@ -118,15 +118,15 @@ class Writer:
         return log_probabilities
 
     def read(self, sequences: Sequence[Sequence[int]], condition: Condition, cache: Cache) -> Float[Tensor, "B D"]:
-        """Read sequences of any lengths from their beginning; the states of each one's last token."""
-        lengths = torch.tensor([len(s) for s in sequences], device=self.device)
-        longest = int(lengths.max())
+        """Read sequences of any lengths from their beginning, aligned at the right; the states of each one's last token."""
+        longest = max(map(len, sequences))
         tokens = torch.full((len(sequences), longest), self.tokenizer.pad_id, device=self.device)
+        mask = torch.zeros(tokens.shape, dtype=torch.bool, device=self.device)
         for row, sequence in enumerate(sequences):
-            tokens[row, : len(sequence)] = torch.tensor(sequence, device=self.device)
-        mask = torch.arange(longest, device=self.device) < lengths[:, None]
-        hidden = self.model.hidden(tokens, condition, mask=None if bool(mask.all()) else mask, cache=cache)
-        return hidden[torch.arange(len(sequences), device=self.device), lengths - 1]
+            tokens[row, longest - len(sequence) :] = torch.tensor(sequence, device=self.device)
+            mask[row, longest - len(sequence) :] = True
+        uneven = any(len(sequence) < longest for sequence in sequences)
+        return self.model.hidden(tokens, condition, mask=mask if uneven else None, cache=cache)[:, -1]
 
     def begin(self, drafts: Sequence[Draft], condition: Condition, cache: Cache) -> Float[Tensor, "B D"]:
         """Read all that has been said, so that nothing is left unread."""

@@ -8,14 +8,14 @@ Invariant: masked positions are skipped, not read as zeros: the hidden state pas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from plait.lm.base import Block, LMOptions, Steps
+from plait.lm.row import Block, LMOptions, Steps
 
 
 class RecurrentOptions(LMOptions):
@@ -63,6 +63,8 @@ class GRUConfig(RecurrentOptions):
 class RecurrentBlock(Block):
     """One recurrent layer. The memory holds `hidden (B, D)` and, for an LSTM, `cell (B, D)`."""
 
+    columns: ClassVar[Mapping[str, int | None]] = {"hidden": None, "cell": None}
+
     def __init__(self, layer: nn.RNNBase, *, dropout: float) -> None:
         super().__init__()
         self.layer = layer
@@ -92,10 +94,14 @@ class RecurrentBlock(Block):
     ) -> tuple[Float[Tensor, "B T D"], object]:
         """Real positions moved together, run as a packed sequence, moved back; masked positions give zeros."""
         places = order[..., None].expand_as(states)
-        packed = pack_padded_sequence(states.gather(1, places), lengths.cpu(), batch_first=True, enforce_sorted=False)
-        output, hidden = self.layer(packed, hidden)
+        packed = pack_padded_sequence(
+            states.gather(1, places), lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        output, after = self.layer(packed, hidden)
         output, _ = pad_packed_sequence(output, batch_first=True, total_length=states.shape[1])
-        return torch.zeros_like(output).scatter(1, places, output), hidden
+        empty = lengths == 0  # its row was run over one masked position, which is taken back
+        output = output.masked_fill(empty[:, None, None], 0)
+        return torch.zeros_like(output).scatter(1, places, output), kept(empty, hidden, after)
 
     def unpack(self, memory: Mapping[str, Tensor]) -> object:
         """The layer's own form of the hidden state."""
@@ -110,3 +116,12 @@ class RecurrentBlock(Block):
             return {"hidden": hidden[0][0], "cell": hidden[1][0]}
         assert isinstance(hidden, Tensor)
         return {"hidden": hidden[0]}
+
+
+def kept(rows: Bool[Tensor, " B"], before: object, after: object) -> object:
+    """The hidden state after a call, of these rows as it was before (zeros where nothing was)."""
+    if isinstance(after, tuple):
+        both = before if isinstance(before, tuple) else (None, None)
+        return tuple(kept(rows, *pair) for pair in zip(both, after, strict=True))
+    assert isinstance(after, Tensor)
+    return torch.where(rows[None, :, None], before if isinstance(before, Tensor) else torch.zeros_like(after), after)

@@ -8,7 +8,7 @@ Invariant: positions are counted by real tokens, so a padded prefix changes noth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from plait.errors import UserError
 from plait.layers import Attention, FeedForward, Rotary, attention_bias, causal_mask, rotate
-from plait.lm.base import Block, LMOptions, Steps
+from plait.lm.row import Block, LMOptions, Steps
 
 
 class TransformerConfig(LMOptions):
@@ -45,6 +45,8 @@ class TransformerConfig(LMOptions):
 
 class TransformerBlock(Block):
     """See the module."""
+
+    columns: ClassVar[Mapping[str, int | None]] = {"keys": 2, "values": 2}
 
     def __init__(self, width: int, num_heads: int, *, inner: int, dropout: float, gated: bool) -> None:
         super().__init__()

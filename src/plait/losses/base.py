@@ -7,7 +7,7 @@ Invariant: an answer is made of tensors in tuples and mappings, so whatever wrap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from plait.choices import Config
 from plait.data.text import Tokenizer
-from plait.embeddings import Embedding
 from plait.types import Batch, Features
 
 
@@ -66,22 +65,28 @@ class Answer(NamedTuple):
     alone: Mapping[str, Alone] = {}
 
 
+WordVectors = Callable[[Tensor], Tensor]
+"""The language model's: ids of any shape → their vectors."""
+
+
 class Beside(nn.Module):
     """A loss that the model adds to its own in every pass of training; it may have parameters."""
 
-    def forward(self, features: Mapping[str, Features], batch: Batch, embedding: Embedding) -> Float[Tensor, ""]:
+    def forward(self, features: Mapping[str, Features], batch: Batch, embedding: WordVectors) -> Float[Tensor, ""]:
         """The weighted sum over the samples, in nats; `embedding`: the language model's word vectors."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a loss is built from: the inputs' modalities in order, the widths of their features, the words, the model's width."""
+    """What a loss is built from: the inputs' modalities in order, the widths of their features, the words, the run's width, and
+    that of the language model's word vectors."""
 
     modalities: Mapping[str, str]
     widths: Mapping[str, int]
     tokenizer: Tokenizer
     width: int
+    embed_width: int
 
 
 class LossOptions(Config):

@@ -19,10 +19,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from plait.embeddings import Embedding
 from plait.errors import UserError, did_you_mean
 from plait.layers import OutputHead
-from plait.losses.base import Beside, Given, LossOptions
+from plait.losses.base import Beside, Given, LossOptions, WordVectors
 from plait.types import IGNORED, Batch, Features
 
 SPOKEN = "audio"
@@ -98,7 +97,7 @@ class CTC(Beside):
         self.segment, self.pad_id, self.end_id, self.weight = segment, pad_id, end_id, weight
         self.input = input
 
-    def forward(self, features: Mapping[str, Features], batch: Batch, embedding: Embedding) -> Float[Tensor, ""]:
+    def forward(self, features: Mapping[str, Features], batch: Batch, embedding: WordVectors) -> Float[Tensor, ""]:
         """The loss of the input that was spoken."""
         return self.loss(features[self.input], batch)
 

@@ -27,10 +27,9 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.embeddings import Embedding
 from plait.errors import UserError, did_you_mean
 from plait.layers import Linear
-from plait.losses.base import Beside, Given, LossOptions
+from plait.losses.base import Beside, Given, LossOptions, WordVectors
 from plait.named import ByName
 from plait.types import IGNORED, Batch, Features, Items
 
@@ -67,6 +66,7 @@ class AlignmentConfig(LossOptions):
         return Links(
             given.widths,
             width=given.width,
+            target_width=given.embed_width,
             segment=None if self.segment is None else tokenizer.segments.index(self.segment),
             end_id=tokenizer.end_id,
             weight=self.weight,
@@ -82,13 +82,14 @@ class Links(Beside):
         widths: Mapping[str, int],
         *,
         width: int,
+        target_width: int | None = None,
         segment: int | None,
         end_id: int,
         weight: float,
         temperature: float,
     ) -> None:
         super().__init__()
-        of_sides = {**widths, TARGET: width}
+        of_sides = {**widths, TARGET: target_width or width}
         self.projections = ByName({side: Linear(size, width) for side, size in of_sides.items()})
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.width, self.segment, self.end_id, self.weight = width, segment, end_id, weight
@@ -109,7 +110,7 @@ class Links(Beside):
         words = (batch.targets != IGNORED) & (batch.targets != self.end_id)
         return words if self.segment is None else words & (batch.segments == self.segment)
 
-    def forward(self, features: Mapping[str, Features], batch: Batch, embedding: Embedding) -> Float[Tensor, ""]:
+    def forward(self, features: Mapping[str, Features], batch: Batch, embedding: WordVectors) -> Float[Tensor, ""]:
         """`weight` × Σ over the samples of the mean over the pairs; a pair that a sample lacks counts 0."""
         with torch.no_grad():
             self.log_scale.clamp_(max=math.log(MAX_SCALE))

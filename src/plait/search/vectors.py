@@ -139,16 +139,16 @@ def encoded(
     prepared = preprocessor.prepare(samples, Draw(training=False))
     if prepared.batch is None:
         return (), None, prepared.left_out
-    batch = prepared.batch.to(run.model.lm.embedding.table.device)
+    batch = prepared.batch.to(run.model.lm.device)
     return prepared.kept, run.model.encode_one(name, batch.inputs[name], len(batch)), prepared.left_out
 
 
 def words(run: Run, tokens: Sequence[Sequence[int]]) -> Features:
     """The language model's vectors of some words."""
-    device = run.model.lm.embedding.table.device
+    device = run.model.lm.device
     empty = torch.full((1,), -1)
     ids = stacked([torch.tensor(row, dtype=torch.long) for row in tokens], empty, -1).to(device)
-    return Features(run.model.lm.embedding(ids.clamp(min=0)), ids >= 0)
+    return Features(run.model.lm.word_vectors(ids.clamp(min=0)), ids >= 0)
 
 
 @torch.inference_mode()
@@ -157,7 +157,7 @@ def embed(run: Run, sample: Sample) -> Float[Tensor, " D"]:
     links = check_links(run)
     (modality,) = sample.present
     preprocessor = Preprocessor(run.config.data, run.tokenizer, run.segments, run.inputs)
-    batch = preprocessor.batch([sample], training=False).to(run.model.lm.embedding.table.device)
+    batch = preprocessor.batch([sample], training=False).to(run.model.lm.device)
     features = run.model.encode_one(modality, batch.inputs[modality], 1)
     if not bool(features.mask.any()):
         raise UserError(f"the {modality} is empty", right="Give one with something in it.")

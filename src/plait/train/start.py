@@ -17,6 +17,7 @@ from plait.choices import trusted
 from plait.config import RunConfig
 from plait.data.text import Tokenizer
 from plait.errors import UserError
+from plait.modalities.text.words import OWN_WORDS, Words
 from plait.model import Model
 from plait.named import START
 from plait.run import CONFIG, MODEL, TOKENIZER, check_folder, check_tokenizer, checked_tensors, read_run_config
@@ -42,6 +43,12 @@ def start_encoders(
                 f"the run reads no {modality}",
                 where=f"encoders.start_from.{modality}",
                 right=f"It reads {', '.join(model.inputs) or 'no inputs'}",
+            )
+        if isinstance(model.encoder(modality), Words):
+            raise UserError(
+                f"the encoder of {modality} has no weights to start from: {OWN_WORDS}",
+                where=f"encoders.start_from.{modality}",
+                right=f"Leave it out, or take encoders.{modality}.kind=transformer",
             )
     return [
         start_encoder(model, config, tokenizer, m, Path(p), trust, accept_changes=accept_changes)

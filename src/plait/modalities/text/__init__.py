@@ -1,7 +1,7 @@
 """Texts as an input: questions, captions, messages.
 
 In: a text.
-Out: ids `(S,)`; features of a Transformer over them.
+Out: ids `(S,)`; features of a Transformer over them, or the language model's own word vectors.
 Invariant: see `plait.modalities.base`.
 """
 
@@ -17,12 +17,13 @@ from plait.modalities.base import Facts, Field, Item, Modality, Parts
 from plait.modalities.text.prepare import TextConfig, TextPreparer, text_in
 from plait.modalities.text.transformer import TextTransformerConfig
 from plait.modalities.text.view import small_text, text_view
+from plait.modalities.text.words import WordsConfig
 from plait.modalities.view import Seen, Small, View
 
 if TYPE_CHECKING:
-    TextEncoderConfig = TextTransformerConfig
+    TextEncoderConfig = TextTransformerConfig | WordsConfig
 else:
-    TextEncoderConfig = one_of("text encoder", TextTransformerConfig)
+    TextEncoderConfig = one_of("text encoder", TextTransformerConfig, WordsConfig)
 
 
 class Text(Modality):
