@@ -43,6 +43,12 @@ class Config(BaseModel):
                     raise ValueError(f"unknown key {key!r}. {did_you_mean(str(key), names)}")
         return data
 
+    def own_code(self) -> Iterator[str]:
+        """What it names of code of one's own: its kind `module:Class`."""
+        kind = getattr(self, "kind", None)
+        if isinstance(kind, str) and ":" in kind:
+            yield kind
+
     @classmethod
     def known_keys(cls) -> Container[str]:
         """The keys that may be said."""
@@ -122,9 +128,8 @@ def own_kinds(value: Any) -> Iterator[str]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, Config):
-            kind = getattr(value, "kind", None)
-            if isinstance(kind, str) and ":" in kind:
-                yield kind
+            yield from value.own_code()
+            waiting += reversed([*(value.__pydantic_extra__ or {}).values()])
             waiting += [getattr(value, name) for name in reversed(type(value).model_fields)]
         elif isinstance(value, Mapping):
             waiting += reversed([*value.values()])

@@ -20,11 +20,17 @@ from plait.modalities.view import Seen, Small, View, each_alone
 from plait.types import Features, Items, Sample
 
 
+class MelodyAugmentConfig(Config):
+    """In training all pitches move by up to so many semitones."""
+
+    transpose: int = Option(default=0, ge=0, le=12)
+
+
 class MelodyConfig(Config):
-    """How melodies are read. `transpose`: in training all pitches move by up to so many semitones."""
+    """How melodies are read."""
 
     max_notes: int = Option(default=64, ge=1)
-    transpose: int = Option(default=0, ge=0, le=12)
+    augment: MelodyAugmentConfig = MelodyAugmentConfig()
 
 
 class MelodyPreparer(Preparer):
@@ -34,7 +40,7 @@ class MelodyPreparer(Preparer):
 
     def __init__(self, options: MelodyConfig) -> None:
         self.options, self.longest = options, options.max_notes
-        self.changes_value = options.transpose > 0
+        self.changes_value = options.augment.transpose > 0
 
     @property
     def preparation(self) -> str:
@@ -45,7 +51,7 @@ class MelodyPreparer(Preparer):
         return torch.stack([(notes[:, 0] - 60) / 12, notes[:, 1]], dim=1)
 
     def change_value(self, value: Tensor, generator: torch.Generator) -> Tensor:
-        span = self.options.transpose
+        span = self.options.augment.transpose
         by = int(torch.randint(-span, span + 1, (), generator=generator))
         return value + torch.tensor([by / 12, 0.0])
 

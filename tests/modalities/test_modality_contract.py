@@ -62,12 +62,33 @@ def broken(folder: Path) -> dict[str, tuple[Any, str]]:
     return {"missing": ("none.bin", "none.bin"), "noise": ("noise.bin", "noise.bin"), "number": (3, "3")}
 
 
+def series(folder: Path) -> list[Any]:
+    for k, steps in enumerate((3, 40, 200)):
+        np.save(folder / f"{k}.npy", np.sin(np.arange(steps * 2, dtype=np.float32).reshape(steps, 2) / (3 + k)))
+    return [f"{k}.npy" for k in range(3)]
+
+
+def bad_series(folder: Path) -> dict[str, tuple[Any, str]]:
+    np.save(folder / "objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
+    np.save(folder / "none.npy", np.zeros((0, 2), dtype=np.float32))
+    np.save(folder / "nan.npy", np.full((4, 2), np.nan, dtype=np.float32))
+    np.save(folder / "three.npy", np.zeros((4, 3), dtype=np.float32))
+    return {
+        "pickle": ("objects.npy", "objects.npy"),
+        "empty": ("none.npy", "none.npy"),
+        "nan": ("nan.npy", "nan.npy"),
+        "channels": ("three.npy", "channels"),
+        "text": ("la la", "la la"),
+    }
+
+
 CASES = {
     "text": Case(
         lambda _: ["one", "one two three", "a b c d e f g"], lambda _: {"list": (["a"], "'a'"), "nul": ("a\0", "NUL")}
     ),
     "image": Case(pictures, broken, {"size": 24}, lambda path: Path(path).read_bytes()),
     "audio": Case(sounds, broken, {}, lambda path: Path(path).read_bytes()),
+    "series": Case(series, bad_series, {"channels": 2, "normalise": "none"}, lambda path: Path(path).read_bytes()),
     "melody": Case(
         lambda _: [[[60, 1]], [[60, 1], [64, 0.5], [67, 2]], [[55 + k, 1] for k in range(9)]],
         lambda _: {"text": ("la la", "la la"), "flat": ([1, 2], "[1, 2]")},

@@ -22,7 +22,7 @@ from plait.data.config import DataConfig
 from plait.data.inputs import as_mapping
 from plait.errors import UserError
 from plait.files import hint_of
-from plait.modalities import MODALITIES, modality_of
+from plait.modalities import MODALITIES, OWN, modality_of
 from plait.trust import Trust, reading_file, run_around
 
 AXES = {
@@ -40,8 +40,9 @@ def axis_at(tree: Mapping[str, Any], key: str) -> str | None:
     head, _, name = key.partition(".")
     if head != "encoders" or not name or "." in name:
         return AXES.get(key)
-    of = MODALITIES.get(inputs_in(tree).get(name, name))
-    return None if of is None else of.encoder_axis
+    of = inputs_in(tree).get(name, name)
+    known = MODALITIES.get(of) or OWN.get(of)
+    return None if known is None else known.encoder_axis
 
 
 def inputs_in(tree: Mapping[str, Any]) -> dict[str, str]:

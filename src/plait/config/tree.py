@@ -236,5 +236,5 @@ def typed_encoders(said: dict[str, Any], inputs: Mapping[str, str]) -> dict[str,
                     f"encoders.{name}: like {other}, but {name} is {mine} and {other} is {theirs}: an encoder reads one modality"
                 )
         else:
-            found[name] = validated(MODALITIES[modality[name]].encoders, one, ("encoders", name))
+            found[name] = validated(modality_of(modality[name]).encoders, one, ("encoders", name))
     return found

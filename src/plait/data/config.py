@@ -7,7 +7,7 @@ Invariant: nothing here is worked out from the data; what is left None is found 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, SerializeAsAny, field_validator, model_validator
@@ -142,6 +142,10 @@ class DataConfig(Config):
             if self.inputs is not None and name not in self.inputs:
                 raise ValueError(f"columns: no input is called {name!r}. {did_you_mean(name, self.inputs)}")
         return self
+
+    def own_code(self) -> Iterator[str]:
+        """Modalities of one's own."""
+        yield from (of for of in self.modality_of_input.values() if ":" in of)
 
     @property
     def modality_of_input(self) -> dict[str, str]:

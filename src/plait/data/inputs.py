@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plait.errors import did_you_mean
-from plait.modalities import MODALITIES
+from plait.errors import UserError, did_you_mean
+from plait.modalities import MODALITIES, own_modality
 from plait.named import PAIR
 from plait.types import in_order
 
@@ -43,7 +43,12 @@ def check_names(inputs: Mapping[str, str] | Sequence[str]) -> None:
                 raise ValueError(f"unknown modality {name!r}. {right}")
         return
     for name, of in inputs.items():
-        if of not in MODALITIES:
+        if ":" in of:
+            try:
+                own_modality(of)
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        elif of not in MODALITIES:
             raise ValueError(f"unknown modality {of!r} of the input {name}. {did_you_mean(of, MODALITIES)}")
         if not name.isidentifier() or name.startswith("_") or PAIR in name:
             right = "A name is letters, digits and single '_', and begins with a letter: before, left_eye."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from plait import trust
 from plait.errors import UserError, did_you_mean
 from plait.modalities.audio import Audio
 from plait.modalities.base import Modality
@@ -29,8 +30,27 @@ for one in (Text(), Image(), Audio(), Series()):
     register(one)
 
 
+OWN: dict[str, Modality] = {}
+"""Modalities of a user's own, by `my_module:MyModality`."""
+
+
+def own_modality(name: str) -> Modality:
+    """The modality that `my_module:MyModality` names, once its module may be loaded (`plait.trust`)."""
+    found = trust.find_class(name)
+    module, _, of = name.partition(":")
+    if found is None:
+        raise UserError(f"cannot load the modality {name!r}: the module {module} has no {of}")
+    if not (isinstance(found, type) and issubclass(found, Modality)):
+        raise UserError(f"{name!r} is not a plait.modalities.Modality")
+    if name not in OWN:
+        OWN[name] = found()
+    return OWN[name]
+
+
 def modality_of(name: str, *, where: str | None = None) -> Modality:
     """The modality of this name, or the nearest right one in words."""
+    if ":" in name:
+        return OWN[name] if name in OWN else own_modality(name)
     if name not in MODALITIES:
         raise UserError(f"unknown modality {name!r}", where=where, right=did_you_mean(name, MODALITIES))
     return MODALITIES[name]

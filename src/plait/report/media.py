@@ -2,8 +2,8 @@
 
 In: the items of samples, and the modality of each; or the files of a run's pictures.
 Out: `Shown`: what a template needs.
-Invariant: nothing that a file holds beside what is seen or heard in it (where a photograph was taken) travels with the page; what the
-page holds stays under the limit; what was left out is counted and named.
+Invariant: nothing that a file holds beside what is seen or heard in it (where a photograph was taken) travels with the page;
+what the page holds stays under the limit; what was left out is counted and named.
 """
 
 from __future__ import annotations
