@@ -5,14 +5,16 @@ It proves the door: whatever Plait does with an input it does with this one, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field as Option
 from torch import Tensor, nn
 
-from plait.choices import Config, one_of
+from plait.choices import KINDS, Config, one_of
+from plait.modalities import MODALITIES, register
 from plait.modalities.base import Facts, Field, FieldError, Item, Modality, Parts, Preparer, listed, stacked
 from plait.modalities.damage import Damage, Kind
 from plait.modalities.encoder import Encoder, length_mask, sine_positions, zero_masked
@@ -154,3 +156,17 @@ class Melody(Modality):
     def told(self, item: Item) -> str:
         assert isinstance(item, tuple)
         return " ".join(f"{pitch:g}/{beats:g}" for pitch, beats in item)
+
+
+KINDS.pop(Melody.encoder_axis)
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """Melodies are known inside the block."""
+    KINDS[Melody.encoder_axis] = {"notes": NotesConfig}
+    register(Melody())
+    try:
+        yield
+    finally:
+        del MODALITIES[Melody.name], KINDS[Melody.encoder_axis]

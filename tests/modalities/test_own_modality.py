@@ -10,19 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 import plait
-from modalities.melody import Melody
-from plait.choices import KINDS
+from modalities.melody import registered
 from plait.cli.app import app
-from plait.modalities import MODALITIES, register
-from plait.modalities.base import Modality
 
 RISING, FALLING = [[60, 1], [64, 1], [67, 2]], [[67, 1], [64, 1], [60, 0.5], [55, 1]]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def melody() -> Iterator[Modality]:
-    yield register(Melody())
-    del MODALITIES["melody"], KINDS["melody encoder"]
+def melody() -> Iterator[None]:
+    with registered():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +130,8 @@ def test_its_features_are_cached(run: Path, folder: Path, monkeypatch: pytest.Mo
 def test_it_is_compared(folder: Path, tmp_path: Path):
     """In processes of its own, which find the modality by the name of its module."""
     (tmp_path / "manifest.jsonl").write_bytes((folder / "manifest.jsonl").read_bytes())
-    inputs = "{melody: modalities.melody:Melody, hint: text}"
-    text = f"data: {{manifest: manifest.jsonl, inputs: {inputs}, columns: {{hint: text}}}}\nencoders: {{melody: {{kind: notes}}}}\n"
+    inputs = "{tune: modalities.melody:Melody, hint: text}"
+    text = f"data: {{manifest: manifest.jsonl, inputs: {inputs}, columns: {{tune: melody, hint: text}}}}\nencoders: {{tune: {{kind: notes}}}}\n"
     (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
     said = command(
         "compare",
@@ -151,5 +148,5 @@ def test_it_is_compared(folder: Path, tmp_path: Path):
         ),
         *("width=16", "train.steps=6", "train.batch_size=8"),
     )
-    assert "melody only" in said
+    assert "tune only" in said
     command("report", tmp_path / "compared")

@@ -173,9 +173,7 @@ def resampled(values: Float64[np.ndarray, "N C"], ratio: Fraction) -> Float64[np
     if len(values) == 1:  # no line goes through one step
         found = whole.repeat(num_steps(1, ratio), axis=0)
     else:
-        level = whole.mean(
-            axis=0
-        )  # the filter's ripple is a share of what it reads, so an offset does not go through it
+        level = whole.mean(axis=0)  # the filter ripples by a share of what it reads, so an offset stays outside
         found = level + resample_poly(whole - level, ratio.numerator, ratio.denominator, axis=0, padtype="antireflect")
     if not there.all():
         found[~still_there(there, ratio, len(found))] = np.nan
