@@ -16,6 +16,7 @@ from plait.errors import UserError
 from plait.modalities import Modality
 from plait.modalities.base import Facts, Field, FieldError, Item, Parts, Preparer, listed, stacked
 from plait.modalities.encoder import Encoder, length_mask, zero_masked
+from plait.modalities.view import Seen, Small, View, each_alone
 from plait.types import Features, Items
 
 
@@ -79,7 +80,7 @@ class MelodyPreparer(Preparer):
     @property
     def preparation(self) -> str:
         """See the base."""
-        return "melody" + self.options.model_dump_json()
+        return "notes" + self.options.model_dump_json()
 
     def decode(self, item: Item) -> Tensor:
         """The notes."""
@@ -106,10 +107,10 @@ class MelodyPreparer(Preparer):
 class Melody(Modality):
     """See the module."""
 
-    name, one, many, unit = "melody", "melody", "melodies", "notes"
+    name, one, many, unit = "notes", "melody", "melodies", "notes"
     Options = MelodyConfig
-    encoder_axis = "melody encoder"
-    encoders = one_of("melody encoder", MelodyEncoderConfig)
+    encoder_axis = "notes encoder"
+    encoders = one_of("notes encoder", MelodyEncoderConfig)
     suffixes = (".notes",)
     remarks: ClassVar[dict[str, str]] = {"monotone": "melodies of one note"}
     formats: ClassVar[dict[str, tuple[str, ...]]] = {"JSON": (".notes",)}
@@ -136,3 +137,12 @@ class Melody(Modality):
         notes = notes_of(item)
         odd = {"monotone": f"(all {notes[0]})"} if len(notes) > 1 and len(set(notes)) == 1 else {}
         return Facts(len(notes), {"": ("notes", float(len(notes)))}, "JSON" if isinstance(item, Path) else "", odd)
+
+    def view(self, value: Tensor, seen: Seen) -> View:
+        """A token for each note."""
+        labels = tuple(f"note {place + 1}" for place in range(len(value)))
+        return View("words", (len(labels),), labels, each_alone(len(labels)), "one note")
+
+    def small(self, item: Item) -> Small:
+        """The notes."""
+        return Small("text", text=str(notes_of(item)))

@@ -140,7 +140,7 @@ def test_an_input_is_given_by_its_name_in_every_way_alike(pair: Path, shell: She
         (["--type", "gone.png"], "gone.png: no such file"),
         (["--question", "a", "--question", "b"], "question"),
         (["--image", "a.png"], "this model does not read image. It reads type, values, question"),
-        (["--inputs", "valus"], "unknown input 'valus'. Did you mean 'values'?"),
+        (["--inputs", "valus"], "--inputs: this model reads no input 'valus'. Did you mean 'values'?"),
         (["--manifest", "m", "--out", "o", "--type", "a.png"], "--manifest does not go with --input"),
     ],
 )
@@ -172,19 +172,19 @@ def melody() -> Iterator[None]:
     """The modality of the tests, known for one test."""
     register(Melody())
     yield
-    del MODALITIES["melody"]
+    del MODALITIES["notes"]
 
 
 @pytest.mark.usefixtures("melody")
-@pytest.mark.parametrize("name", ["melody", "float"])
+@pytest.mark.parametrize("name", ["notes", "float"])
 def test_a_modality_that_is_only_registered_goes_the_whole_way(name: str, tmp_path: Path, shell: Shell):
     rows = [{"id": f"r{i}", name: [60 + i % 5, 62, 64 + i % 3], "target": f"tune {i % 5}"} for i in range(40)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config, run = tmp_path / "run.yaml", tmp_path / "run"
-    named = [] if name == "melody" else ["--inputs", f"{name}=melody"]
+    named = [] if name == "notes" else ["--inputs", f"{name}=notes"]
     made = right(shell("init", tmp_path / "rows.jsonl", "--out", config, *named, "--json")).json
     assert made["found"]["inputs"] == {name: 40}
-    assert made["found"]["modalities"] == {name: "melody"}
+    assert made["found"]["modalities"] == {name: "notes"}
     assert "{kind: notes}" in config.read_text(encoding="utf-8")
     assert right(shell("data", "check", config, "--json")).json["worst_batch"][0]["unit"] == "notes"
     right(shell("train", config, *TINY, "--out", run))

@@ -34,7 +34,7 @@ def melody() -> Iterator[None]:
     """The modality of the tests, known for one test."""
     register(Melody())
     yield
-    del MODALITIES["melody"]
+    del MODALITIES["notes"]
 
 
 def pairs(folder: Path, one: str, other: str, number: int = 12) -> list[dict[str, Any]]:
@@ -156,7 +156,7 @@ def test_bytes_are_looked_at_as_files_are(tmp_path: Path) -> None:
     assert {code.rpartition("-")[0] for code in found} == {"photo", "photo-file-in-two"}
     assert {one.name for one in report.histograms} >= {"photo width", "photo height"}
     assert next(one.low for one in report.histograms if one.name == "photo width") == 12
-    with pytest.raises(UserError, match="cannot hold bytes"):
+    with pytest.raises(UserError, match=r"cannot hold the bytes of 1\.png"):
         write_clean(report, dataset, tmp_path / "clean.jsonl")
 
 
@@ -184,7 +184,7 @@ def test_a_modality_that_is_only_registered_is_checked(tmp_path: Path) -> None:
     rows[1]["tune"], rows[2]["tune"], rows[3]["tune"] = [60, 200], [61] * 4, list(range(20))
     rows[4]["tune"] = "mistyped.notes"
     (tmp_path / "mistyped.notes").write_text("no list", encoding="utf-8")
-    inputs = {"tune": "melody"}
+    inputs = {"tune": "notes"}
     dataset = read(tmp_path, rows, inputs)
     report = check(dataset, CheckConfig(inputs=inputs, batch_size=2))
     found = by_code(report)
@@ -210,6 +210,25 @@ def test_its_files_are_rows_of_a_folder_at_once(tmp_path: Path) -> None:
         (tmp_path / f"{i}.notes").write_text(f"[{60 + i}, 62]", encoding="utf-8")
         (tmp_path / f"{i}.txt").write_text("up", encoding="utf-8")
     rows = list(read_folder(MediaFolder(tmp_path), tmp_path))
-    assert [row.fields["melody"] for row in rows if not isinstance(row, Exception)] == ["0.notes", "1.notes", "2.notes"]
+    assert [row.fields["notes"] for row in rows if not isinstance(row, Exception)] == ["0.notes", "1.notes", "2.notes"]
     before = list(read_folder(MediaFolder(tmp_path), tmp_path, rules=1))
     assert sum(isinstance(row, Exception) for row in before) == 3
+
+
+def test_series_of_other_channels_are_found_and_lists_are_written_as_they_were(tmp_path: Path) -> None:
+    waves = [[[float(i + n), None if i == 2 else -float(i)] for i in range(8)] for n in range(5)]
+    rows: list[dict[str, Any]] = [
+        {"id": str(i), "split": split, "arm": waves[i], "target": f"x{i}"}
+        for i, split in enumerate(("train", "train", "train", "tune", "test"))
+    ]
+    rows[1]["arm"] = [[1.0], [2.0]]
+    inputs = {"arm": "series"}
+    dataset = read(tmp_path, rows, inputs)
+    report = check(dataset, CheckConfig(inputs=inputs))
+    found = by_code(report)
+    assert found["arm-corrupt"].count == 1
+    assert "a series of 1 channels" in found["arm-corrupt"].examples[0].detail
+    cleaned = write_clean(report, dataset, tmp_path / "clean.jsonl")
+    lines = [json.loads(line) for line in cleaned.path.read_text(encoding="utf-8").splitlines()]
+    assert [line["arm"] for line in lines] == [waves[0], *waves[2:]]
+    assert check(read_manifest(cleaned.path, inputs=inputs)).ok

@@ -141,7 +141,7 @@ def as_words(name: str, item: object, options: Iterable[str]) -> list[str]:
     """The words that give an item of an input: `--NAME VALUE` where that is free or means the input."""
     import json
 
-    value = json.dumps(item) if isinstance(item, tuple) else str(item)
+    value = json.dumps(item) if isinstance(item, tuple) else "FILE" if hasattr(item, "data") else str(item)
     if isinstance(item, str) and len(item) > 80:
         value = item[:80].rsplit(" ", 1)[0]
     own = ("--text", "--image", "--audio")

@@ -312,6 +312,13 @@ class Modality(ABC):
     def small(self, item: Item) -> Small:
         """An item as a page shows it; any error for one that cannot be read."""
 
+    def written(self, item: Item) -> Any:
+        """What the field of a JSONL row holds for an item that is no file; the inverse of `items`."""
+        if isinstance(item, Blob):
+            right = "Write it as a file, and name that in the manifest."
+            raise UserError(f"JSONL cannot hold the bytes of {item.name}", right=right)
+        return item
+
     def told(self, item: Item) -> str:
         """An item in a few words: what a table or a command line says of it."""
         return str(item)

@@ -8,6 +8,7 @@ Invariant: each file is decoded once and each text counted once, however many ro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +18,7 @@ from plait.choices import Config
 from plait.data.check.files import Broken, Key, ReadAs, Use, look_at_all, uses_of
 from plait.data.check.texts import Encoder, words
 from plait.data.manifest import Dataset
+from plait.errors import UserError
 from plait.modalities import modality_of
 from plait.modalities.audio.prepare import AudioConfig
 from plait.modalities.base import Facts, Preparer
@@ -117,6 +119,9 @@ def readings(dataset: Dataset, config: CheckConfig) -> dict[str, ReadAs]:
     for name in dataset.inputs:
         of = dataset.modality_of(name)
         modality, options = modality_of(of), config.options_of(name, of)
+        if any(getattr(options, key, "") is None for key in modality.left_to_data):
+            with suppress(UserError):  # nothing can be read: each item says so
+                options = modality.fitted(options, [i for s in dataset.split("train") for i in s.items(name)])
         alike = (other.first for other in found.values() if other.modality is modality and other.options == options)
         found[name] = ReadAs(modality, options, next(alike, name))
     return found

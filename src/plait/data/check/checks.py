@@ -161,7 +161,7 @@ def remarks(checked: Checked) -> Iterator[Finding]:
                 found[code].append(Example(sample.where, sample.id, f"{use.shown} {detail}".rstrip()))
         for code, cases in found.items():
             text = checked.said_of(name, one.modality.remarks[code])
-            yield from finding("warning", f"{name}-{code}", text, cases, examples=examples)
+            yield from finding("warning", f"{name}-{code.replace(' ', '-')}", text, cases, examples=examples)
 
 
 def too_long(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:
