@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -112,8 +112,8 @@ class Melody(Modality):
     encoder_axis = "notes encoder"
     encoders = one_of("notes encoder", MelodyEncoderConfig)
     suffixes = (".notes",)
-    remarks: ClassVar[dict[str, str]] = {"monotone": "melodies of one note"}
-    formats: ClassVar[dict[str, tuple[str, ...]]] = {"JSON": (".notes",)}
+    remarks: ClassVar[Mapping[str, str]] = {"monotone": "melodies of one note"}
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"JSON": (".notes",)}
 
     def items(self, value: Any, field: Field) -> tuple[Item, ...]:
         """A list of notes, or a file."""
