@@ -168,8 +168,14 @@ class TrainedModel:
         `inputs`: by name as well, whatever the names are.
         """
         images = image if isinstance(image, str | Path | bytes) else list(image)
-        given = {**(inputs or {}), **named, "text": text, "image": images, "audio": audio}
-        given = {name: value for name, value in given.items() if not missing(value)}
+        given: dict[str, Any] = {}
+        for part in (inputs or {}, named, {"text": text, "image": images, "audio": audio}):
+            for name, value in part.items():
+                if missing(value):
+                    continue
+                if name in given:
+                    raise UserError(f"{name} is given twice", right="Give it by its name, or in `inputs`")
+                given[name] = value
         self.refuse_unread(given)
         found: dict[str, tuple[Any, ...]] = {}
         for name in self.run.inputs:
@@ -177,7 +183,7 @@ class TrainedModel:
                 try:
                     items = self.run.config.data.modality_of(name).items(given[name], Field(name, short, existing))
                 except FieldError as error:
-                    raise UserError(error.what, where=name, right=error.right) from None
+                    raise UserError(error.what, right=error.right) from None
                 found |= {name: items} if items else {}
         return Sample(id, "test", inputs=found)
 

@@ -378,7 +378,7 @@ def test_a_bad_file_late_in_training_leaves_a_whole_run(tmp_path: Path, shell: S
         (["--image", "."], [".: is a folder", "Give the path of one file"]),
         (["--image", "/dev/zero"], ["/dev/zero: is not an ordinary file"]),
         (["--audio", "gone.wav"], ["gone.wav: no such file"]),
-        (["--text", "a\0b"], ["NUL character at position 1"]),
+        (["--text", "a\0b"], ["text holds a NUL character (character 2)"]),
         (["--text", "a", "--begin", "a\0b"], ["NUL character at position 1"]),
         (["--text", "a", "--choices", "anser=red,blue"], ["no segment 'anser'", "This model says heard, answer"]),
         (["--text", "a", "--choices", "answer="], ["no answers to choose from for 'answer'"]),

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from plait.config.before import BEFORE
-from plait.data.containers import AMBIGUOUS, tracks_of
 from plait.data.manifest import Dataset, read_manifest
 from plait.data.row import MAX_TEXT
 from plait.data.splits import SplitConfig
-from plait.data.suffixes import FIELD_OF, FIRST_FIELD_OF, PHONE
+from plait.data.suffixes import fields_of_suffixes
 from plait.errors import UserError
+from plait.modalities import MODALITIES
+from plait.modalities.audio.decoding.containers import AMBIGUOUS, tracks_of
 
 ALL = SplitConfig(fractions={"train": 1.0})
 
@@ -169,8 +170,10 @@ def test_folders_within_folders_have_no_end(tmp_path: Path) -> None:
 
 # -- every file is used or named --
 
+PHONE = [suffix for modality in MODALITIES.values() for suffixes in modality.packages.values() for suffix in suffixes]
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in PHONE if FIELD_OF[suffix] in ("image", "audio")])
+
+@pytest.mark.parametrize("suffix", PHONE)
 def test_what_phones_write_is_in_rows(tmp_path: Path, suffix: str) -> None:
     """Previously 30 JPEG and 5 HEIC pictures with a text each were 30 samples, and nothing was left out."""
     folder = fill(tmp_path, "a.jpg", "a.txt", f"b{suffix}", "b.txt", f"C{suffix.upper()}", "C.txt")
@@ -298,7 +301,7 @@ def test_a_sound_in_a_file_of_video_is_read_where_the_row_calls_it_audio(tmp_pat
 def test_runs_of_the_first_format_find_the_rows_that_they_were_trained_on(tmp_path: Path) -> None:
     """Else rows that are new to them would shift the drawn splits, and tests would hold what was trained on."""
     assert BEFORE[1]["data.rules"] == 1
-    assert {".heic", ".m4a", ".3gp", ".avif", ".wave"}.isdisjoint(FIRST_FIELD_OF)
+    assert {".heic", ".m4a", ".3gp", ".avif", ".wave"}.isdisjoint(fields_of_suffixes(1))
     folder = fill(tmp_path, "a.jpg", "a.txt", "b.heic", "b.txt", "c.jxl", "c.txt", "d.avif", "d.jpg", "d.txt")
     dataset = read(folder, rules=1)
     assert [sample.id for sample in dataset.samples] == ["a", "d"]
@@ -308,8 +311,11 @@ def test_runs_of_the_first_format_find_the_rows_that_they_were_trained_on(tmp_pa
 
 
 def test_known_suffixes_are_in_lower_case_and_have_one_meaning() -> None:
-    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in FIELD_OF)
-    assert {suffix: FIELD_OF[suffix] for suffix in FIRST_FIELD_OF} == FIRST_FIELD_OF
+    now, first = fields_of_suffixes(2), fields_of_suffixes(1)
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in now)
+    assert {suffix: now[suffix] for suffix in first} == first
+    stated = [suffix for modality in MODALITIES.values() for suffix in modality.suffixes]
+    assert len(stated) == len(set(stated))
 
 
 def test_a_real_picture_is_read_from_a_folder(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import typer
 
+from plait.cli.by_name import TakesInputs
 from plait.cli.cache import cache
 from plait.cli.common import Leave
 from plait.cli.compare import compare
@@ -52,7 +53,7 @@ app.command()(evaluate)
 app.command()(explain)
 app.command()(compare)
 app.command()(report)
-app.command()(generate)
+app.command(cls=TakesInputs)(generate)
 app.command()(search)
 app.command()(fusions)
 app.command()(cache)

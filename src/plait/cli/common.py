@@ -45,6 +45,30 @@ Overrides = Annotated[
     typer.Argument(help="Overrides after the file: fusion.kind=product train.steps=200", show_default=False),
 ]
 
+AllowOutside = Annotated[bool, typer.Option("--allow-outside", help="Paths may leave the manifest's folder.")]
+NamedInputs = Annotated[
+    str | None,
+    typer.Option("--inputs", help="What is read: image,text; or with names of your own: before=image,after=image."),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", help="The fields of inputs that are called otherwise in the data: before=img_a."),
+]
+OnlyInputs = Annotated[
+    str | None, typer.Option("--inputs", help="Give only these inputs: image,text (none: no inputs at all).")
+]
+Text = Annotated[str | None, typer.Option("--text", help="The text input.")]
+Images = Annotated[list[Path] | None, typer.Option("--image", help="A picture; may be given several times.")]
+Audio = Annotated[Path | None, typer.Option("--audio", help="A recording.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=VALUE",
+        help="An input by its name, whatever it is; several times for several items. --NAME VALUE says the same.",
+    ),
+]
+
 
 class Leave(Exception):
     """A command ends here, with a message and an exit code that is not the user's mistake."""
@@ -148,11 +172,72 @@ def leaving() -> Iterator[None]:
         raise Leave(str(failure), 1) from None
 
 
+def names_in(text: str) -> list[str]:
+    """The names in a comma-separated list; `none` is the empty list."""
+    return [] if text.strip() in ("", "none") else [name.strip() for name in text.split(",")]
+
+
 def named_inputs(text: str | None, inputs: Sequence[str]) -> tuple[str, ...] | None:
     """The inputs in a comma-separated list, of those that a run has; `none` is the empty list."""
     from plait.evaluate.inputs import checked_inputs
 
     if text is None:
         return None
-    names = [] if text.strip() in ("", "none") else [name.strip() for name in text.split(",")]
-    return checked_inputs(names, inputs, where="--inputs")
+    return checked_inputs(names_in(text), inputs, where="--inputs")
+
+
+def named_modalities(text: str | None) -> dict[str, str] | None:
+    """`before=image,after=image` → name → modality; a name alone is its modality."""
+    from plait.data.inputs import check_names
+
+    if text is None:
+        return None
+    pairs = [
+        (name.strip(), of.strip() or name.strip()) for name, _, of in (one.partition("=") for one in names_in(text))
+    ]
+    named = refuse_twice(pairs, "--inputs")
+    try:
+        check_names(named)
+    except ValueError as error:
+        raise UserError(str(error), where="--inputs") from None
+    return named
+
+
+def named_columns(text: str | None, inputs: Mapping[str, str] | None) -> dict[str, str]:
+    """`before=img_a,after=img_b` → input → field."""
+    from plait.errors import did_you_mean
+
+    pairs = [(name.strip(), column.strip()) for name, _, column in (one.partition("=") for one in names_in(text or ""))]
+    for name, column in pairs:
+        if not column:
+            raise UserError(f"{name!r} names no field", where="--columns", right="Write NAME=FIELD: before=img_a")
+        if inputs is not None and name not in inputs:
+            raise UserError(f"no input is called {name!r}", where="--columns", right=did_you_mean(name, inputs))
+    return refuse_twice(pairs, "--columns")
+
+
+def refuse_twice(pairs: Sequence[tuple[str, str]], where: str) -> dict[str, str]:
+    """Names and what they stand for; none of them twice."""
+    found: dict[str, str] = {}
+    for name, of in pairs:
+        if name in found:
+            raise UserError(f"{name!r} is named twice", where=where, right="Name each input once")
+        found[name] = of
+    return found
+
+
+def as_overrides(inputs: Mapping[str, str] | None, columns: Mapping[str, str]) -> list[str]:
+    """Inputs and their fields as overrides of a configuration."""
+    found: list[str] = []
+    if inputs is not None:
+        own = any(name != of for name, of in inputs.items())
+        found.append(f"data.inputs={flow(dict(inputs) if own else list(inputs))}")
+    return [*found, f"data.columns={flow(dict(columns))}"] if columns else found
+
+
+def flow(value: object) -> str:
+    """A value as YAML on one line."""
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000).strip()
+    return text.removesuffix("\n...").strip()

@@ -11,6 +11,7 @@ from plait.cli.common import (
     AcceptChanges,
     Device,
     Json,
+    OnlyInputs,
     Output,
     RunFolder,
     Seed,
@@ -26,9 +27,7 @@ from plait.cli.common import (
 def evaluate(
     run: RunFolder,
     split: Annotated[str | None, typer.Option("--split", help="train, tune or test; default: the run's own.")] = None,
-    inputs: Annotated[
-        str | None, typer.Option("--inputs", help="Give only these inputs: image,text (none: no inputs at all).")
-    ] = None,
+    inputs: OnlyInputs = None,
     manifest: Annotated[
         Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")
     ] = None,

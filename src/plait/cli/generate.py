@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait.cli.answers import FORMAT, answered, append, as_row, check_segments, confidence, cut_to
+from plait.cli.by_name import Aside, Named, given_inputs, refuse_unknown, written_inputs
 from plait.cli.common import (
     AcceptChanges,
+    Audio,
     Device,
+    Images,
+    Inputs,
     Json,
+    OnlyInputs,
     Output,
     RunFolder,
     Seed,
+    Text,
     Threads,
     TrustCode,
     named_inputs,
@@ -34,9 +40,11 @@ if TYPE_CHECKING:
 
 def generate(
     run: RunFolder,
-    text: Annotated[str | None, typer.Option("--text", help="The text input.")] = None,
-    image: Annotated[list[Path] | None, typer.Option("--image", help="A picture; may be given several times.")] = None,
-    audio: Annotated[Path | None, typer.Option("--audio", help="A recording.")] = None,
+    text: Text = None,
+    image: Images = None,
+    audio: Audio = None,
+    by_name: Inputs = None,
+    aside: Aside = None,
     begin: Annotated[
         str, typer.Option("--begin", help="The first words of what the model writes, to be continued.")
     ] = "",
@@ -51,9 +59,7 @@ def generate(
     top_p: Annotated[float | None, typer.Option("--top-p", help="With --method sample.")] = None,
     beams: Annotated[int | None, typer.Option("--beams", help="With --method beam.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="At most so many per segment.")] = None,
-    inputs: Annotated[
-        str | None, typer.Option("--inputs", help="Use only these modalities: image,text (none: no inputs at all).")
-    ] = None,
+    inputs: OnlyInputs = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the words as they come.")] = False,
     manifest: Annotated[Path | None, typer.Option("--manifest", help="Answer every row of this manifest.")] = None,
     out: Annotated[
@@ -70,20 +76,24 @@ def generate(
     """Answer one request, or every row of a manifest.
 
     plait generate runs/demo --image cat.png --audio question.wav
+
+    plait generate runs/pairs --before a.png --input after=b.png
     """
+    named, first = [Named.read(word) for word in aside or ()], {"text": text, "image": image, "audio": audio}
     refuse_together(
         {
             "--manifest": manifest,
             "--out": out,
-            "--text": text,
-            "--image": image,
-            "--audio": audio,
+            **{f"--{name}": value for name, value in first.items()},
+            "--input": by_name or [one.option for one in named],
             "--begin": begin,
             "--top": top,
             "--stream": stream,
             "--choices": choices,
         }
     )
+    if named and (stated := written_inputs(run)) is not None:
+        refuse_unknown(named, stated, generate)
     from plait.api import load
 
     output = Output(as_json)
@@ -101,16 +111,17 @@ def generate(
     model = load(run, device=device or "auto", trust_code=trust_code, accept_changes=accept_changes, say=say_aside)
     if model.unfinished:
         say_aside(f"plait: {model.unfinished}")
-    given = named_choices(choices or [], model.run.segments)
+    answers = named_choices(choices or [], model.run.segments)
     used = named_inputs(inputs, model.run.inputs)
     lacking = [m for m in model.run.inputs if used is not None and m not in used]
     if strange := model.run.config.never_missing(lacking):
         say_aside(f"plait: {STRANGE.format(', '.join(strange))}")
     if manifest is not None:
         assert out is not None
-        output.result(answer_manifest(model, manifest, out, given, options, output, used))
+        output.result(answer_manifest(model, manifest, out, answers, options, output, used))
         return
-    sample = model.sample(text=text, image=image or (), audio=audio)
+    refuse_unknown(named, model.run.inputs, generate)
+    sample = model.sample(inputs=given_inputs(by_name or (), named, first, model.run.inputs))
     sample = sample if used is None else sample.only(used)
     if used is None and model.run.inputs and not sample.present:
         say_aside(f"plait: no input was given; the model reads {', '.join(model.run.inputs)} and answers without")
@@ -119,7 +130,7 @@ def generate(
     elif stream:
         show_stream(model.stream(sample, **options), output)
     else:
-        (generated,) = model.answer([sample], choices=given or None, begun=begin, **options)
+        (generated,) = model.answer([sample], choices=answers or None, begun=begin, **options)
         output.say(in_words(generated))
         for note in doubts(generated, model.options(**options).most_tokens):
             say_aside(f"plait: {note}")
@@ -129,7 +140,7 @@ def generate(
 STRANGE = "this model was trained without modality dropout of {} (train.modality_dropout): without an input it is lost"
 
 ALONE = {
-    "--manifest": ("--text", "--image", "--audio", "--begin", "--top", "--stream"),
+    "--manifest": ("--text", "--image", "--audio", "--input", "--begin", "--top", "--stream"),
     "--stream": ("--top", "--begin", "--choices"),
     "--top": ("--choices",),
 }

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plait.cli.common import Device, Json, Output, Seed, Threads, settings, write_file
+from plait.cli.common import (
+    AllowOutside,
+    Columns,
+    Device,
+    Json,
+    NamedInputs,
+    Output,
+    Seed,
+    Threads,
+    named_columns,
+    named_modalities,
+    settings,
+    write_file,
+)
 from plait.errors import UserError
 from plait.files import hint_of
 
@@ -19,9 +32,9 @@ def init(
     data: Annotated[Path, typer.Argument(help="A manifest, or a folder of media.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The configuration to write.")] = Path("run.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-    allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Paths may leave the manifest's folder.")
-    ] = False,
+    inputs: NamedInputs = None,
+    columns: Columns = None,
+    allow_outside: AllowOutside = False,
     as_json: Json = False,
     seed: Seed = None,
     device: Device = None,
@@ -30,6 +43,8 @@ def init(
     """Look at a manifest or a folder of media, and write a first configuration that trains.
 
     plait init photos/ --out photos.yaml
+
+    plait init pairs.jsonl --inputs before=image,after=image,question=text
     """
     if out.exists() and not force:
         raise UserError("is there already", where=str(out), right="--force writes over it, --out NAME elsewhere")
@@ -44,8 +59,8 @@ def init(
     from plait.cli.first import first_yaml, look
     from plait.config import read_config
 
-    output = Output(as_json)
-    found = look(data, allow_outside=allow_outside)
+    output, named = Output(as_json), named_modalities(inputs)
+    found = look(data, allow_outside=allow_outside, inputs=named, columns=named_columns(columns, named))
     output.say("\n".join(found.lines()))
     extra = settings(seed=seed, device=device, threads=threads)
     write_file(out, first_yaml(found, out, extra))
@@ -73,12 +88,11 @@ def generate_command(found: Found, run: Path) -> str:
     """A first question to the trained model, about a sample that it has not seen."""
     import shlex
 
-    sample = found.example
-    words = ["plait", "generate", str(run)]
-    for path in sample.image:
-        words += ["--image", str(path)]
-    if sample.audio:
-        words += ["--audio", str(sample.audio)]
-    if sample.text:
-        words += ["--text", sample.text if len(sample.text) <= 80 else sample.text[:80].rsplit(" ", 1)[0]]
+    from plait.cli.by_name import as_words, options_of
+    from plait.cli.generate import generate
+
+    words, options = ["plait", "generate", str(run)], options_of(generate)
+    for name, items in found.example.inputs.items():
+        for item in items:
+            words += as_words(name, item, options)
     return shlex.join(words)

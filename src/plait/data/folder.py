@@ -14,22 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from plait.data.containers import AMBIGUOUS, tracks_of
 from plait.data.media import MediaFolder
 from plait.data.row import MAX_TEXT, Row, RowError, readable
 from plait.data.splits import split_name
 from plait.data.suffixes import (
-    FIELD_OF,
-    FIRST_FIELD_OF,
     FIRST_SUFFIXES,
-    SUFFIXES,
     UNREAD_KIND,
     Rules,
+    fields_of_suffixes,
     media_kind,
     suffix_of,
 )
 from plait.errors import UserError
 from plait.files import open_regular
+from plait.modalities import MODALITIES, Modality
 
 MANIFESTS = ("manifest.jsonl", "manifest.csv", "manifest.tsv", "manifest.parquet")
 
@@ -59,16 +57,16 @@ def read_folder(
             names.append(one)
     yield from reader.put(names)
     if not reader.stems:
-        known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+        known = ", ".join(reader.field_of)
         raise UserError(
             "the folder holds no media and no .txt files",
             where=readable(str(folder)),
             right=f"A folder of media holds files such as a.png and a.txt, the target of a.png (suffixes: {known}).",
         )
     yield from reader.rows()
-    if reader.sounds:
-        listed = ", ".join(f"{number} {suffix}" for suffix, number in sorted(reader.sounds.items()))
-        say(f"{readable(str(folder))}: {listed} are read as sound: they hold no pictures, or do not say")
+    for name, doubtful in reader.doubtful.items():
+        listed = ", ".join(f"{number} {suffix}" for suffix, number in sorted(doubtful.items()))
+        say(f"{readable(str(folder))}: {listed} {MODALITIES[name].doubt}")
 
 
 def _files(folder: Path) -> list[str | RowError]:
@@ -97,12 +95,13 @@ class _Folder:
 
     def __init__(self, media: MediaFolder, folder: Path, rules: Rules) -> None:
         self.media, self.folder, self.rules = media, folder, rules
-        self.field_of = FIELD_OF if rules == 2 else FIRST_FIELD_OF
+        self.field_of = fields_of_suffixes(rules)
         self.stems: dict[str, list[str]] = {}
         self._fields: dict[str, str] = {}
         self.beside: dict[str, list[str]] = {}
         """By stem the files of unknown suffixes, of which some may be media."""
-        self.sounds: Counter[str] = Counter()
+        self.doubtful: dict[str, Counter[str]] = {}
+        """By modality the suffixes of files in rows that might have been something else."""
 
     def where(self, name: str) -> str:
         """A file's place for messages."""
@@ -111,12 +110,13 @@ class _Folder:
     def put(self, names: list[str]) -> Iterator[RowError]:
         """Put the files among those of their stems, or say why one is none."""
         others: list[str] = []
+        texts = {_stem(name) for name in names if self.field_of.get(suffix_of(name)) == "target"}
         for name in names:
             suffix = suffix_of(name)
             if os.path.isdir(self.folder / name):  # noqa: PTH112
                 right = "Copy the folder, or write a manifest."
                 yield RowError("other-file", "a link to a folder is not followed", where=self.where(name), right=right)
-            elif suffix in TABLES:
+            elif suffix in TABLES and not (suffix in self.field_of and _stem(name) in texts):
                 right = "Give the file itself, or call it manifest" + suffix
                 what = "a manifest of another name does not speak for its folder"
                 yield RowError("other-file", what, where=self.where(name), right=right)
@@ -144,10 +144,14 @@ class _Folder:
     def field(self, name: str) -> str:
         """The field that a file fills: by its suffix, or where this means pictures or sound, by what it holds."""
         if name not in self._fields:
-            suffix = suffix_of(name)
-            tracks = tracks_of(self.folder / name) if self.rules == 2 and suffix in AMBIGUOUS else None
-            self._fields[name] = tracks or self.field_of[suffix]
+            suffix, path = suffix_of(name), self.folder / name
+            told = (doubter.field_of(path) for doubter in self.doubters(suffix))
+            self._fields[name] = next(filter(None, told), None) or self.field_of[suffix]
         return self._fields[name]
+
+    def doubters(self, suffix: str) -> list[Modality]:
+        """The modalities that look into a file of this suffix, for what it holds."""
+        return [one for one in MODALITIES.values() if suffix in one.doubtful] if self.rules == 2 else []
 
     def unread_kind(self, name: str) -> str | None:
         """What a file of an unknown suffix is, if it is media; its first bytes tell only beside a text."""
@@ -196,8 +200,9 @@ class _Folder:
                 yield text
                 return
             fields["target"] = text
-        if suffix_of(fields.get("audio", "")) in AMBIGUOUS:
-            self.sounds[suffix_of(fields["audio"])] += 1
+        for one in MODALITIES.values():
+            if (suffix := suffix_of(fields.get(one.name, ""))) in one.doubtful:
+                self.doubtful.setdefault(one.name, Counter())[suffix] += 1
         yield Row(where, number, fields)
 
     def by_field(self, names: list[str]) -> dict[str, list[str]]:
@@ -215,8 +220,10 @@ class _Folder:
             return RowError("unread-media", readable(what), where=where, right=right)
         if only_texts:
             return None
-        right = "Name it like the picture or the recording that it describes."
-        return RowError("other-file", "no picture or recording has the name of this text", where=where, right=right)
+        things = [one.one for one in MODALITIES.values() if one.suffixes]
+        right = f"Name it like {' or '.join(f'the {one}' for one in things)} that it describes."
+        what = f"no {' or '.join(things)} has the name of this text"
+        return RowError("other-file", what, where=where, right=right)
 
     def text(self, name: str, where: str) -> str | RowError:
         """What a text says."""
@@ -234,4 +241,4 @@ def _stem(name: str) -> str:
     return name.removesuffix(Path(name).suffix) if Path(name).suffix else name
 
 
-__all__ = ["FIELD_OF", "SUFFIXES", "manifest_in", "manifests_in", "read_folder"]
+__all__ = ["manifest_in", "manifests_in", "read_folder"]

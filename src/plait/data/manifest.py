@@ -51,7 +51,8 @@ class Dataset:
 
     `path` is the manifest: a file, or the folder itself. `drawn`: the manifest names no split, so splits were drawn. `reading`:
     how the files were read, where they can be read in two ways; `inputs`: those that occur; `fields`: all names of the rows'
-    fields; `parted`: by grouping, how many groups are in several splits.
+    fields; `parted`: by grouping, how many groups are in several splits; `kinds`: name → modality of the inputs that were read for,
+    and `columns` the fields of those that are called otherwise.
     """
 
     path: Path
@@ -64,6 +65,17 @@ class Dataset:
     parted: Mapping[str, int] = field(default_factory=dict)
     quoting: Quoting = "auto"
     fields: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def modality_of(self, name: str) -> str:
+        """The name of an input's modality."""
+        return self.kinds.get(name, name)
+
+    @property
+    def columns_read(self) -> tuple[str, ...]:
+        """The fields of the inputs."""
+        return tuple(self.columns.get(name, name) for name in self.kinds)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -72,6 +84,11 @@ class Dataset:
 
     def refuse_missing(self, inputs: Mapping[str, str], columns: Mapping[str, str]) -> None:
         """One message for an input that no row has, with the column that it might stand in."""
+        for error in self.missing(inputs, columns):
+            raise error
+
+    def missing(self, inputs: Mapping[str, str], columns: Mapping[str, str]) -> Iterator[UserError]:
+        """What is wrong with each input that no row has."""
         for name, of in inputs.items():
             if name in self.inputs:
                 continue
@@ -81,9 +98,8 @@ class Dataset:
                 others = [field for field in self.fields if field not in (*FIRST_FIELDS, *LAST_FIELDS)]
                 near = of if of in others else nearest(column, others)
                 right = f"Did you mean data.columns: {{{name}: {near}}}? {right}" if near and name != of else right
-            raise UserError(
-                f"no row has {column if name == of else f'a field {column!r}'}", where="data.inputs", right=right
-            )
+            what = f"no row has {column if name == of else f'a field {column!r}'}"
+            yield UserError(what, where="data.inputs", right=right)
 
     @property
     def folder(self) -> Path:
@@ -213,7 +229,18 @@ def read_manifest(
         raise _nothing_left(path, refuse.left_out)
     parted = {} if drawn or not require_targets else _parted(samples, split.shared)
     dataset = Dataset(
-        path, samples, chosen.names, there, refuse.left_out, drawn, tuple(said), parted, quoting, parse.seen
+        path,
+        samples,
+        chosen.names,
+        there,
+        refuse.left_out,
+        drawn=drawn,
+        reading=tuple(said),
+        parted=parted,
+        quoting=quoting,
+        fields=parse.seen,
+        kinds={reader.name: reader.modality.name for reader in parse.readers},
+        columns={reader.name: reader.column for reader in parse.readers if reader.column != reader.name},
     )
     if dataset.share_left_out > max_left_out:
         right = (

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from plait.data.row import RowError, readable, short
-from plait.data.suffixes import FIELD_OF
+from plait.data.suffixes import fields_of_suffixes
 from plait.errors import UserError, other_form
 from plait.files import ADDRESS, hint_of, read_bytes
 
@@ -135,4 +135,4 @@ def _folded(name: str) -> str:
 def _kind_and_stem(name: str) -> tuple[str | None, str]:
     """What a.JPG and a.png have in common."""
     stem, suffix = os.path.splitext(_folded(name))  # noqa: PTH122
-    return FIELD_OF.get(suffix), stem
+    return fields_of_suffixes().get(suffix), stem

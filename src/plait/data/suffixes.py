@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Literal
 
+from plait.modalities import MODALITIES
+
 Rules = Literal[1, 2]
 """By which rules a manifest is read: 1 is how runs of the first format read it."""
 
@@ -20,29 +22,11 @@ FIRST_SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "video": (".mp4", ".mkv", ".webm", ".avi", ".mov"),
     "target": (".txt",),
 }
-"""By the first rules. Where two files of a stem fill one field, that of these suffixes is read."""
+"""By the first rules, for good. Where two files of a stem fill one field, that of these suffixes is read."""
 
-PHONE_IMAGES = (".heic", ".heif", ".hif")
-PHONE_SOUNDS = (".m4a", ".m4b", ".aac", ".3gp", ".3gpp", ".3g2", ".3ga", ".amr", ".awb", ".weba", ".mka")
-PHONE = (*PHONE_IMAGES, *PHONE_SOUNDS)
-"""What the extra `[phone]` reads."""
-
-SUFFIXES: Mapping[str, tuple[str, ...]] = {
-    "image": (
-        *FIRST_SUFFIXES["image"],
-        *(".jpe", ".jfif", ".dib", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".pcx", ".qoi"),
-        *PHONE_IMAGES,
-    ),
-    "audio": (
-        *FIRST_SUFFIXES["audio"],
-        *(".wave", ".oga", ".mpga", ".mp2", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64", ".sph", ".voc"),
-        *PHONE_SOUNDS,
-    ),
-    "video": (*FIRST_SUFFIXES["video"], ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"),
-    "target": FIRST_SUFFIXES["target"],
-}
-FIELD_OF = {suffix: field for field, suffixes in SUFFIXES.items() for suffix in suffixes}
-FIRST_FIELD_OF = {suffix: field for field, suffixes in FIRST_SUFFIXES.items() for suffix in suffixes}
+TARGETS = FIRST_SUFFIXES["target"]
+VIDEOS = (*FIRST_SUFFIXES["video"], ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv")
+"""Films, which no modality reads yet."""
 
 _UNREAD_TEXT = {
     "a picture": (
@@ -84,6 +68,17 @@ MAGIC = (
     (b"\x1a\x45\xdf\xa3", "a recording or a video"),
 )
 """How files of media begin."""
+
+
+def fields_of_suffixes(rules: Rules = 2) -> dict[str, str]:
+    """Suffix → the field that such a file fills: of two modalities that know it the earlier one. Asked anew for every folder, since
+    more modalities may have been registered."""
+    known = {name: modality.suffixes for name, modality in MODALITIES.items()}
+    tables = FIRST_SUFFIXES if rules == 1 else {"target": TARGETS, **known, "video": known.get("video", ()) + VIDEOS}
+    found: dict[str, str] = {}
+    for field, suffixes in tables.items():
+        found = {**dict.fromkeys(suffixes, field), **found}
+    return found
 
 
 def suffix_of(name: str) -> str:

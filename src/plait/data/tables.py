@@ -22,8 +22,9 @@ from typing import Any, Literal, NamedTuple
 
 from plait.data.row import MAX_TEXT, STRICT_JSON, Row, RowError, readable, refuse_columns
 from plait.data.splits import split_name
-from plait.data.suffixes import FIELD_OF, suffix_of
+from plait.data.suffixes import fields_of_suffixes, suffix_of
 from plait.files import open_regular
+from plait.modalities import MODALITIES
 
 Quoting = Literal["auto", "literal", "csv"]
 MAX_LINE = 16 * MAX_TEXT
@@ -324,7 +325,8 @@ class _Table:
         """Whether a line's split is one and its files have known suffixes, as far as it has any."""
         cells = self.cells(line)
         told = [split_name(cells["split"]) is not None] if cells.get("split") else []
-        told += [suffix_of(cells[name]) in FIELD_OF for name in ("image", "audio") if cells.get(name)]
+        of_files = [name for name, modality in MODALITIES.items() if modality.suffixes and cells.get(name)]
+        told += [suffix_of(cells[name]) in fields_of_suffixes() for name in of_files]
         return bool(told) and all(told)
 
 

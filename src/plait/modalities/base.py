@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import torch
@@ -185,13 +186,33 @@ class Facts:
     """What `plait data check` learns of an item that can be read.
 
     `sizes`: measure → (unit, number), for histograms; `format`: of the file; `remarks`: code of
-    `Modality.remarks` → what is odd about it.
+    `Modality.remarks` → what is odd about it; `levels`: code → the number on which that depends.
     """
 
     length: int
     sizes: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     format: str = ""
     remarks: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class First:
+    """What `plait init` sees of items without decoding them, and what a first configuration says because of it.
+
+    `found`: (heading, words) for a person; `notes`: what to know; `options`: the preparation as YAML on one line, and `why`;
+    `encoder`: the same, and what else could stand there. `cost`: of a sample's item in training, beside a picture of 64 × 64
+    (about 0.5); `leaves_out`: whether some items are refused by these options.
+    """
+
+    encoder: str
+    found: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    options: str = ""
+    why: str = ""
+    encoder_why: str = ""
+    cost: float = 0.0
+    leaves_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,6 +252,16 @@ class Modality(ABC):
     """Code → what is odd, said of many items: `pictures of one colour all over`."""
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Name of a file's format → the suffixes that such a file may have."""
+    troubles: ClassVar[Mapping[str, str]] = {}
+    """Words of a refusal → its kind (`plait.data.check.files.TROUBLES`), where they are this modality's own."""
+    packages: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """A package that is not always there → the suffixes of files that need it (the extra `[phone]` installs them)."""
+    doubtful: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of files that are such an input or another, by what they hold (`field_of`)."""
+    doubt: ClassVar[str] = ""
+    """How they are read, for a note: `are read as sound: …`."""
+    unit: ClassVar[str] = "positions"
+    """What the length of a value counts."""
     prepared_by: ClassVar[tuple[str, ...]] = ()
     """The modules on which a value depends beside its options: a change of them makes features that were kept outdated."""
     left_to_data: ClassVar[tuple[str, ...]] = ()
@@ -258,6 +289,14 @@ class Modality(ABC):
     def look(self, item: Item, options: Any) -> Facts:
         """What an item is, decoded as training would; `UserError` for one that cannot be read."""
 
+    def field_of(self, path: Path) -> str | None:
+        """The modality of a file with a doubtful suffix by its content, None where that does not say."""
+        return None
+
+    def first(self, items: Sequence[Item]) -> First:
+        """What a first configuration says of these items; a large data set gives some of its items only."""
+        return First(f"{{kind: {next(iter(KINDS[self.encoder_axis]))}}}", cost=0.3)
+
     def said_of(self, options: Config) -> dict[str, Any]:
         """What the features of an item depend on of its options, random changes left out."""
         return options.model_dump(mode="json", exclude={"augment"})
@@ -272,6 +311,13 @@ class Modality(ABC):
     @abstractmethod
     def small(self, item: Item) -> Small:
         """An item as a page shows it; any error for one that cannot be read."""
+
+    def written(self, item: Item) -> Any:
+        """What the field of a JSONL row holds for an item that is no file; the inverse of `items`."""
+        if isinstance(item, Blob):
+            right = "Write it as a file, and name that in the manifest."
+            raise UserError(f"JSONL cannot hold the bytes of {item.name}", right=right)
+        return item
 
     def told(self, item: Item) -> str:
         """An item in a few words: what a table or a command line says of it."""
@@ -325,3 +371,9 @@ def digest_of_item(item: Hashable, size: int) -> bytes:
     """A digest of an item that is no file, by what it holds."""
     data = item.data if isinstance(item, Blob) else repr(item).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(data, digest_size=size).digest()
+
+
+def spread(values: Sequence[float], unit: str, *, digits: int) -> str:
+    """Lowest, highest and middle in words; one figure where all are alike."""
+    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), median(values), max(values)))
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}, median {middle}"

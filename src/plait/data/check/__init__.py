@@ -46,21 +46,21 @@ def check(
         dataset = source
     else:
         dataset = read_manifest(source, on_error="skip", may_be_empty=True)
-    checked = look_at(dataset.samples, config, tokenizer, progress)
-    leaks = find_leaks(dataset.samples, checked.uses, content_keys([use.real for use in checked.facts]))
+    checked = look_at(dataset, config, tokenizer, progress)
+    leaks = find_leaks(checked, content_keys([use.key.item for uses in checked.uses for use in uses if use.is_file]))
     new_words = unseen(dataset.samples, tokenizer)
     unreadable, rows_unreadable = checks.unreadable(checked)
     too_long, rows_too_long = checks.too_long(checked)
     findings = [
         *checks.lost(dataset, rows_unreadable, config),
+        *checks.missing(dataset, config),
         *checks.read_as(dataset),
         *checks.reading(dataset.left_out, config),
         *checks.splits(dataset),
         *unreadable,
         *checks.leaks(leaks, config),
         *too_long,
-        *checks.empty_looking(checked),
-        *checks.cancelled(checked),
+        *checks.remarks(checked),
         *checks.texts(checked, new_words),
         *checks.suffixes(checked),
     ]

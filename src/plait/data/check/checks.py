@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from plait.data.check.checked import CheckConfig, Checked
-from plait.data.check.files import Broken, ImageFacts, SoundFacts, wrong_suffix
+from plait.data.check.files import TROUBLES, Broken, wrong_suffix
 from plait.data.check.leaks import Leak, errors_among
 from plait.data.check.report import Example, Finding, Unseen, finding
 from plait.data.check.texts import target_field
@@ -48,17 +48,6 @@ READING = {
     "other-file": "files of the folder that belong to no row",
 }
 
-BROKEN = {
-    "truncated": "that are cut off",
-    "nan": "that hold samples which are not finite numbers",
-    "empty": "that are empty",
-    "too-long": "that are longer than is read",
-    "too-large": "that are larger than is read",
-    "corrupt": "that cannot be decoded",
-}
-
-NAMES = {"image": "pictures", "audio": "recordings"}
-
 
 def by_split(samples: Sequence[Sample]) -> dict[str, int]:
     counts = Counter(sample.split for sample in samples)
@@ -81,6 +70,12 @@ def lost(dataset: Dataset, unreadable: Sequence[LeftOut], config: CheckConfig) -
         reasons = Counter(one.code for one in [*dataset.gone, *unreadable])
         kinds = ", ".join(f"{number} {code}" for code, number in reasons.most_common())
         yield Finding("error", "most-lost", f"{gone} of {of} rows cannot be used ({kinds}): training refuses", gone, ())
+
+
+def missing(dataset: Dataset, config: CheckConfig) -> Iterator[Finding]:
+    """Inputs that no row has, which training refuses."""
+    for error in dataset.missing(config.inputs, dataset.columns) if dataset.samples else ():
+        yield Finding("error", "no-input", f"{error.what}. {error.right}", 1, ())
 
 
 def read_as(dataset: Dataset) -> Iterator[Finding]:
@@ -111,21 +106,21 @@ def splits(dataset: Dataset) -> Iterator[Finding]:
 
 
 def unreadable(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:
-    """Files that training could not read, by kind, and their rows."""
+    """Items that training could not read, by kind, and their rows."""
     leave_out: list[LeftOut] = []
     findings: list[Finding] = []
-    for modality, name in NAMES.items():
+    config = checked.config
+    for name, one in checked.read_as.items():
         by_kind: dict[str, list[Example]] = {}
-        for sample, path, facts in checked.files(modality):
+        for sample, use, facts in checked.items(name):
             if isinstance(facts, Broken):
-                detail = f"{modality} {path.name}: {facts.reason}"
+                detail = f"{name} {use.shown}: {facts.reason}"
                 by_kind.setdefault(facts.kind, []).append(Example(sample.where, sample.id, detail))
-                code = f"{modality}-{facts.kind}"
-                leave_out.append(LeftOut(sample.where, sample.id, detail, code))
+                leave_out.append(LeftOut(sample.where, sample.id, detail, f"{name}-{facts.kind}"))
         for kind, cases in by_kind.items():
-            config = checked.config
-            text = f"{name} {BROKEN[kind]}" + (" (left out: data.on_error)" if config.lost == "warning" else "")
-            findings += finding(config.lost, f"{modality}-{kind}", text, cases, examples=config.examples)
+            text = checked.said_of(name, f"{one.modality.many} {TROUBLES.get(kind, TROUBLES['corrupt'])}")
+            text += " (left out: data.on_error)" if config.lost == "warning" else ""
+            findings += finding(config.lost, f"{name}-{kind}", text, cases, examples=config.examples)
     return findings, leave_out
 
 
@@ -135,11 +130,12 @@ def leaks(leaks: Sequence[Leak], config: CheckConfig) -> Iterator[Finding]:
     for kind in dict.fromkeys(leak.kind for leak in leaks):
         of_kind = [leak for leak in leaks if leak.kind == kind]
         severity = "error" if of_kind[0] in errors else "warning" if kind == "row" else "note"
-        code = "row-in-two-splits" if kind == "row" else f"{kind.replace(' ', '-')}-in-two-splits"
+        code = "row-in-two-splits" if kind == "row" else f"{kind.replace(' + ', '-').replace(' ', '-')}-in-two-splits"
         text = "rows of equal text in two splits"
         if kind != "row":
-            name = kind.removeprefix("group ").removesuffix(" file")
-            meant = f"; data.split.shared: [{name}] if it is meant" if severity == "error" else ""
+            meant = (
+                f"; data.split.shared: [{', '.join(of_kind[0].names)}] if it is meant" if severity == "error" else ""
+            )
             text = f"the same {kind} in two splits (leakage{meant})"
         cases = [
             Example(leak.rows[leak.kept][0].where, leak.rows[leak.kept][0].id, f"{leak.value!r}: {leak.counts}")
@@ -148,74 +144,59 @@ def leaks(leaks: Sequence[Leak], config: CheckConfig) -> Iterator[Finding]:
         yield from finding(severity, code, text, cases, examples=config.examples)
 
 
-def empty_looking(checked: Checked) -> Iterator[Finding]:
-    """Files that can be read and seem to hold nothing: they stay, and are told."""
-    config = checked.config
-    constant = [
-        Example(sample.where, sample.id, path.name)
-        for sample, path, facts in checked.files("image")
-        if isinstance(facts, ImageFacts) and facts.constant
-    ]
-    yield from finding(
-        "warning",
-        "image-constant",
-        "pictures of one colour all over (what is transparent is read as white)",
-        constant,
-        examples=config.examples,
-    )
-    silent = [
-        Example(sample.where, sample.id, f"{path.name} (peak {facts.peak:.2g})")
-        for sample, path, facts in checked.files("audio")
-        if isinstance(facts, SoundFacts) and facts.peak <= config.silence and not _is_cancelled(facts, config)
-    ]
-    yield from finding("warning", "audio-silent", "recordings that are silent", silent, examples=config.examples)
-
-
-def cancelled(checked: Checked) -> Iterator[Finding]:
-    """Recordings of opposite channels (left = −right), of which averaging leaves little or nothing."""
-    cases = [
-        Example(sample.where, sample.id, f"{path.name} (what is left of it has a peak of {facts.peak:.2g})")
-        for sample, path, facts in checked.files("audio")
-        if isinstance(facts, SoundFacts) and _is_cancelled(facts, checked.config)
-    ]
-    text = (
-        "recordings whose left and right channels are opposite and cancel when they are averaged"
-        " (set data.audio.channel: left, or right)"
-    )
-    yield from finding("warning", "audio-opposite", text, cases, examples=checked.config.examples)
-
-
-def _is_cancelled(facts: SoundFacts, config: CheckConfig) -> bool:
-    return facts.opposite and config.audio.channel == "mean"
+def remarks(checked: Checked) -> Iterator[Finding]:
+    """Items that can be read and are odd (they seem to hold nothing): they stay, and are told."""
+    levels, examples = checked.config.levels, checked.config.examples
+    for name, one in checked.read_as.items():
+        found: dict[str, list[Example]] = {code: [] for code in one.modality.remarks}
+        for sample, use, facts in checked.items(name):
+            if isinstance(facts, Broken):
+                continue
+            said = dict(facts.remarks)
+            for code in levels.keys() & found.keys():
+                said.pop(code, None)
+                if (level := facts.levels.get(code)) is not None and level <= levels[code]:
+                    said[code] = facts.remarks.get(code, f"({level:.2g})")
+            for code, detail in said.items():
+                found[code].append(Example(sample.where, sample.id, f"{use.shown} {detail}".rstrip()))
+        for code, cases in found.items():
+            text = checked.said_of(name, one.modality.remarks[code])
+            yield from finding("warning", f"{name}-{code.replace(' ', '-')}", text, cases, examples=examples)
 
 
 def too_long(checked: Checked) -> tuple[list[Finding], list[LeftOut]]:
-    """Texts and targets beyond the limits: targets are refused in training, texts are cut."""
-    config, unit = checked.config, checked.unit
-    cases: list[Example] = []
-    cut: list[Example] = []
+    """Targets beyond the limit are refused in training, inputs of which only the beginning is read are told."""
+    config, unit, cases = checked.config, checked.unit, []
     for sample in checked.samples:
         length = checked.target_length(sample)
         if length > config.max_target_tokens:
-            cases.append(
-                Example(
-                    sample.where,
-                    sample.id,
-                    f"the target has {length} {unit}, at most {config.max_target_tokens} are taken",
-                )
-            )
-        if sample.text and (length := checked.count(sample.text)) > config.max_text_tokens:
-            cut.append(
-                Example(sample.where, sample.id, f"{length} {unit}, the first {config.max_text_tokens} are read")
-            )
+            detail = f"the target has {length} {unit}, at most {config.max_target_tokens} are taken"
+            cases.append(Example(sample.where, sample.id, detail))
     # Words only hint at how many tokens there will be, so without a tokenizer no row is condemned.
     severity = "warning" if checked.tokenizer is None else config.lost
     findings = finding(
         severity, "target-long", "targets that are too long to be trained on", cases, examples=config.examples
     )
-    findings += finding("warning", "text-long", "texts that are cut", cut, examples=config.examples)
+    findings += [one for name in checked.read_as for one in cut(checked, name)]
     left_out = [LeftOut(case.where, case.id, case.detail, "target-long") for case in cases]
     return findings, left_out if checked.tokenizer is not None else []
+
+
+def cut(checked: Checked, name: str) -> list[Finding]:
+    """Items of an input of which only the beginning is read."""
+    modality, preparer = checked.read_as[name].modality, checked.preparer(name)
+    cases: list[Example] = []
+    for sample, use, facts in checked.items(name):
+        if isinstance(facts, Broken) or not preparer.is_cut(use.item):
+            continue
+        of = (
+            f"{checked.count(use.item)} {checked.unit}"
+            if isinstance(use.item, str)
+            else f"{facts.length} {modality.unit}"
+        )
+        cases.append(Example(sample.where, sample.id, f"{of}, the first {preparer.longest} are read"))
+    text = checked.said_of(name, f"{modality.many} that are cut")
+    return finding("warning", f"{name}-long", text, cases, examples=checked.config.examples)
 
 
 def texts(checked: Checked, new_words: Sequence[Unseen]) -> Iterator[Finding]:
@@ -251,11 +232,13 @@ def texts(checked: Checked, new_words: Sequence[Unseen]) -> Iterator[Finding]:
 
 def suffixes(checked: Checked) -> Iterator[Finding]:
     """Names that claim another format than the content has: read by the content."""
-    for modality, name in NAMES.items():
+    for name, one in checked.read_as.items():
         cases = [
             Example(sample.where, sample.id, wrong)
-            for sample, path, facts in checked.files(modality)
-            if (wrong := wrong_suffix(path, facts))
+            for sample, use, facts in checked.items(name)
+            if (wrong := wrong_suffix(use, facts, one.modality))
         ]
-        text = f"{name} whose suffix is not that of their content (they are read by their content)"
-        yield from finding("note", f"{modality}-suffix", text, cases, examples=checked.config.examples)
+        text = f"{one.modality.many} whose suffix is not that of their content (they are read by their content)"
+        yield from finding(
+            "note", f"{name}-suffix", checked.said_of(name, text), cases, examples=checked.config.examples
+        )

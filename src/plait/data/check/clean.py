@@ -19,9 +19,11 @@ from typing import Any
 from plait.data.check.report import CheckReport
 from plait.data.fields import ONE_SEGMENT
 from plait.data.manifest import Dataset, LeftOut
-from plait.data.row import Row
+from plait.data.row import Row, fields_of
 from plait.data.rows import read_rows
 from plait.errors import UserError
+from plait.modalities import modality_of
+from plait.modalities.base import Blob
 from plait.types import Reference, Sample
 
 
@@ -47,28 +49,30 @@ def write_clean(report: CheckReport, dataset: Dataset, path: Path | str, *, over
     gone = {one.id for one in report.leave_out}
     kept = [sample for sample in dataset.samples if sample.id not in gone]
     _refuse_empty_splits(dataset.samples, kept, dataset.path)
+    _refuse_bytes(kept, dataset)
     notes = _notes(dataset)
     left_out = [*dataset.left_out, *report.leave_out]
     # The list first: a manifest is never without it.
     _write(listed, (_left_out_row(one) for one in left_out))
-    _write(path, ({**sample_row(sample, dataset.folder), **notes.get(sample.where, {})} for sample in kept))
+    rows = (sample_row(sample, dataset.folder, dataset.columns, dataset.kinds) for sample in kept)
+    _write(path, ({**row, **notes.get(sample.where, {})} for row, sample in zip(rows, kept, strict=True)))
     return Cleaned(path, len(kept), listed, len(left_out))
 
 
-def sample_row(sample: Sample, folder: Path) -> dict[str, Any]:
-    """The row of a JSONL manifest in `folder` that reads as this sample."""
+def sample_row(
+    sample: Sample, folder: Path, columns: Mapping[str, str] | None = None, kinds: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The row of a JSONL manifest in `folder` that reads as this sample; `columns`: the fields of inputs that are called
+    otherwise; `kinds`: the modalities of those with names of their own."""
     row: dict[str, Any] = {"id": sample.id, "split": sample.split}
     if sample.groups:
         row["group"] = dict(sample.groups)
     if sample.tags:
         row["tags"] = dict(sample.tags)
-    if sample.text:
-        row["text"] = sample.text
-    if sample.image:
-        paths = [_relative(image, folder) for image in sample.image]
-        row["image"] = paths[0] if len(paths) == 1 else paths
-    if sample.audio:
-        row["audio"] = _relative(sample.audio, folder)
+    for name, items in sample.inputs.items():
+        modality = modality_of((kinds or {}).get(name, name))
+        values = [_relative(item, folder) if isinstance(item, Path) else modality.written(item) for item in items]
+        row[(columns or {}).get(name, name)] = values[0] if len(values) == 1 else values
     if sample.references:
         references = [_target(reference) for reference in sample.references]
         row["target"] = references[0] if len(references) == 1 else references
@@ -110,12 +114,21 @@ def _refuse_empty_splits(before: Iterable[Sample], after: Iterable[Sample], path
             raise UserError(f"all {count} rows of the split {split!r} would be left out", where=str(path), right=right)
 
 
+def _refuse_bytes(samples: Iterable[Sample], dataset: Dataset) -> None:
+    """Before anything is written: what JSONL cannot hold."""
+    for sample in samples:
+        for name, items in sample.inputs.items():
+            for item in items:
+                if isinstance(item, Blob):
+                    modality_of(dataset.modality_of(name)).written(item)
+
+
 def _notes(dataset: Dataset) -> dict[str, Mapping[str, Any]]:
     """The fields that begin with '_', by the row's place: the user's own, so they stay."""
     if os.path.isdir(dataset.path):  # noqa: PTH112
         return {}
     found: dict[str, Mapping[str, Any]] = {}
-    for row in read_rows(dataset.path, quoting=dataset.quoting, notes=True):
+    for row in read_rows(dataset.path, quoting=dataset.quoting, notes=True, fields=fields_of(dataset.columns_read)):
         if isinstance(row, Row) and (notes := {k: v for k, v in row.fields.items() if k.startswith("_")}):
             found[row.where] = notes
     return found

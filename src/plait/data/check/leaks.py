@@ -1,6 +1,6 @@
 """Leakage: the same group, file or row in two splits.
 
-In: samples and the content keys of their files.
+In: `Checked` and the content keys of its files.
 Out: the leaks, and which rows to leave out so that none remains.
 Invariant: what is left out never comes from `test`, and from `tune` only for the sake of `test`: what judges a model
 stays comparable, training gives way.
@@ -8,21 +8,28 @@ stays comparable, training gives way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
-from plait.data.check.files import MediaUse
+from plait.data.check.checked import Checked
+from plait.data.check.files import Use
 from plait.data.manifest import LeftOut
 from plait.data.splits import SPLITS
 from plait.types import Sample
 
+GROUP, ROW = "group", "row"
+
 
 @dataclass(frozen=True)
 class Leak:
-    """Something that stands in several splits: a grouping's value or a file, with its rows per split."""
+    """Something that stands in several splits: a grouping's value or a file, with its rows per split.
+
+    `names`: the grouping, or the inputs that read the file; `data.split.shared` allows it if it has all of them.
+    """
 
     kind: str
+    names: tuple[str, ...]
     value: str
     rows: Mapping[str, tuple[Sample, ...]]
 
@@ -37,34 +44,48 @@ class Leak:
         return max(self.rows, key=SPLITS.index)
 
 
-def find_leaks(
-    samples: Sequence[Sample], uses: Sequence[Sequence[tuple[MediaUse, Path]]], content: Mapping[str, str]
-) -> list[Leak]:
-    """Everything that stands in more than one split: groupings, files by content, and rows of nothing but text."""
-    rows: dict[tuple[str, str], dict[str, dict[str, Sample]]] = {}
-    names: dict[tuple[str, str], str] = {}
-    for sample, of_sample in zip(samples, uses, strict=True):
-        for kind, value, name in _marks(sample, of_sample, content):
-            rows.setdefault((kind, value), {}).setdefault(sample.split, {})[sample.id] = sample
-            names.setdefault((kind, value), name)
-    return [
-        Leak(key[0], names[key], {split: tuple(by_split[split].values()) for split in SPLITS if split in by_split})
-        for key, by_split in rows.items()
-        if len(by_split) > 1
-    ]
+class _Mark(NamedTuple):
+    """What must not stand in two splits: what it is (a file by its modality, whichever input reads it), its value, the grouping or
+    input that it belongs to, and how a message calls it."""
+
+    what: str
+    value: Hashable
+    name: str
+    shown: str
+
+
+def find_leaks(checked: Checked, content: Mapping[Hashable, Hashable]) -> list[Leak]:
+    """Everything that stands in more than one split: groupings, files by content, and rows without a file."""
+    rows: dict[tuple[str, Hashable], dict[str, dict[str, Sample]]] = {}
+    names: dict[tuple[str, Hashable], dict[str, str]] = {}
+    for sample, uses in zip(checked.samples, checked.uses, strict=True):
+        for mark in _marks(sample, uses, checked, content):
+            key = (mark.what, mark.value)
+            rows.setdefault(key, {}).setdefault(sample.split, {})[sample.id] = sample
+            names.setdefault(key, {}).setdefault(mark.name, mark.shown)
+    found: list[Leak] = []
+    for key, by_split in rows.items():
+        if len(by_split) > 1:
+            of, shown = tuple(names[key]), next(iter(names[key].values()))
+            kind = {GROUP: f"group {of[0]}", ROW: ROW}.get(key[0].partition(" ")[0], f"{' + '.join(of)} file")
+            splits = {split: tuple(by_split[split].values()) for split in SPLITS if split in by_split}
+            found.append(Leak(kind, of, shown, splits))
+    return found
 
 
 def _marks(
-    sample: Sample, uses: Sequence[tuple[MediaUse, Path]], content: Mapping[str, str]
-) -> Iterator[tuple[str, str, str]]:
-    """What must not stand in two splits: its kind, its value, and the name that a message gives it."""
+    sample: Sample, uses: Sequence[Use], checked: Checked, content: Mapping[Hashable, Hashable]
+) -> Iterator[_Mark]:
     for grouping, value in sample.groups.items():
-        yield f"group {grouping}", value, value
-    for use, path in uses:
-        yield f"{use.modality} file", content[use.real], path.name
-    if not uses and sample.references:
-        texts = [sample.text or "", *(text for reference in sample.references for text in reference.values())]
-        yield "row", "\x1f".join(texts), " | ".join(text for text in texts if text)[:60]
+        yield _Mark(f"{GROUP} {grouping}", value, grouping, value)
+    files = [use for use in uses if use.is_file]
+    for use in files:
+        modality = checked.read_as[use.name].modality.name
+        yield _Mark(f"file {modality}", content[use.key.item], use.name, use.shown)
+    if not files and sample.references:
+        inputs = [str(use.item) for use in uses] or [""]
+        texts = [*inputs, *(text for reference in sample.references for text in reference.values())]
+        yield _Mark(ROW, "\x1f".join(texts), ROW, " | ".join(text for text in texts if text)[:60])
 
 
 def leaking_rows(leaks: Sequence[Leak]) -> list[LeftOut]:
@@ -84,6 +105,5 @@ def leaking_rows(leaks: Sequence[Leak]) -> list[LeftOut]:
 
 
 def errors_among(leaks: Sequence[Leak], shared: Collection[str]) -> list[Leak]:
-    """The leaks that are errors: not those of groupings or files that may be shared, nor equal rows of text."""
-    names = ((leak, leak.kind.removeprefix("group ").removesuffix(" file")) for leak in leaks)
-    return [leak for leak, name in names if leak.kind != "row" and name not in shared]
+    """The leaks that are errors: not those of groupings or files that may be shared, nor equal rows without a file."""
+    return [leak for leak in leaks if leak.kind != ROW and not set(leak.names) <= set(shared)]

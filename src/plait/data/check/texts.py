@@ -16,7 +16,6 @@ from plait.data.check.report import Unseen
 from plait.types import Sample
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")
-INPUT = "text"
 
 
 @runtime_checkable
@@ -39,9 +38,9 @@ def words(text: str) -> list[str]:
 
 
 def texts_of(sample: Sample) -> Iterator[tuple[str, str]]:
-    """The texts of a sample with the name of their field: `text`, `target.SEGMENT`."""
-    if sample.text:
-        yield INPUT, sample.text
+    """The texts of a sample with the name of their input or field: `text`, `target.SEGMENT`."""
+    for name, items in sample.inputs.items():
+        yield from ((name, item) for item in items if isinstance(item, str))
     for reference in sample.references:
         for segment, text in reference.items():
             yield target_field(segment), text

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from plait.choices import one_of
-from plait.modalities.base import Facts, Field, FieldError, Item, Modality, Parts, listed, path_of
+from plait.modalities.base import Facts, Field, FieldError, First, Item, Modality, Parts, listed, path_of
 from plait.modalities.image.alexnet import AlexNetConfig
 from plait.modalities.image.convnet import ConvNetConfig
 from plait.modalities.image.damage import Blur, Jpeg, Occlusion
 from plait.modalities.image.decoding.decode import Header, size_of
+from plait.modalities.image.first import first_of
 from plait.modalities.image.prepare import ImageConfig, ImagePreparer, load_image
 from plait.modalities.image.resnet import ResNetConfig
 from plait.modalities.image.vgg import VGGConfig
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     ImageEncoderConfig = ConvNetConfig | ResNetConfig | ViTConfig | AlexNetConfig | VGGConfig
 else:
     ImageEncoderConfig = one_of("image encoder", ConvNetConfig, ResNetConfig, ViTConfig, AlexNetConfig, VGGConfig)
+
+
+PHONE = (".heic", ".heif", ".hif")
+"""Suffixes of what the extra `[phone]` reads."""
 
 
 class Image(Modality):
@@ -46,6 +51,26 @@ class Image(Modality):
     remarks: ClassVar[Mapping[str, str]] = {
         "constant": "pictures of one colour all over (what is transparent is read as white)"
     }
+    suffixes = (
+        *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+        *(".jpe", ".jfif", ".dib", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".pcx", ".qoi"),
+        *PHONE,
+    )
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "PNG": (".png",),
+        "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+        "MPO": (".jpg", ".jpeg", ".mpo"),
+        "GIF": (".gif",),
+        "BMP": (".bmp", ".dib"),
+        "WEBP": (".webp",),
+        "TIFF": (".tif", ".tiff"),
+        "HEIF": PHONE,
+        "AVIF": (".avif", ".avifs"),
+    }
+    """By the names that Pillow gives."""
+    troubles: ClassVar[Mapping[str, str]] = {"a picture of": "too-large"}
+    packages: ClassVar[Mapping[str, tuple[str, ...]]] = {"pillow_heif": PHONE}
+    unit = "pictures"
     prepared_by = (
         "plait.modalities.image.prepare",
         *(
@@ -86,3 +111,7 @@ class Image(Modality):
         constant = bool((pixels == pixels[:, :1, :1]).all())
         sizes = {"width": ("pixels", float(header.columns)), "height": ("pixels", float(header.rows))}
         return Facts(1, sizes, header.format, {"constant": ""} if constant else {})
+
+    def first(self, items: Sequence[Item]) -> First:
+        """See `plait.modalities.image.first`."""
+        return first_of(items)

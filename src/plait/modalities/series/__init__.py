@@ -7,6 +7,7 @@ Invariant: see `plait.modalities.base`.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,6 +38,15 @@ TYPICAL_STEPS = 256
 """Of a series whose rate is not known."""
 
 
+LIST = "the list in "
+"""How the name of numbers that stood in a field begins."""
+
+
+def told_number(value: Any) -> Any:
+    """A number as JSON has it."""
+    return None if value != value else value
+
+
 class Series(Modality):
     """See the module."""
 
@@ -59,6 +69,7 @@ class Series(Modality):
         "NPZ": (".npz",),
         "CSV": (".csv", ".tsv", ".txt", ".dat"),
     }
+    unit = "steps"
     damages = KINDS
     prepared_by = ("plait.modalities.series.prepare", "plait.modalities.series.reading")
     left_to_data = ("channels", "mean", "std")
@@ -73,7 +84,7 @@ class Series(Modality):
             raise self.mistake(value, field) from None
         if not isinstance(value, list | str | np.ndarray):
             raise self.mistake(value, field)
-        return (Blob(packed(self.numbers(entries, value, field)), f"the list in {field.name}"),)
+        return (Blob(packed(self.numbers(entries, value, field)), f"{LIST}{field.name}"),)
 
     def numbers(self, entries: list[Any], value: Any, field: Field) -> np.ndarray:
         """A list of numbers, or of rows, as an array; null is a value that is missing."""
@@ -145,6 +156,13 @@ class Series(Modality):
     def small(self, item: Item) -> Small:
         """See `view.py`."""
         return small_series(item)  # pyright: ignore[reportArgumentType]
+
+    def written(self, item: Item) -> Any:
+        """A list as it was given: rows of numbers, null where a value is missing."""
+        if not isinstance(item, Blob) or not item.name.startswith(LIST):
+            return super().written(item)
+        rows = np.load(io.BytesIO(item.data), allow_pickle=False).tolist()
+        return [[told_number(one) for one in row] if isinstance(row, list) else told_number(row) for row in rows]
 
     def told(self, item: Item) -> str:
         """A file by its path; a list by its size."""

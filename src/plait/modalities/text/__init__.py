@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from plait.choices import Config, one_of
-from plait.modalities.base import Facts, Field, Item, Modality, Parts
+from plait.modalities.base import Facts, Field, First, Item, Modality, Parts
 from plait.modalities.text.prepare import TextConfig, TextPreparer, text_in
 from plait.modalities.text.transformer import TextTransformerConfig
 from plait.modalities.text.view import small_text, text_view
@@ -58,6 +58,11 @@ class Text(Modality):
     def look(self, item: Item, options: TextConfig) -> Facts:
         """Texts are looked at by their own checks."""
         return Facts(length=len(str(item)))
+
+    def first(self, items: Sequence[Item]) -> First:
+        """The encoder; how texts are cut up concerns the targets as well, and is decided for all of them."""
+        why = "embedding: {kind: word2vec} or {kind: glove} trains word vectors first"
+        return First("{kind: transformer, layers: 2}", encoder_why=why)
 
     def said_of(self, options: Config) -> dict[str, Any]:
         """Nothing: the ids of a text are its key."""

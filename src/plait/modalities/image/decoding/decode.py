@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from plait.errors import UserError
-from plait.files import open_regular
+from plait.modalities.base import Blob, opened
 from plait.modalities.image.decoding import png, tiff
 from plait.modalities.image.decoding.colour import pixels_to_srgb
 from plait.modalities.image.decoding.exif import orientation_of, orientation_of_picture, upright
@@ -174,10 +174,10 @@ def _without_bomb_check() -> Iterator[None]:
         _here.unlimited = False
 
 
-def size_of(path: Path) -> Header | None:
+def size_of(path: Path | Blob) -> Header | None:
     """What a file is by its header; None for one that cannot be read."""
     try:
-        with quiet(), open_regular(path) as file:
+        with quiet(), opened(path) as file:
             head = file.read(64)
             file.seek(0)
             if head.startswith(png.SIGNATURE) and len(head) >= 24:
