@@ -131,7 +131,8 @@ def test_it_is_compared(folder: Path, tmp_path: Path):
     """In processes of its own, which find the modality by the name of its module."""
     (tmp_path / "manifest.jsonl").write_bytes((folder / "manifest.jsonl").read_bytes())
     inputs = "{tune: modalities.melody:Melody, hint: text}"
-    text = f"data: {{manifest: manifest.jsonl, inputs: {inputs}, columns: {{tune: melody, hint: text}}}}\nencoders: {{tune: {{kind: notes}}}}\n"
+    data = f"{{manifest: manifest.jsonl, inputs: {inputs}, columns: {{tune: melody, hint: text}}}}"
+    text = f"data: {data}\nencoders: {{tune: {{kind: notes}}}}\n"
     (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
     said = command(
         "compare",
