@@ -66,12 +66,16 @@ class Model(nn.Module):
         if "links" not in self.beside:
             self.register_module("links", None)
         self.segment_weights = tuple(segment_weights)
+        self.kept: tuple[nn.Module, ...] = ()
+        """Other modules that stay as they are."""
 
     def train(self, mode: bool = True) -> Model:
         """As `nn.Module.train`, but what is frozen stays without dropout."""
         super().train(mode)
         for modality in self.frozen:
             self.encoder(modality).eval()
+        for module in self.kept:
+            module.eval()
         return self
 
     @property

@@ -34,6 +34,7 @@ from plait.errors import UserError
 from plait.features import FeatureCache, check_cache
 from plait.layers import set_attention
 from plait.model import Model
+from plait.parts import rows_of, table
 from plait.run import (
     CONFIG,
     MODEL,
@@ -316,8 +317,10 @@ def tell_versions(folder: Path, progress: Progress) -> None:
 
 
 def tell(run: Run, loaders: Loaders, progress: Progress) -> None:
-    """The estimate, and what will be kept."""
+    """What trains, the estimate, and what will be kept."""
     config, state = run.config.train, read_state(run.folder)
+    for line in table(rows_of(run.model, config.parts), learning_rate=config.learning_rate):
+        progress.say(line)
     if state.step < config.steps and not is_stopped(state, config):
         run.model.train()
         worst = loaders.train.worst_batch().make().to(config.device)

@@ -31,6 +31,7 @@ from plait.train.probe import matmul_precision
 from plait.train.progress import Progress, Quiet
 from plait.train.signals import Interrupted, Listener, listening
 from plait.train.step import Asked, Facts, StepResult, device_of, train_step, within_memory
+from plait.train.watch import Watch
 from plait.types import Batch
 
 BITS = 1 / math.log(2)
@@ -76,6 +77,7 @@ class Training:
     run: Run
     model: nn.Module
     facts: Facts
+    watch: Watch
     optimiser: torch.optim.Optimizer
     balance: Balance
     state: State
@@ -129,6 +131,7 @@ def train(
             run=run,
             model=run.model if wrap is None else wrap(run.model),
             facts=Facts.of(run.model),
+            watch=Watch(run.model, config),
             optimiser=optimiser,
             balance=balance,
             state=state,
@@ -228,6 +231,8 @@ def one_step(training: Training, batch: Batch) -> None:
         asked=Asked(encoder_norms=has_line, alone=has_line and measures_alone(training, number)),
         facts=training.facts,
     )
+    for line in training.watch.look(number, rate=result.learning_rate, is_line=has_line):
+        training.progress.say(line)
     note(training, result, num_samples=len(batch))
     if has_line:
         write_line(training, result)
