@@ -87,6 +87,7 @@ class Training:
     evaluate: Evaluate | None
     listener: Listener
     seconds_before: float
+    checkpoint_seconds: float | None
     began: float = field(default_factory=time.monotonic)
     line_at: float = field(default_factory=time.monotonic)
     line_samples: int = 0
@@ -141,6 +142,7 @@ def train(
             evaluate=evaluate,
             listener=listener,
             seconds_before=state.seconds,
+            checkpoint_seconds=config.checkpoint_seconds(),
         )
         try:
             training.progress.start(state.step, config.steps)
@@ -330,7 +332,7 @@ def held_out_bits(training: Training, loader: TuneLoader) -> HeldOut:
 
 def is_due(training: Training) -> bool:
     """Whether it is time for a checkpoint."""
-    every, seconds = training.config.checkpoint_every, training.config.checkpoint_seconds()
+    every, seconds = training.config.checkpoint_every, training.checkpoint_seconds
     if seconds is None:
         return training.state.step % int(every) == 0
     return time.monotonic() - training.saved_at >= seconds
