@@ -28,6 +28,7 @@ from plait.modalities.base import Parts
 from plait.modalities.encoder import Encoder
 from plait.modalities.text.words import OWN_WORDS, Words, WordsConfig
 from plait.model import Model
+from plait.parts import freeze_parts
 from plait.seeds import derive_seed
 from plait.types import FIRST_READ, in_order
 
@@ -90,6 +91,7 @@ def build_model(
             segment_weights=weights,
             frozen=frozen(config, encoders),
         )
+        freeze_parts(model, config.train.parts)
         return Built(model, coverage)
 
 
@@ -117,7 +119,7 @@ def frozen(config: RunConfig, encoders: Mapping[str, Encoder]) -> tuple[str, ...
                 where="encoders.freeze",
                 right=f"Leave {name} out; lm.embedding.frozen=true keeps word vectors that were given",
             )
-    return config.encoders.freeze
+    return config.frozen_inputs
 
 
 def segment_weights(config: RunConfig, tokenizer: Tokenizer) -> tuple[float, ...]:

@@ -22,7 +22,7 @@ from plait.lm import Cache, CausalLM
 from plait.losses.alone import absent as absent
 from plait.losses.alone import alone_as_asked
 from plait.losses.alone import select as select
-from plait.losses.base import Answer, Ask, Beside, LossSums
+from plait.losses.base import Answer, Ask, Beside, LossSums, token_weights
 from plait.losses.links import Links
 from plait.modalities.encoder import length_mask
 from plait.named import ByName
@@ -66,12 +66,16 @@ class Model(nn.Module):
         if "links" not in self.beside:
             self.register_module("links", None)
         self.segment_weights = tuple(segment_weights)
+        self.kept: tuple[nn.Module, ...] = ()
+        """Other modules that stay as they are."""
 
     def train(self, mode: bool = True) -> Model:
         """As `nn.Module.train`, but what is frozen stays without dropout."""
         super().train(mode)
         for modality in self.frozen:
             self.encoder(modality).eval()
+        for module in self.kept:
+            module.eval()
         return self
 
     @property
@@ -161,8 +165,9 @@ class Model(nn.Module):
             hidden = self.hidden(batch.tokens, self.condition(features))
             sums = self.sums(hidden, features, batch, ask.label_smoothing) if ask.sums else None
             losses = token_losses(self.lm, hidden, batch.targets) if ask.token_losses else None
-        alone = alone_as_asked(self, features, batch, ask.alone, label_smoothing=ask.label_smoothing)
-        return Answer(sums, losses, alone)
+        if ask.alone is None:
+            return Answer(sums, losses)
+        return Answer(sums, losses, alone_as_asked(self, features, batch, ask))
 
     def sums(
         self, hidden: Float[Tensor, "B T D"], features: Mapping[str, Features], batch: Batch, label_smoothing: float
@@ -170,7 +175,7 @@ class Model(nn.Module):
         """Weighted token losses, summed, and all that stands beside them."""
         logits, targets = self.logits_at(hidden, batch)
         losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
-        weights = self.token_weights(batch)[batch.targets != IGNORED]
+        weights = token_weights(batch, self.segment_weights)[batch.targets != IGNORED]
         total = (losses * weights).sum()
         auxiliary = total.new_zeros(())
         for name in self.beside:
@@ -219,14 +224,6 @@ class Model(nn.Module):
     def num_parameters(self) -> int:
         """Trained and frozen numbers, shared ones once."""
         return sum(p.numel() for p in self.parameters())
-
-
-def token_weights(batch: Batch, segment_weights: Sequence[float]) -> Float[Tensor, "B T"]:
-    """What each target token counts in training: its sample's weight × its segment's; 0 where nothing is scored."""
-    weights = batch.weights[:, None] * (batch.targets != IGNORED)
-    if not segment_weights:
-        return weights
-    return weights * weights.new_tensor(segment_weights)[batch.segments.clamp(min=0)]
 
 
 def token_losses(lm: CausalLM, hidden: Float[Tensor, "B T D"], targets: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:

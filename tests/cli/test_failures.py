@@ -253,7 +253,7 @@ def test_ctrl_c_in_every_command(words: list[str], work: Path, shell: Shell, mon
         raise KeyboardInterrupt
 
     for place in (
-        *("plait.api.read_manifest", "plait.train.fit.read_manifest", "plait.cli.found.read_manifest"),
+        *("plait.api.read_manifest", "plait.data.reading.read_manifest", "plait.cli.found.read_manifest"),
         *("plait.data.manifest.read_manifest", "plait.demo.make.make_demo_data", "plait.features.listing.listing"),
         *("plait.build.fusion_costs", "plait.api.RunAnswerer", "plait.report.folder.find", "plait.lab.make.write_rows"),
         *("plait.config.json_schema", "plait.compare.run.read_data", "plait.api.find_sample", "plait.api.open_index"),

@@ -247,13 +247,10 @@ def inputs_in_line(config: RunConfig, kept: Sequence[str]) -> str:
 
 def lost_losses(config: RunConfig, kept: Sequence[str], gone: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What a training without some inputs cannot do, and what is said of it."""
-    train, of = config.train, config.inputs
-    if (
-        train.ctc is not None
-        and any(of.get(m, m) == "audio" for m in gone)
-        and "audio" not in {of.get(m, m) for m in kept}
-    ):
-        yield "train.ctc=null", "trained without train.ctc, which needs audio"
+    train, of = config.train, config.inputs or {name: name for name in (*kept, *gone)}
+    heard = train.ctc and train.ctc.heard(of)
+    if heard in gone:
+        yield "train.ctc=null", f"trained without train.ctc, which needs {heard}"
     if train.alignment is not None and not kept:
         yield "train.alignment=null", "trained without train.alignment, which needs an input"
     least = config.balance.num_modalities

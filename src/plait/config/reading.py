@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from plait.choices import KINDS
+from plait.config.parts import by_dotted_name, of_inputs
 from plait.config.plain import plain, read_plain, written
 from plait.config.tree import EncodersConfig, RunConfig
 from plait.data.config import DataConfig
@@ -103,7 +105,7 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
                 f"{override!r} is not an override", right="Write key.key=value, for example train.steps=200"
             )
         value = plain(text, where=f"{key.strip()}=", lines=False)
-        *parents, last = key.strip().split(".")
+        *parents, last = with_dotted(changed, key.strip().split("."))
         node = changed
         for number, parent in enumerate(parents):
             if isinstance(node.get(parent), str) and axis_at(changed, ".".join(parents[: number + 1])):
@@ -122,6 +124,19 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
     return changed
 
 
+def with_dotted(tree: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """The keys on the way; a name with dots in it (of a part of the model) is one of them where the tree has it so."""
+    found: list[str] = []
+    node: Any = tree
+    while keys:
+        names = [".".join(keys[:number]) for number in range(len(keys) - 1, 1, -1)]
+        name = next((name for name in names if isinstance(node, Mapping) and name in node), keys[0])
+        node = node.get(name) if isinstance(node, Mapping) else None
+        found.append(name)
+        keys = keys[name.count(".") + 1 :]
+    return found
+
+
 def drop_inputs(tree: dict[str, Any], before: Mapping[str, str]) -> None:
     """Take away what is said of inputs that the run does not read any more, so that `data.inputs={photo: image}` works on a file
     that says more of others. An encoder that another is `like` stays."""
@@ -132,6 +147,10 @@ def drop_inputs(tree: dict[str, Any], before: Mapping[str, str]) -> None:
         if isinstance(encoders, Mapping)
         else ()
     )
+    train = tree.get("train")
+    if isinstance(train, dict) and isinstance(train.get("parts"), Mapping):
+        with suppress(ValueError):  # what is wrong with it is told where it is typed
+            train["parts"] = of_inputs(by_dotted_name(train["parts"]), now)
     parts = [encoders, *(data.get(key) for key in ("prepare", "columns"))] if isinstance(data, Mapping) else [encoders]
     for part in parts:
         for name in gone:

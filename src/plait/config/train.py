@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from plait.choices import Config
+from plait.config.parts import PartConfig, by_dotted_name
 from plait.losses import AlignmentConfig as AlignmentConfig
 from plait.losses import CTCConfig as CTCConfig
 from plait.types import FIRST_READ
@@ -48,8 +49,9 @@ class TrainConfig(Config):
     (`probe.py`) and the choice is frozen into the run's configuration. `modality_dropout`: the chance that a sample loses a
     modality, each by itself; `modality_subsets`: the chance that it gets a subset of its inputs instead, all alike likely; of
     more than three inputs their number is drawn evenly, then which. `alone_every`: every so many lines of the metrics say the
-    loss with each modality alone as well (a pass without gradients per modality; null = never). `continued` is written by a
-    resume that changes `steps`: leave it out.
+    loss with each modality alone as well (a pass without gradients per modality; null = never). `parts`: a learning rate of
+    its own, or `freeze`, for any part of the model by its dotted name (`lm`, `lm.embedding`, `encoders.image`, `fusion`); the
+    longer name decides. `continued` is written by a resume that changes `steps`: leave it out.
     """
 
     steps: Annotated[int, Field(ge=1)] = 1000
@@ -58,6 +60,7 @@ class TrainConfig(Config):
 
     optimiser: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    parts: dict[str, PartConfig] = Field(default_factory=dict)
     warmup: Annotated[float, Field(ge=0.0)] = 0.05
     final_fraction: Share = 0.05
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
@@ -91,6 +94,11 @@ class TrainConfig(Config):
         if not math.isfinite(value) or (value >= 1 and value != int(value)):
             raise ValueError(f"{value} is neither a share of the steps (below 1) nor a whole number of steps")
         return value
+
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _dotted(cls, value: object) -> object:
+        return by_dotted_name(value)
 
     @field_validator("checkpoint_every", mode="before")
     @classmethod

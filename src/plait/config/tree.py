@@ -16,6 +16,7 @@ from plait.choices import Config, validated
 from plait.config.evaluate import EvaluateConfig
 from plait.config.explain import ExplainConfig
 from plait.config.generate import GenerateConfig
+from plait.config.parts import is_frozen, refuse_trained
 from plait.config.train import TrainConfig
 from plait.data.config import DataConfig
 from plait.data.inputs import as_mapping
@@ -143,7 +144,17 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _said_once(self) -> RunConfig:
         self.balance.check(data=self.data, modality_dropout=self.train.modality_dropout)
+        refuse_trained(self.train.parts, self.encoders.freeze)
         return self
+
+    @property
+    def frozen_inputs(self) -> tuple[str, ...]:
+        """The inputs whose encoders stay as they begin, whether `encoders.freeze` or `train.parts` says so."""
+        alike = {name: names for names in self.shared_encoders.values() for name in names}
+        by_parts = [
+            m for m in self.inputs if is_frozen(self.train.parts, *(f"encoders.{name}" for name in alike.get(m, [m])))
+        ]
+        return tuple(dict.fromkeys([*self.encoders.freeze, *by_parts]))
 
     @property
     def losses(self) -> tuple[LossOptions, ...]:

@@ -34,7 +34,7 @@ def can_cache(config: RunConfig, modality: str) -> str:
         return f"the run reads no {modality}"
     if isinstance(config.encoder_of(modality), WordsConfig):
         return f"the encoder of {modality} computes nothing: {OWN_WORDS}"
-    if modality not in config.encoders.freeze:
+    if modality not in config.frozen_inputs:
         return (
             f"the {modality} encoder trains, so its features change at every step (encoders.freeze keeps it as it is)"
         )

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from plait.losses.base import Alone, AloneKind, Ask
+from plait.losses.base import Alone, Ask
 from plait.types import IGNORED, Batch, Features, in_order
 
 
@@ -36,18 +36,14 @@ class Scoring(Protocol):
     def token_weights(self, batch: Batch) -> Float[Tensor, "B T"]: ...
 
 
-def alone_as_asked(
-    model: Scoring, features: Mapping[str, Features], batch: Batch, kind: AloneKind | None, *, label_smoothing: float
-) -> Mapping[str, Alone]:
+def alone_as_asked(model: Scoring, features: Mapping[str, Features], batch: Batch, ask: Ask) -> Mapping[str, Alone]:
     """What the model answers about each input alone."""
-    if kind is None:
-        return {}
-    if kind == "scores":
+    if ask.alone == "scores":
         with torch.no_grad(), drawing(batch.tokens.device, None):
-            return alone_losses(model, features, batch, label_smoothing=label_smoothing)
-    found = alone_losses(model, features, batch, label_smoothing=label_smoothing)
+            return alone_losses(model, features, batch, label_smoothing=ask.label_smoothing)
+    found = alone_losses(model, features, batch, label_smoothing=ask.label_smoothing)
     # DDP reads off the answer which parameters the backward pass will reach, and a proxy is none of what it looks into
-    return MappingProxyType(found) if kind == "apart" else found
+    return MappingProxyType(found) if ask.alone == "apart" else found
 
 
 def alone_losses(

@@ -7,7 +7,7 @@ Invariant: an answer is made of tensors in tuples and mappings, so whatever wrap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from plait.choices import Config
 from plait.data.text import Tokenizer
-from plait.types import Batch, Features
+from plait.types import IGNORED, Batch, Features
 
 
 class LossSums(NamedTuple):
@@ -100,3 +100,16 @@ class LossOptions(Config):
     def beside(self, given: Given) -> Beside | None:
         """What it adds to the model, None = nothing; UserError where the run has not what it needs."""
         return None
+
+
+def token_weights(batch: Batch, segment_weights: Sequence[float]) -> Float[Tensor, "B T"]:
+    """What each target token counts in training: its sample's weight × its segment's; 0 where nothing is scored."""
+    weights = batch.weights[:, None] * (batch.targets != IGNORED)
+    if not segment_weights:
+        return weights
+    return weights * weights.new_tensor(segment_weights)[batch.segments.clamp(min=0)]
+
+
+def loss_weight(batch: Batch, segment_weights: Sequence[float] = ()) -> Float[Tensor, ""]:
+    """Σ weight over the scored targets of a step: what its summed loss is divided by."""
+    return token_weights(batch, segment_weights).sum()

@@ -9,13 +9,10 @@ resumed, without the corpus that word vectors were trained on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
-
-import torch
 
 from plait.build import build_model
 from plait.choices import trusted
@@ -25,8 +22,8 @@ from plait.config.generate import ENOUGH_TOKENS, limit_for
 from plait.config.train import Continued, TrainConfig
 from plait.data.fitted import fitted, fitted_as
 from plait.data.loader import Loader
-from plait.data.manifest import OTHER_FILE, Dataset, LeftOut, read_manifest
-from plait.data.preprocess import Preprocessor
+from plait.data.manifest import OTHER_FILE, Dataset, LeftOut
+from plait.data.reading import Loaders, dataset_of, first_batch, loaders_of, texts_of
 from plait.data.text import Tokenizer
 from plait.digests import digest_of_value
 from plait.environment import version_of
@@ -34,6 +31,7 @@ from plait.errors import UserError
 from plait.features import FeatureCache, check_cache
 from plait.layers import set_attention
 from plait.model import Model
+from plait.parts import rows_of, table
 from plait.run import (
     CONFIG,
     MODEL,
@@ -56,11 +54,11 @@ from plait.train.metrics import check_tensorboard
 from plait.train.optimiser import build_optimiser
 from plait.train.probe import choose
 from plait.train.progress import Progress, Quiet
+from plait.train.resolve import resolved, resolved_paths, usable_device, with_train
 from plait.train.resume import leaves, may_change, merged
 from plait.train.schedule import continued, learning_rate
 from plait.train.start import start_encoders
 from plait.trust import Trust
-from plait.types import Batch, Sample
 
 LEFT_OUT = "left_out.jsonl"
 
@@ -70,13 +68,6 @@ class Fitted(NamedTuple):
 
     run: Run
     result: TrainResult
-
-
-class Loaders(NamedTuple):
-    """Training batches, and held-out ones where the manifest has a tune split."""
-
-    train: Loader
-    tune: Loader | None
 
 
 def fit(
@@ -301,12 +292,6 @@ def tell_cut(loaders: Loaders, progress: Progress) -> None:
         )
 
 
-def first_batch(loader: Loader) -> Batch:
-    """The first batch of the training, made in this process: its files stay in the loader's cache."""
-    samples = [loader.samples[number] for number in loader.plan(0)[0]]
-    return loader.preprocessor.batch(samples, training=True, seed=loader.seed, epoch=0)
-
-
 def tell_versions(folder: Path, progress: Progress) -> None:
     """Say when another PyTorch goes on than began."""
     before = environment_of(folder).get("packages", {}).get("torch")
@@ -316,8 +301,10 @@ def tell_versions(folder: Path, progress: Progress) -> None:
 
 
 def tell(run: Run, loaders: Loaders, progress: Progress) -> None:
-    """The estimate, and what will be kept."""
+    """What trains, the estimate, and what will be kept."""
     config, state = run.config.train, read_state(run.folder)
+    for line in table(rows_of(run.model, config.parts), learning_rate=config.learning_rate):
+        progress.say(line)
     if state.step < config.steps and not is_stopped(state, config):
         run.model.train()
         worst = loaders.train.worst_batch().make().to(config.device)
@@ -338,15 +325,13 @@ def tell(run: Run, loaders: Loaders, progress: Progress) -> None:
 
 def read_data(config: RunConfig) -> Dataset:
     """The manifest of a configuration."""
-    data = config.data
-    return read_manifest(
-        Path(data.manifest),
-        inputs=data.inputs,
-        segments=data.segments,
-        split=data.split,
-        max_left_out=data.max_left_out,
-        **data.reading,
-    )
+    return dataset_of(config.data)
+
+
+def loaders_for(config: RunConfig, dataset: Dataset, tokenizer: Tokenizer) -> Loaders:
+    """The loaders of a run; they share what is decoded."""
+    data, size = config.balance.data_of(config.data), config.train.batch_size
+    return loaders_of(data, dataset, tokenizer, batch_size=size, seed=config.seed)
 
 
 def tell_reading(dataset: Dataset, progress: Progress) -> None:
@@ -354,81 +339,6 @@ def tell_reading(dataset: Dataset, progress: Progress) -> None:
     lost = [f"most of the data is lost: {dataset.lost}"] if dataset.lost else dataset.notes
     for line in [*lost, *dataset.warnings]:
         progress.say(f"data: {line}")
-
-
-def resolved(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The configuration with everything stated that follows from the data and the machine."""
-    inputs = config.data.inputs
-    dataset.refuse_missing(config.inputs, config.data.columns)
-    data = {"inputs": dataset.inputs if inputs is None else inputs, "segments": dataset.segments}
-    config = config.model_copy(update={"data": config.data.model_copy(update=data)})
-    threads = config.train.threads or torch.get_num_threads()
-    return with_train(resolved_paths(config), device=usable_device(config.train.device), threads=threads)
-
-
-def resolved_paths(config: RunConfig) -> RunConfig:
-    """The configuration with absolute paths of the manifest and of other runs."""
-    manifest = str(Path(config.data.manifest).resolve())
-    start_from = {m: str(Path(p).resolve()) for m, p in config.encoders.start_from.items()}
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"manifest": manifest}),
-            "encoders": config.encoders.model_copy(update={"start_from": start_from}),
-        }
-    )
-
-
-def with_train(config: RunConfig, **values: object) -> RunConfig:
-    """The configuration with other values under `train`."""
-    return config.model_copy(update={"train": config.train.model_copy(update=values)})
-
-
-def usable_device(wanted: str, *, where: str = "train.device") -> str:
-    """The device to compute on, refused where this machine lacks it."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        right = "This machine has: cpu" + ", cuda" * torch.cuda.is_available() + ". Leave it at auto."
-        raise UserError(f"cannot use the device {wanted!r}: {first_line(error)}", where=where, right=right) from error
-    return wanted
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without its explanations."""
-    return str(error).partition("\n")[0]
-
-
-def loaders_for(config: RunConfig, dataset: Dataset, tokenizer: Tokenizer) -> Loaders:
-    """The loaders of a run; they share what is decoded."""
-    segments, modalities = config.data.segments or (), tuple(config.inputs)
-    preprocessor = Preprocessor(config.balance.data_of(config.data), tokenizer, segments, modalities)
-    size, seed, workers = config.train.batch_size, config.seed, config.data.workers
-    tune = dataset.split("tune")
-    return Loaders(
-        Loader(
-            dataset.split("train", needed=True),
-            preprocessor,
-            batch_size=size,
-            seed=seed,
-            training=True,
-            workers=workers,
-        ),
-        Loader(tune, preprocessor, batch_size=size, seed=seed, training=False, workers=workers) if tune else None,
-    )
-
-
-def texts_of(samples: Sequence[Sample]) -> list[str]:
-    """Every text of the samples: inputs, and all segments of all references."""
-    return [text for sample in samples for text in texts_of_one(sample)]
-
-
-def texts_of_one(sample: Sample) -> Iterable[str]:
-    """The texts of one sample."""
-    yield from sample.texts
-    for reference in sample.references:
-        yield from reference.values()
 
 
 def fingerprint_of(config: RunConfig, dataset: Dataset) -> str:

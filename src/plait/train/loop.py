@@ -31,6 +31,7 @@ from plait.train.probe import matmul_precision
 from plait.train.progress import Progress, Quiet
 from plait.train.signals import Interrupted, Listener, listening
 from plait.train.step import Asked, Facts, StepResult, device_of, train_step, within_memory
+from plait.train.watch import Watch
 from plait.types import Batch
 
 BITS = 1 / math.log(2)
@@ -76,6 +77,7 @@ class Training:
     run: Run
     model: nn.Module
     facts: Facts
+    watch: Watch
     optimiser: torch.optim.Optimizer
     balance: Balance
     state: State
@@ -85,6 +87,7 @@ class Training:
     evaluate: Evaluate | None
     listener: Listener
     seconds_before: float
+    checkpoint_seconds: float | None
     began: float = field(default_factory=time.monotonic)
     line_at: float = field(default_factory=time.monotonic)
     line_samples: int = 0
@@ -129,6 +132,7 @@ def train(
             run=run,
             model=run.model if wrap is None else wrap(run.model),
             facts=Facts.of(run.model),
+            watch=Watch(run.model, config),
             optimiser=optimiser,
             balance=balance,
             state=state,
@@ -138,6 +142,7 @@ def train(
             evaluate=evaluate,
             listener=listener,
             seconds_before=state.seconds,
+            checkpoint_seconds=config.checkpoint_seconds(),
         )
         try:
             training.progress.start(state.step, config.steps)
@@ -228,6 +233,8 @@ def one_step(training: Training, batch: Batch) -> None:
         asked=Asked(encoder_norms=has_line, alone=has_line and measures_alone(training, number)),
         facts=training.facts,
     )
+    for line in training.watch.look(number, rate=result.learning_rate, is_line=has_line):
+        training.progress.say(line)
     note(training, result, num_samples=len(batch))
     if has_line:
         write_line(training, result)
@@ -325,7 +332,7 @@ def held_out_bits(training: Training, loader: TuneLoader) -> HeldOut:
 
 def is_due(training: Training) -> bool:
     """Whether it is time for a checkpoint."""
-    every, seconds = training.config.checkpoint_every, training.config.checkpoint_seconds()
+    every, seconds = training.config.checkpoint_every, training.checkpoint_seconds
     if seconds is None:
         return training.state.step % int(every) == 0
     return time.monotonic() - training.saved_at >= seconds

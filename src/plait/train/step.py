@@ -22,9 +22,10 @@ from plait.config import TrainConfig
 from plait.errors import UserError
 from plait.losses import Ask, Balance, measure_alone
 from plait.losses.balance import gradient_norms, trained_encoders
+from plait.losses.base import loss_weight as loss_weight
 from plait.memory import is_out_of_memory as is_out_of_memory
 from plait.memory import within_memory as within_memory
-from plait.model import Model, token_weights
+from plait.model import Model
 from plait.seeds import derive_seed
 from plait.train.dropout import drop_modalities
 from plait.train.optimiser import set_learning_rate
@@ -98,11 +99,6 @@ def autocast(device: torch.device, dtype: str) -> AbstractContextManager[object]
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's parameters are."""
     return next(model.parameters()).device
-
-
-def loss_weight(batch: Batch, segment_weights: Sequence[float] = ()) -> Float[Tensor, ""]:
-    """Σ weight over the scored targets of a step: what its summed loss is divided by."""
-    return token_weights(batch, segment_weights).sum()
 
 
 def forward_backward(
@@ -216,8 +212,10 @@ def update(optimiser: torch.optim.Optimizer) -> None:
 
 def after_dropout(batch: Batch, config: TrainConfig, balance: Balance, *, seed: int, step: int) -> Batch:
     """The batch after the draws of modality dropout."""
-    planned = {modality: balance.dropout_of(modality, step) for modality in batch.inputs}
-    chances = {m: config.dropout_of(m, step) if chance is None else chance for m, chance in planned.items()}
+    chances: dict[str, float] = {}
+    for modality in batch.inputs:
+        chance = balance.dropout_of(modality, step)
+        chances[modality] = config.dropout_of(modality, step) if chance is None else chance
     return drop_modalities(batch, chances, seed=seed, step=step, subset_chance=config.subset_chance(step))
 
 
