@@ -104,7 +104,7 @@ def test_the_language_model_has_a_width_of_its_own(lm: str, kind: str):
     assert {model.encoder(name).width for name in READ} == {16}
     assert (model.lm.width, model.lm.embed_width) == (24, 24)
     batch = make_batch(TOKENIZER)
-    assert model(batch).shape == (len(SUBSETS), batch.tokens.shape[1], 24)
+    assert model.states(batch).shape == (len(SUBSETS), batch.tokens.shape[1], 24)
     sums = model.loss(batch)
     (sums.total + sums.auxiliary).backward()
     assert Counter(TOKENIZER, "parameters", LENGTHS).whole(config) == model.num_parameters
