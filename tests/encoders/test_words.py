@@ -24,7 +24,7 @@ from plait.model import Model
 from plait.run import load_weights, save_weights
 from plait.tensors import load_tensors
 from plait.train.optimiser import build_optimiser, optimiser_tensors
-from plait.train.step import Asked, train_step
+from plait.train.step import Asked, Facts, train_step
 from plait.types import Batch, Condition, Items
 from tiny_data import make_manifest, tiny_tree
 from tiny_model import ENCODERS, READ, SEGMENTS, make_batch, make_tokenizer, rows_of
@@ -49,7 +49,7 @@ def test_a_prefix_of_words_is_a_prompt(lm: Any):
     """The question's ids before those of the text, through the language model alone, give the same states."""
     model = made(("text",), fusion={"kind": "prefix"}, lm=lm if isinstance(lm, WindowConfig) else {"kind": lm}).eval()
     batch = make_batch(TOKENIZER, [(True, False, False)] * 5)
-    found = model(batch)
+    found = model.states(batch)
     items = batch.inputs["text"]
     for row, length in enumerate(items.lengths.tolist()):
         prompt = items.values[row, :length]
@@ -159,7 +159,7 @@ def test_it_learns_what_only_the_order_of_the_words_tells(kind: str, lm: str, te
     optimiser = build_optimiser(model, train)
     for step in range(1, 101):
         train_step(model, optimiser, batch, train, seed=0, step=step, micro_batch_size=size, say=pytest.fail)
-    right = float((model.eval().lm.logits(model(batch))[:, 0].argmax(dim=-1) == said).float().mean())
+    right = float((model.eval().lm.logits(model.states(batch))[:, 0].argmax(dim=-1) == said).float().mean())
     assert (right > 0.8) if learnt else (right <= 0.6)
 
 
@@ -180,6 +180,7 @@ def test_balance_leaves_them_to_the_language_model(kind: str):
         say=pytest.fail,
         balance=config.balance.build(model, steps=4, seed=0),
         asked=Asked(encoder_norms=True, alone=True),
+        facts=Facts.of(model),
     )
     assert set(step.encoder_norms) == {"image", "audio"}
     assert set(step.alone) == set(READ)

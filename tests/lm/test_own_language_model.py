@@ -16,10 +16,11 @@ import window_lm
 from plait.build import build_model, fusion_costs
 from plait.cli.app import run as command
 from plait.compare.match import Counter, Lengths
-from plait.config import make_config
+from plait.config import make_config, read_config
 from plait.errors import UserError
 from plait.fusion import FUSIONS
 from plait.lm import CausalLM
+from plait.train import fit
 from plait.train.optimiser import build_optimiser
 from plait.train.step import train_step
 from plait.types import Condition
@@ -104,7 +105,7 @@ def test_the_language_model_has_a_width_of_its_own(lm: str, kind: str):
     assert {model.encoder(name).width for name in READ} == {16}
     assert (model.lm.width, model.lm.embed_width) == (24, 24)
     batch = make_batch(TOKENIZER)
-    assert model(batch).shape == (len(SUBSETS), batch.tokens.shape[1], 24)
+    assert model.states(batch).shape == (len(SUBSETS), batch.tokens.shape[1], 24)
     sums = model.loss(batch)
     (sums.total + sums.auxiliary).backward()
     assert Counter(TOKENIZER, "parameters", LENGTHS).whole(config) == model.num_parameters
@@ -126,7 +127,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (top / "run.yaml").write_text(json.dumps(settings), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(top)
-        assert command(["train", "run.yaml", "--out", "run"]) == 0
+        fit(read_config(Path("run.yaml")), Path("run"))
     return top
 
 
@@ -144,9 +145,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda words: "-".join(words),
 )
-def test_every_command_takes_it(folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch):
+def test_every_command_takes_it(
+    folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.chdir(folder)
-    assert command([*words, "--trust-code"]) == 0
+    assert command([*words, "--trust-code"]) == 0, capsys.readouterr().err
 
 
 def test_it_is_searched(folder: Path, monkeypatch: pytest.MonkeyPatch):
