@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from plait.compare.result import Metric, Price
+from plait.modalities.audio.view import MAX_SECONDS
 from plait.report import words
-from plait.report.media import MAX_SECONDS, MAX_SIDE, Media
+from plait.report.media import MAX_SIDE, Media
 from plait.report.page import breakable
 from plait.report.palette import COLOURS, PALETTE, ROLE
 from plait.types import FIRST
@@ -42,6 +43,18 @@ def test_words_and_marks_can_be_read_in_the_light_and_in_the_dark(scheme: int):
         assert contrast(PALETTE[word][scheme], PALETTE[ground][scheme]) >= 4.5, (word, ground)
     for name, _, _ in ROLE.values():
         assert contrast(PALETTE[name][scheme], PALETTE["surface"][scheme]) >= 3, name
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_the_second_and_third_input_of_a_modality_can_be_seen_and_told_from_the_others(scheme: int):
+    from plait.explain.looks import shades
+
+    found = {name: pair[scheme] for name, pair in shades().items()}
+    assert len(set(found.values())) == len(found)
+    for name, colour in found.items():
+        if name[-1].isdigit():
+            assert contrast(colour, PALETTE["surface"][scheme]) >= 3, name
+            assert contrast(colour, found[name[:-1]]) >= 1.2, name
 
 
 def test_a_colour_has_one_name_and_a_modality_the_colour_of_explain():

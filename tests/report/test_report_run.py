@@ -113,7 +113,7 @@ def test_the_verdicts_lead_and_figures_behind_true_segments_stand_apart(run: Pat
     """Previously, the page did not tell what the model does in use from what it does behind the true transcript."""
     page = squeezed(read_page(run_report(run)).text)
     found = find(run).explanations["test"]
-    section = page[page.index("Which modality is used") :]
+    section = page[page.index("Which inputs are used") :]
     gloss = "With the true “heard” already given (a detail: in use the model has only what it wrote itself)"
     for segment in found.segments:
         for verdict in segment.verdicts:
@@ -125,7 +125,7 @@ def test_the_verdicts_lead_and_figures_behind_true_segments_stand_apart(run: Pat
     assert section.index(words.sentence(found.primary[0].verdicts[0].plain).removesuffix(".")) < section.index(
         "bits per token ["
     )
-    for shown in ("Token by token", "How much the model relies on each input", "Whether a modality was left behind"):
+    for shown in ("Token by token", "How much the model relies on each input", "Whether an input was left behind"):
         assert shown in section
 
 

@@ -1,4 +1,4 @@
-"""How the inputs of a run are told apart in pictures: a hue for each modality, then lightness, dashes and hatching.
+"""How the inputs of a run are told apart in pictures: a hue for each modality, then lightness and dashes.
 
 In: names of inputs (or of players) with their modalities.
 Out: a `Look` for each.
@@ -26,16 +26,14 @@ BEFORE: dict[str, Shade] = {VIDEO: ("#d62728", "#f07170")}
 """What has a colour and is not read yet."""
 NUM_SHADES = 3
 DASHES = ("-", "--", ":", "-.")
-HATCHES = ("", "//", "..", "xx")
 
 
 class Look(NamedTuple):
-    """A colour (that in the light), its name in the page, dashes of a line, hatching of a bar."""
+    """A colour (that in the light), its name in the page, and the dashes of a line."""
 
     colour: str
     name: str
     dashes: str = "-"
-    hatch: str = ""
 
 
 def looks(modalities: Mapping[str, str | None]) -> dict[str, Look]:
@@ -46,7 +44,7 @@ def looks(modalities: Mapping[str, str | None]) -> dict[str, Look]:
         hue = modality if modality in MODALITIES or modality == VIDEO else MIXED
         number, seen[hue] = seen[hue], seen[hue] + 1
         shade, dash = number % NUM_SHADES, number % len(DASHES)
-        found[name] = Look(shades_of(hue)[shade][0], shade_name(hue, shade), DASHES[dash], HATCHES[dash])
+        found[name] = Look(shades_of(hue)[shade][0], shade_name(hue, shade), DASHES[dash])
     return found
 
 
@@ -57,12 +55,12 @@ def shades() -> dict[str, Shade]:
 
 
 def shades_of(hue: str) -> tuple[Shade, ...]:
-    """A modality's colour for its first input, darker in the light and paler in the dark for the second, between for the third."""
+    """A modality's colour for its first input, darker for the second; for the third between in the light, paler in the dark."""
     light, dark = MODALITIES[hue].hue if hue in MODALITIES else BEFORE.get(hue, FIRST_OF_MIXED)
     return (
         (light, dark),
-        (lightened(light, -0.5), lightened(dark, 0.55)),
-        (lightened(light, -0.25), lightened(dark, -0.3)),
+        (lightened(light, -0.5), lightened(dark, -0.35)),
+        (lightened(light, -0.25), lightened(dark, 0.35)),
     )
 
 

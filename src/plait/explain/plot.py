@@ -54,8 +54,7 @@ def plot(found: Explanation, run: Path) -> Path:
     for place, segment in enumerate(panels):
         axes = canvas.add_subplot(rows, len(panels), place + 1)
         for name, figure in bars(segment).items():
-            of = look[name]
-            axes.bar(name, figure.value or 0.0, yerr=errors([figure]), capsize=4, color=of.colour, hatch=of.hatch)
+            axes.bar(name, figure.value or 0.0, yerr=errors([figure]), capsize=4, color=look[name].colour)
         slanted(axes, bars(segment))
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_title(found.title_of(segment))

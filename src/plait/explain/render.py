@@ -25,7 +25,7 @@ RELIANCE = (
     "value: how much the loss grows when the input is another sample's (reliance); no measure of how much is in it"
 )
 OWN = (
-    "own: the loss that a modality's own input saves against another sample's, alone and beside the others, on average; a modality "
+    "own: the loss that a sample's own input saves against another sample's, alone and beside the others, on average; an input "
     "is called used where both its credit and this lie measurably above 0 and are large enough to matter, and this is not a mere "
     f"{HARDLY:.0%} of the credit"
 )
@@ -142,7 +142,7 @@ def notes_shown(found: Explanation, *, verbose: bool) -> list[str]:
     if verbose and credit:
         notes.append(OWN)
     if verbose and any(c.credit.n != c.where_present.n for s in found.segments for c in s.credits.values()):
-        notes.append("credits are means over all samples; their n counts the samples that have the modality")
+        notes.append("credits are means over all samples; their n counts the samples that have the input")
     return notes
 
 

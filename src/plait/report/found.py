@@ -86,7 +86,7 @@ def find(folder: Path) -> Found:
         record = _of(found, path, read_record, Missing(f"the record {path.name}", f"plait evaluate {folder}"))
         if record is not None:
             found.records[path.stem] = record
-    found.records = dict(sorted(found.records.items(), key=lambda one: one[1].summary.manifest is not None))
+    found.records = dict(sorted(found.records.items(), key=lambda one: order_of(one[1].summary)))
     for path in sorted((folder / FOLDER).glob("*.json")):
         if path.name.startswith("sample-"):
             continue
@@ -103,6 +103,11 @@ def find(folder: Path) -> Found:
     found.pictures = sorted((folder / FOLDER).glob("sample-*.png"))
     found.missing += [*unfinished(found), *of_other_weights(found), *not_made(found)]
     return found
+
+
+def order_of(one: Summary) -> tuple[bool, bool]:
+    """The run's own data first, and all inputs before some of them."""
+    return one.manifest is not None, one.inputs is not None
 
 
 def unfinished(found: Found) -> list[Missing]:
@@ -162,7 +167,7 @@ def not_made(found: Found) -> list[Missing]:
     folder = found.folder
     wanted = [
         (found.record, Missing("scores: the run was not evaluated", f"plait evaluate {folder}")),
-        (found.explanations, Missing("which modality is used: not measured", f"plait explain {folder}")),
+        (found.explanations, Missing("which inputs are used: not measured", f"plait explain {folder}")),
         (
             found.curves,
             Missing("scores with noise, blur and missing inputs: not measured", f"plait explain {folder} --curves"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from plait.data.inputs import as_mapping
 from plait.evaluate import Figure, Record, Summary
 from plait.evaluate.metrics import LOSS_NAMES
 from plait.evaluate.patterns import parts_of
@@ -146,10 +147,18 @@ def parts(found: Found) -> list[tuple[str, str, str]]:
         config: Any = found.config
         for key in name.split("."):
             config = config.get(key) if isinstance(config, Mapping) else None
+        if name.startswith("encoders.") and config is None:  # nothing is said of this input: as its modality has it
+            config = encoder_of(found.config, name.removeprefix("encoders."))
         if name in ("ctc", "links"):
             config = found.config.get("train", {}).get({"ctc": "ctc", "links": "alignment"}[name])
         rows.append((name, described(config), words.count(size)))
     return rows
+
+
+def encoder_of(config: Mapping[str, Any], name: str) -> object:
+    """What a configuration says of the encoders of an input's modality."""
+    inputs = as_mapping(config.get("data", {}).get("inputs"))
+    return config.get("encoders", {}).get(inputs.get(name, name))
 
 
 def described(config: object) -> str:

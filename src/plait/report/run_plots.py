@@ -93,9 +93,6 @@ def modalities(found: Explanation, segments: Sequence[SegmentResult]) -> Plot | 
                     yerr=errors([one]),
                     capsize=4,
                     color=look[name].colour,
-                    hatch=look[name].hatch,
-                    edgecolor=COLOURS["surface"],
-                    linewidth=0,
                     ecolor=COLOURS["ink"],
                     width=0.62,
                 )

@@ -32,12 +32,12 @@ MEANING = {
         "would bet even money between two words. Less is better."
     ),
     "credit": (
-        "How many of these bits a modality takes away, in fair share with the others (its Shapley value); "
+        "How many of these bits an input takes away, in fair share with the others (its Shapley value); "
         "more means that it is used more."
     ),
     "own": (
-        "What a modality's own input saves against another sample's input: the part of the credit that only the right input earns. "
-        "A modality is called used where both lie measurably above 0; where this is a mere trace of the credit, it is hardly used."
+        "What a sample's own input saves against another sample's: the part of the credit that only the right input earns. "
+        "An input is called used where both lie measurably above 0; where this is a mere trace of the credit, it is hardly used."
     ),
     "points": "A point is one of a hundred: from 95 % to 96 % is one point.",
 }

@@ -27,7 +27,7 @@ def missing_kind(modality: str) -> Kind:
         "share of the samples",
         RATES,
         0.0,
-        "this share of the samples that have the modality lose it, drawn once, in one order for all shares",
+        "this share of the samples that have the input lose it, drawn once, in one order for all shares",
     )
 
 

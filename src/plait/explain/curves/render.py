@@ -38,7 +38,7 @@ def heading(found: Curves, width: int) -> list[str]:
     part = f" of {found.num_rows:,} (drawn with seed {found.seed}; --limit 0: all)" if found.n < found.num_rows else ""
     intervals = f"{100 * found.confidence:g} % intervals{over}"
     of = "" if found.manifest is None else f" of {Path(found.manifest).name}"
-    text = f"{found.split}{of}: {found.n:,} samples{part}; each curve is of those that have the modality; {intervals}"
+    text = f"{found.split}{of}: {found.n:,} samples{part}; each curve is of those that have the input; {intervals}"
     return [line.removeprefix("  ") for line in wrap(text, width)]
 
 

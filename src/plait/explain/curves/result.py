@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curve:
-    """The scores of the n samples that have the modality, from clean to the harshest level."""
+    """The scores of the n samples that have the input, from clean to the harshest level."""
 
     kind: Kind
     n: int
