@@ -127,10 +127,12 @@ def test_its_features_are_cached(run: Path, folder: Path, monkeypatch: pytest.Mo
     assert "melody" in command("cache")
 
 
-def test_it_is_compared(folder: Path, tmp_path: Path):
+def test_it_is_compared(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """In processes of its own, which find the modality by the name of its module."""
+    (tmp_path / "tunes.py").write_bytes((Path(__file__).parent / "melody.py").read_bytes())
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "manifest.jsonl").write_bytes((folder / "manifest.jsonl").read_bytes())
-    inputs = "{tune: modalities.melody:Melody, hint: text}"
+    inputs = "{tune: tunes:Melody, hint: text}"
     data = f"{{manifest: manifest.jsonl, inputs: {inputs}, columns: {{tune: melody, hint: text}}}}"
     text = f"data: {data}\nencoders: {{tune: {{kind: notes}}}}\n"
     (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
