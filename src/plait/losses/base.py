@@ -80,13 +80,13 @@ class Beside(nn.Module):
 @dataclass(frozen=True)
 class Given:
     """What a loss is built from: the inputs' modalities in order, the widths of their features, the words, the run's width, and
-    that of the language model's word vectors."""
+    that of the language model's word vectors (None = the same)."""
 
     modalities: Mapping[str, str]
     widths: Mapping[str, int]
     tokenizer: Tokenizer
     width: int
-    embed_width: int
+    embed_width: int | None = None
 
 
 class LossOptions(Config):
