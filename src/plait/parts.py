@@ -8,7 +8,7 @@ encoder that two inputs share has both their names, and is told of once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,10 +31,18 @@ class Named(NamedTuple):
 
 def named_parameters(model: nn.Module) -> list[Named]:
     """Every parameter once."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name_before(model, name))
-    return [Named(tuple(names[id(parameter)]), parameter) for parameter in model.parameters()]
+    return [Named(names_of(model, name), parameter) for name, parameter in model.named_parameters()]
+
+
+def names_of(model: nn.Module, name: str) -> tuple[str, ...]:
+    """What a module or parameter of the model may be called: an encoder by every input that reads it."""
+    own = name_before(model, name)
+    top, _, rest = own.partition(".")
+    owner, dot, inside = rest.partition(".")
+    owners: Mapping[str, str] = vars(model).get("owners", {})
+    if top != "encoders" or owner not in owners:
+        return (own,)
+    return tuple(f"encoders.{other}{dot}{inside}" for other in owners if owners[other] == owner)
 
 
 def freeze_parts(model: Model, parts: Parts) -> None:
@@ -52,7 +60,7 @@ def freeze_parts(model: Model, parts: Parts) -> None:
         if not (said.freeze or said.says_nothing or trains):
             right = "Leave it out, or unfreeze it there"
             raise UserError(f"nothing of {part} trains: its own configuration freezes it", where=WHERE, right=right)
-    model.kept = tuple(m for name, m in model.named_modules() if name and is_frozen(parts, name_before(model, name)))
+    model.kept = tuple(m for name, m in model.named_modules() if name and is_frozen(parts, *names_of(model, name)))
 
 
 def refuse_unknown(names: list[str], parts: Parts) -> None:

@@ -62,7 +62,7 @@ def test_parts_have_the_names_and_the_order_of_before():
 
 def parts(**modalities: str) -> Given:
     """A model with these inputs."""
-    return Given(modalities, dict.fromkeys(modalities, 16), make_tokenizer(), 16)
+    return Given(modalities, dict.fromkeys(modalities, 16), make_tokenizer(), 16, 16)
 
 
 def ctc(**options: Any) -> CTCConfig:
