@@ -56,7 +56,9 @@ def decide(
     worth: float | None = None,
     seconds_per_seed: float | None = None,
 ) -> Decided:
-    """Answer both questions. `empty`: the baselines that read nothing, `partial`: all inputs but one; `worth` and `seconds_per_seed` as for `verdict`."""
+    """Answer both questions. `empty`: the baselines that read nothing, `partial`: those that read all inputs but one; `worth` and
+    `seconds_per_seed` as for `verdict`.
+    """
     overall, costs = compare(table), costs or {}
     kept = [arm for arm in table.arms if arm in candidates or arm in overall.level]
     if len(kept) == 1:

@@ -120,8 +120,8 @@ def verdict(
     seconds_per_seed: float | None = None,
 ) -> Verdict:
     """The verdict. `without`: the arms that lack the other modalities (text only, no input, a constant answer); `empty`: those of
-    them that read nothing, `partial` those that read all but one input. `worth`: the smallest lead that matters, in the metric's units. `seconds_per_seed`: what one more seed
-    of all arms takes.
+    them that read nothing, `partial`: all inputs but one. `worth`: the smallest lead that matters, in the metric's units.
+    `seconds_per_seed`: what one more seed of all arms takes.
     """
     costs = costs or {}
     for name in (*costs, *without, *empty):
