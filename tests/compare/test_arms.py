@@ -270,6 +270,7 @@ def test_a_baseline_takes_with_it_what_is_said_of_its_inputs_and_nothing_else():
     assert dict(only.inputs) == {"after": "image"}
     assert only.encoder_of("after").kind == "resnet"
     assert (only.data.columns, list(only.data.prepare)) == ({}, ["after"])
+    assert only.data.unread == ("first", "sound", "question", "answer_type")
     assert (only.encoders.freeze, only.train.modality_dropout) == ((), {"after": 0.1})
     assert (only.evaluate.inputs, only.explain.players) == (("after",), None)
     nothing = found["no input"]

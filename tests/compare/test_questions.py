@@ -106,3 +106,18 @@ def test_equal_candidates_beside_worse_baselines_are_parted_no_more_often_than_s
         found = compare(given.only(kept))
         alarms += any(d.worse for d in found.differences if d.arm in CANDIDATES)
     assert alarms <= 17
+
+
+def test_all_inputs_but_one_say_that_the_one_does_not_help():
+    """The others may well help: nothing is said of them."""
+    arms = ("A", "without voice", "without text", "no input")
+    given = table(noisy([0.5, 0.5, 0.2, 0.1]), arms=arms)
+    partial = ("without voice", "without text")
+    found = decide(given, candidates=("A",), empty=EMPTY, partial=partial, worth=0.2)
+    assert found.verdict.sentence.startswith("nothing beats without voice: what it leaves out does not measurably help")
+    two = decide(
+        table(noisy([0.5, 0.5, 0.5, 0.1]), arms=arms), candidates=("A",), empty=EMPTY, partial=partial, worth=0.2
+    )
+    assert "what each of them leaves out does not measurably help" in two.verdict.sentence
+    better = decide(table(noisy([0.5, 0.8, 0.2, 0.1]), arms=arms), candidates=("A",), empty=EMPTY, partial=partial)
+    assert any("beside the input that it leaves out" in line for line in better.verdict.further)

@@ -390,3 +390,17 @@ def test_ids_of_rows_do_not_depend_on_what_is_left_out(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"target": "x"}, "", "broken", {"target": "y"}, {"target": "z"}, {"target": "w"})
     ids = [sample.id for sample in read_manifest(path, on_error="skip").samples]
     assert ids == ["row-1", "row-3", "row-4", "row-5"]
+
+
+def test_fields_of_ones_own_that_a_run_passes_over(tmp_path: Path):
+    """Such as those of inputs that an arm of a comparison does not read; others are a mistake as before."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "a", "split": "test", "before": "x", "after": "y", "target": "t"}\n', encoding="utf-8")
+    (sample,) = read_manifest(path, inputs={"after": "text"}, unread=["before"]).samples
+    assert dict(sample.inputs) == {"after": ("y",)}
+    with pytest.raises(UserError, match="unknown field 'before'"):
+        read_manifest(path, inputs={"after": "text"})
+    table = tmp_path / "rows.csv"
+    table.write_text("id,split,before,after,target\na,test,x,y,t\n", encoding="utf-8")
+    (sample,) = read_manifest(table, inputs={"after": "text"}, unread=["before"]).samples
+    assert dict(sample.inputs) == {"after": ("y",)}

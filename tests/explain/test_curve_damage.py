@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from plait.errors import UserError
 from plait.explain.curves.missing import RATES, lost
-from plait.explain.curves.run import DAMAGES, drawn
+from plait.explain.curves.run import drawn
 from plait.modalities.audio.damage import SNR_DB, VOICES, Babble, WhiteNoise, kin
 from plait.modalities.damage import Damage, Source
 from plait.modalities.image.damage import GREY, Blur, Jpeg, Occlusion, blurred, compressed, occluded

@@ -23,7 +23,6 @@ from plait.evaluate.statistics import Figure
 from plait.explain.curves import Curves, render
 from plait.explain.curves.missing import missing_kind
 from plait.explain.curves.result import area_weights, trapezoid
-from plait.explain.curves.run import DAMAGES
 from plait.modalities.audio.damage import WhiteNoise
 from plait.modalities.damage import Source
 from plait.types import Modality

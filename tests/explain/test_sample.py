@@ -24,8 +24,9 @@ from plait.explain import SampleExplanation, explain_sample, find_sample, render
 from plait.explain.losses import BITS_PER_NAT
 from plait.explain.sample_plot import plot_sample
 from plait.explain.sample_result import file_name
-from plait.explain.views import block_of, token_seconds, views_of, windows
+from plait.explain.views import views_of, windows
 from plait.fusion import FUSIONS
+from plait.modalities.image.view import block_of
 from plait.model import token_losses
 from plait.run import Run
 from plait.types import Features, Modality, Sample
@@ -73,7 +74,7 @@ def test_what_hiding_costs_is_the_longhand_difference(run: Run, whole: Sample, b
     base = bits(features)
     for view in found.views:
         modality = Modality(view.modality)
-        for token, window in enumerate(windows(run, modality, views[modality])):
+        for token, window in enumerate(windows(views[modality])):
             assert token in window
             mask = features[modality].mask.clone()
             mask[0, window] = False
@@ -143,7 +144,7 @@ def test_pieces_lie_where_they_are_in_the_input(run: Run, whole: Sample):
     wanted = np.asarray(Image.open(whole.image[0]).convert("RGB"))
     np.testing.assert_allclose(image.raw.astype(int), wanted, atol=2)
     sound = by_modality["audio"]
-    assert token_seconds(run) == pytest.approx(0.08)
+    assert sound.seconds[0][1] == pytest.approx(0.08)
     assert sound.seconds[0][0] == 0
     assert all(
         left[1] == pytest.approx(right[0]) for left, right in zip(sound.seconds, sound.seconds[1:], strict=False)

@@ -276,7 +276,7 @@ def lost_encoders(config: RunConfig, kept: Sequence[str], gone: Sequence[str]) -
 
 
 def lost_words(config: RunConfig, kept: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What else names inputs of one's own that are not there."""
+    """What else names inputs of one's own that are not there; their fields of the manifest are passed over."""
     if config.explain.players is not None:
         groups = [[one] if isinstance(one, str) else [*one] for one in config.explain.players]
         left = [[name for name in group if name in kept] for group in groups]
@@ -284,6 +284,10 @@ def lost_words(config: RunConfig, kept: Sequence[str]) -> Iterator[tuple[str, st
             yield f"explain.players={in_line([group for group in left if group] or None)}", ""
     if not isinstance(config.data.inputs, Mapping):
         return
+    columns = {name: config.data.columns.get(name, name) for name in config.inputs}
+    read = [columns[name] for name in kept]
+    unread = [column for column in dict.fromkeys((*config.data.unread, *columns.values())) if column not in read]
+    yield f"data.unread=[{', '.join(unread)}]", ""
     prepare = {name: one.model_dump(mode="json") for name, one in config.data.prepare.items()}
     said = {"data.columns": config.data.columns, "data.prepare": prepare}
     dropout = config.train.modality_dropout

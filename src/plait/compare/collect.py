@@ -69,6 +69,7 @@ def collect(found: Collected, *, tell: Run_tasks, say: Callable[[str], None]) ->
         candidates=[c.arm.name for c in found.compared if c.arm.role == "candidate"],
         costs={name: cost_of(name, prices.get(name, Price())) for name in records},
         empty=[c.arm.name for c in found.compared if c.arm.role in EMPTY and c.arm.name in records],
+        partial=[c.arm.name for c in found.compared if c.arm.role == "all but one" and c.arm.name in records],
         worth=wanted.worth_in(percent=table.percent),
         seconds_per_seed=seconds_per_seed(found, table.arms),
     )

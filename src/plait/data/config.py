@@ -73,7 +73,8 @@ class DataConfig(Config):
 
     `inputs`: the names of modalities (`[image, audio, text]`), or a mapping from names of one's own to them
     (`{before: image, after: image, question: text}`), whose order is then the order of everything. `columns`: the field of the
-    manifest that an input is read from, where it is called otherwise. `image`, `audio`, `text` and so on: how the inputs of a
+    manifest that an input is read from, where it is called otherwise. `unread`: fields that rows have and this run passes over.
+    `image`, `audio`, `text` and so on: how the inputs of a
     modality are prepared; `prepare.NAME` says what is different for one input.
     `quoting`: whether quotes in TSV are part of the texts (`literal`) or hold a cell together (`csv`); `auto` decides by the file
     and says so. `max_left_out`: with `on_error: skip`, training is refused where more than this share of the rows cannot be used.
@@ -85,6 +86,7 @@ class DataConfig(Config):
     manifest: str
     inputs: tuple[str, ...] | dict[str, str] | None = None
     columns: dict[str, str] = Field(default_factory=dict)
+    unread: tuple[str, ...] = ()
     segments: tuple[str, ...] | None = None
     tokenizer: TokenizerConfig = WordConfig()  # pyright: ignore[reportInvalidTypeForm]
     text: TextConfig = TextConfig()
@@ -178,6 +180,7 @@ class DataConfig(Config):
             "quoting": self.quoting,
             "rules": self.rules,
             "columns": self.columns,
+            "unread": self.unread,
         }
 
 

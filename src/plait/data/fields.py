@@ -59,7 +59,8 @@ class RowParser:
     """Makes samples of rows.
 
     `inputs`: name → modality of the inputs that are read, or their names where these are modalities (None: all modalities); the
-    others' fields are passed over. `columns`: the field of an input that is called otherwise.
+    others' fields are passed over. `columns`: the field of an input that is called otherwise; `unread`: fields of one's
+    own that are passed over too.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class RowParser:
         require_targets: bool,
         rules: Rules = 2,
         columns: Mapping[str, str] | None = None,
+        unread: Sequence[str] = (),
     ) -> None:
         self.media = media
         self.rules: Rules = rules
@@ -80,8 +82,8 @@ class RowParser:
         self.readers = [
             self._reader(name, of or name, columns.get(name, name)) for name, of in named.items() if name != "video"
         ]
-        self.fields = fields_of(reader.column for reader in self.readers)
-        self._unread = {*MODALITIES, "video"}.difference(reader.column for reader in self.readers)
+        self.fields = fields_of([*(reader.column for reader in self.readers), *unread])
+        self._unread = {*MODALITIES, "video", *unread}.difference(reader.column for reader in self.readers)
         self._unread -= {"video"} if self.reads_video else set()
         self._layouts: dict[tuple[str, ...], dict[str, list[tuple[str, str]]]] = {}
         self._where = ""

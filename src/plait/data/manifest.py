@@ -188,6 +188,7 @@ def read_manifest(
     *,
     inputs: Mapping[str, str] | Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
+    unread: Sequence[str] = (),
     segments: Sequence[str] | None = None,
     split: SplitConfig | None = None,
     allow_outside: bool = False,
@@ -201,7 +202,7 @@ def read_manifest(
     """Read a manifest. A row that cannot be used raises `UserError`; with `on_error="skip"` it is left out and listed.
 
     `inputs`: name → modality of what is to be read, or modalities (None = all of them); other fields are passed over. `columns`:
-    the field of an input that is called otherwise. `segments`: the segments to read, in this
+    the field of an input that is called otherwise. `unread`: other fields to pass over. `segments`: the segments to read, in this
     order (None = those that the rows have). `split`: how rows are split if none names its split.
     `require_targets=False`: rows need no target (they are to be answered), and without splits all of them are `test`.
     `may_be_empty`: that no row can be used is no error (a check tells of all of them). `quoting`: how TSV is read; `rules`: 1 reads
@@ -212,7 +213,9 @@ def read_manifest(
     is_folder = os.path.isdir(path)  # noqa: PTH112
     refuse = _Refuser(on_error)
     media = MediaFolder(path if is_folder else path.parent, allow_outside=allow_outside)
-    parse = RowParser(media, inputs=inputs, require_targets=require_targets, rules=rules, columns=columns)
+    parse = RowParser(
+        media, inputs=inputs, require_targets=require_targets, rules=rules, columns=columns, unread=unread
+    )
     with _nothing_collected():
         if is_folder:
             rows = read_folder(media, path, rules=rules, say=said.append)

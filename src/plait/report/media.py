@@ -2,8 +2,13 @@
 
 In: the items of samples, and the modality of each; or the files of a run's pictures.
 Out: `Shown`: what a template needs.
+<<<<<<< HEAD
 Invariant: nothing that a file holds beside what is seen or heard in it (where a photograph was taken) travels with the page;
 what the page holds stays under the limit; what was left out is counted and named.
+=======
+Invariant: nothing that a file holds beside what is seen or heard in it (where a photograph was taken) travels with the page; what
+the page holds stays under the limit; what was left out is counted and named.
+>>>>>>> 2f5d8a8 (README: players, sampled orders, baselines of many inputs)
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def inputs_of(found: Found, ids: set[str]) -> tuple[dict[str, Sample], list[str]
     """The samples of these ids, from the run's manifest; a note where it is not there any more."""
     data = as_written(found.config, format_of(found.folder)).get("data", {})
     path = Path(data.get("manifest", ""))
-    reading = {key: data[key] for key in ("allow_outside", "quoting", "rules", "columns") if key in data}
+    reading = {key: data[key] for key in ("allow_outside", "quoting", "rules", "columns", "unread") if key in data}
     try:
         samples = read_some(path, ids, data.get("inputs") or (), **reading)
     except (UserError, OSError, ValueError) as error:
@@ -129,6 +129,7 @@ def read_some(
     quoting: Quoting = "auto",
     rules: Rules = 2,
     columns: Mapping[str, str] | None = None,
+    unread: Sequence[str] = (),
 ) -> dict[str, Sample]:
     """The rows of these ids alone: a large manifest is read through, but only these rows' media are looked at."""
     if path.is_dir() and manifest_in(path) is None:
@@ -136,6 +137,7 @@ def read_some(
             path,
             inputs=inputs,
             columns=columns,
+            unread=unread,
             allow_outside=allow_outside,
             on_error="skip",
             require_targets=False,
@@ -144,7 +146,7 @@ def read_some(
         return {sample.id: sample for sample in dataset.samples if sample.id in ids}
     path = (manifest_in(path) if path.is_dir() else None) or path
     media = MediaFolder(path.parent, allow_outside=allow_outside)
-    parse = RowParser(media, inputs=inputs, require_targets=False, rules=rules, columns=columns)
+    parse = RowParser(media, inputs=inputs, require_targets=False, rules=rules, columns=columns, unread=unread)
     samples: dict[str, Sample] = {}
     for row in read_rows(path, quoting=quoting, fields=parse.fields):
         if isinstance(row, RowError):

@@ -44,6 +44,7 @@ def compare_others(
         found.table,
         candidates=[arm.name for arm in arms if arm.role == "candidate"],
         empty=[arm.name for arm in arms if arm.role in EMPTY],
+        partial=[arm.name for arm in arms if arm.role == "all but one"],
         worth=wanted.worth_in(percent=found.table.percent),
     )
     with result_folder(wanted, say):

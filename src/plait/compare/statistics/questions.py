@@ -52,10 +52,13 @@ def decide(
     candidates: Collection[str],
     costs: Mapping[str, Cost] | None = None,
     empty: Collection[str] = (),
+    partial: Collection[str] = (),
     worth: float | None = None,
     seconds_per_seed: float | None = None,
 ) -> Decided:
-    """Answer both questions. `empty`: the baselines that read nothing; `worth` and `seconds_per_seed` as for `verdict`."""
+    """Answer both questions. `empty`: the baselines that read nothing, `partial`: those that read all inputs but one; `worth` and
+    `seconds_per_seed` as for `verdict`.
+    """
     overall, costs = compare(table), costs or {}
     kept = [arm for arm in table.arms if arm in candidates or arm in overall.level]
     if len(kept) == 1:
@@ -66,11 +69,12 @@ def decide(
         costs={arm: cost for arm, cost in costs.items() if arm in kept},
         without=[arm for arm in kept if arm not in candidates],
         empty=[arm for arm in kept if arm in empty],
+        partial=[arm for arm in kept if arm in partial],
         worth=worth,
         seconds_per_seed=seconds_per_seed,
     )
     if inner.winner in set(table.arms) - {*candidates, *empty}:
-        found = replace(found, further=(left_behind(inner.best), *found.further))
+        found = replace(found, further=(left_behind(inner.best, inner.best in partial), *found.further))
     if inner is overall:
         return Decided(overall, overall, found)
     behind = [d for d in overall.differences if d.arm not in kept]
@@ -82,8 +86,13 @@ def decide(
     return Decided(overall, inner, replace(found, further=(line, *also, *found.further)))
 
 
-def left_behind(single: str) -> str:
-    """What it means that one modality alone is measurably better than every arm that reads more."""
+def left_behind(single: str, is_partial: bool = False) -> str:
+    """What it means that one modality alone, or all inputs but one, is measurably better than every arm that reads more."""
+    if is_partial:
+        return (
+            f"{single} is measurably better than every arm that reads more: beside the input that it leaves out the others are not "
+            "learnt as well; what may be tried: balance, modality dropout, more steps"
+        )
     return (
         f"{single} is measurably better than every arm that reads more: beside the other inputs that modality is not learnt as "
         "well as alone; what may be tried: encoders.start_from with that run, balance, modality dropout, more steps"

@@ -114,13 +114,14 @@ def verdict(
     costs: Mapping[str, Cost] | None = None,
     without: Collection[str] = (),
     empty: Collection[str] = (),
+    partial: Collection[str] = (),
     seed: int = 0,
     worth: float | None = None,
     seconds_per_seed: float | None = None,
 ) -> Verdict:
     """The verdict. `without`: the arms that lack the other modalities (text only, no input, a constant answer); `empty`: those of
-    them that read nothing. `worth`: the smallest lead that matters, in the metric's units. `seconds_per_seed`: what one more seed
-    of all arms takes.
+    them that read nothing, `partial`: all inputs but one. `worth`: the smallest lead that matters, in the metric's units.
+    `seconds_per_seed`: what one more seed of all arms takes.
     """
     costs = costs or {}
     for name in (*costs, *without, *empty):
@@ -134,7 +135,7 @@ def verdict(
         planned = plan(Components.of(judged.parts), len(kept), worth, confidence=found.confidence, seed=seed)
     separate = None if least is None else _separate(judged, seed)
     said = Said(judged, least, worth, planned, seconds_per_seed)
-    kind, take, sentence = _sentence(said, costs, [a for a in without if a in kept], empty)
+    kind, take, sentence = _sentence(said, costs, [a for a in without if a in kept], empty, partial)
     level = tuple(arm for arm in found.ranking if arm in judged.level or arm in unstable)
     further = [*_power(judged, least), *_separating(judged, separate), *_seeds(judged, least, seed), *found.notes]
     sentence += _unstable(found, unstable) + _lone(found)
@@ -177,7 +178,11 @@ def unseen(table: ScoreTable) -> float | None:
 
 
 def _sentence(
-    said: Said, costs: Mapping[str, Cost], without: Collection[str], empty: Collection[str]
+    said: Said,
+    costs: Mapping[str, Cost],
+    without: Collection[str],
+    empty: Collection[str],
+    partial: Collection[str] = (),
 ) -> tuple[Kind, str, str]:
     found = said.found
     table, sign = found.table, 1.0 if found.table.higher_is_better else -1.0
@@ -187,11 +192,18 @@ def _sentence(
         take, why = cheapest(bare, costs, scores)
         meanwhile = f"take {take}, {why}" if len(bare) > 1 else f"take {take}"
         all_help = bool(set(bare) & set(empty))
+        left_out = (
+            f"what {'it leaves' if len(bare) == 1 else 'each of them leaves'} out" if set(bare) <= set(partial) else ""
+        )
         if said.enough:
-            which = "no modality measurably helps" if all_help else "the other modalities do not measurably help"
+            which = (
+                f"{left_out} does not measurably help" if left_out else "the other modalities do not measurably help"
+            )
+            which = "no modality measurably helps" if all_help else which
             text = f"nothing beats {listed(bare, 'or')}: {which} on these data ({_seen(said)})"
             return "modalities do not help", take, text + (f"; {meanwhile}" if len(bare) > 1 else "")
-        which = "any modality helps" if all_help else "the other modalities help"
+        which = f"{left_out} helps" if left_out else "the other modalities help"
+        which = "any modality helps" if all_help else which
         what = f"whether {which}: nothing beats {listed(bare, 'or')}, but {_not_seen(said)}"
         return "too little to tell", take, f"too little to tell {what}; meanwhile {meanwhile}"
     if found.winner is not None:
