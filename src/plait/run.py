@@ -187,10 +187,20 @@ def without_vectors(config: RunConfig, weights: Path) -> RunConfig:
                 return SavedVectors(frozen=embedding.frozen, width=1)
             return SavedVectors(frozen=embedding.frozen, width=file.get_slice(table).get_shape()[1])
 
-        tables = [f"encoders.{start}text.embedding.table" for start in (START, "")]
-        text = with_embedding(config.encoders.text, lambda own: saved(own, *tables))
+        encoders = config.encoders
+        changed = {
+            name: with_embedding(own, lambda given, name=name: saved(given, *tables_of(config, name)))
+            for name, own in {"text": encoders.text, **encoders.named}.items()
+        }
         lm = with_embedding(config.lm, lambda own: saved(own, "lm.embedding.table"))
-    return config.model_copy(update={"lm": lm, "encoders": config.encoders.model_copy(update={"text": text})})
+    return config.model_copy(update={"lm": lm, "encoders": encoders.model_copy(update=changed)})
+
+
+def tables_of(config: RunConfig, name: str) -> list[str]:
+    """The names that the word vectors of an encoder may have in a run's weights: under the first input that has the encoder."""
+    said = config.encoders.named.get(name, config.encoders.of_modality("text") if name == "text" else None)
+    readers = [one for one in config.inputs if config.encoder_of(one) == said] or [name]
+    return [f"encoders.{start}{one}.embedding.table" for one in readers for start in (START, "")]
 
 
 def refuse_existing(folder: Path) -> None:

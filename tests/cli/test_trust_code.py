@@ -285,7 +285,7 @@ def test_the_report_names_the_flag(own: Place, shell: Shell):
 def test_a_run_names_no_file_of_word_vectors_to_be_read(place: Place, shell: Shell):
     """Previously, a run whose weights lack the table had the file read that its configuration names: any path, also a pipe."""
     weights = load_file(place.run / "model.safetensors")
-    del weights["encoders.text.embedding.table"]
+    del weights["encoders.input_text.embedding.table"]
     save_file(weights, place.run / "model.safetensors")
     config = yaml.safe_load((place.run / "config.yaml").read_text(encoding="utf-8"))
     os.mkfifo(place.folder / "vectors.txt")

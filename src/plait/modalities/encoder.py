@@ -13,10 +13,18 @@ from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
+from pydantic import Field
 from torch import Tensor, nn
 
+from plait.choices import Config
 from plait.errors import UserError
 from plait.types import Features, Items
+
+
+class EncoderOptions(Config):
+    """Options of every encoder."""
+
+    width: int | None = Field(default=None, ge=1, le=65_536, description="of its features; null = `width` of the run")
 
 
 class Encoder(nn.Module, ABC):

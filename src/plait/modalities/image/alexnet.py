@@ -14,7 +14,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.choices import Config
+from plait.modalities.encoder import EncoderOptions
 from plait.modalities.image.grid import GridEncoder, Trunk
 from plait.modalities.image.weights import check_published, group_norm, init_convolutions, load_published
 
@@ -56,7 +56,7 @@ class AlexNetTrunk(Trunk):
         return side
 
 
-class AlexNetConfig(Config):
+class AlexNetConfig(EncoderOptions):
     """AlexNet, from scratch (group norm) or with torchvision's published weights."""
 
     kind: Literal["alexnet"] = "alexnet"

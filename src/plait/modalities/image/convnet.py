@@ -15,12 +15,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.choices import Config
+from plait.modalities.encoder import EncoderOptions
 from plait.modalities.image.grid import GridEncoder, Trunk
 from plait.modalities.image.weights import group_norm, init_convolutions
 
 
-class ConvNetConfig(Config):
+class ConvNetConfig(EncoderOptions):
     """Convolutions and maxima over 2 × 2 places: the cheapest, and on simple pictures the fastest to learn."""
 
     kind: Literal["convnet"] = "convnet"

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.choices import Config
 from plait.errors import UserError
+from plait.modalities.encoder import EncoderOptions
 from plait.modalities.image.grid import GridEncoder, Trunk
 from plait.modalities.image.weights import (
     FrozenBatchNorm,
@@ -135,7 +135,7 @@ class ResNetTrunk(Trunk):
         return side
 
 
-class ResNetConfig(Config):
+class ResNetConfig(EncoderOptions):
     """ResNet: depth 9 from scratch for pictures of 28 to 64 px; 18, 34 and 50 from scratch or with torchvision's weights."""
 
     kind: Literal["resnet"] = "resnet"

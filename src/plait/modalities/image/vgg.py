@@ -16,7 +16,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.choices import Config
+from plait.modalities.encoder import EncoderOptions
 from plait.modalities.image.grid import GridEncoder, Trunk
 from plait.modalities.image.weights import (
     FrozenBatchNorm,
@@ -68,7 +68,7 @@ class VGGTrunk(Trunk):
         return side // 16
 
 
-class VGGConfig(Config):
+class VGGConfig(EncoderOptions):
     """VGG, from scratch or with torchvision's published weights."""
 
     kind: Literal["vgg"] = "vgg"

@@ -16,14 +16,13 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.choices import Config
 from plait.layers import Linear, SelfAttentionBlock
-from plait.modalities.encoder import Encoder, check_heads
+from plait.modalities.encoder import Encoder, EncoderOptions, check_heads
 from plait.modalities.image.grid import MIN_GRID, place
 from plait.types import Features, Items
 
 
-class ViTConfig(Config):
+class ViTConfig(EncoderOptions):
     """A Vision Transformer, from scratch."""
 
     kind: Literal["vit"] = "vit"

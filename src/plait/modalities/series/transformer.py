@@ -16,14 +16,13 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.choices import Config
 from plait.layers import Linear, SelfAttentionBlock
 from plait.modalities.audio.transformer import KERNEL, Stem
-from plait.modalities.encoder import Encoder, check_heads, length_mask, sine_positions, zero_masked
+from plait.modalities.encoder import Encoder, EncoderOptions, check_heads, length_mask, sine_positions, zero_masked
 from plait.types import Features, Items
 
 
-class SeriesTransformerConfig(Config):
+class SeriesTransformerConfig(EncoderOptions):
     """Convolutional stem and self-attention, from scratch."""
 
     kind: Literal["transformer"] = "transformer"

@@ -14,14 +14,13 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.choices import Config
 from plait.embeddings import EmbeddingConfig, ScratchConfig, build_embedding
 from plait.layers import SelfAttentionBlock
-from plait.modalities.encoder import Encoder, check_heads, length_mask, sine_positions, zero_masked
+from plait.modalities.encoder import Encoder, EncoderOptions, check_heads, length_mask, sine_positions, zero_masked
 from plait.types import Features, Items
 
 
-class TextTransformerConfig(Config):
+class TextTransformerConfig(EncoderOptions):
     """Embedding and self-attention, from scratch or from word vectors."""
 
     kind: Literal["transformer"] = "transformer"
