@@ -20,6 +20,7 @@ from plait.modalities.image.damage import GREY, Blur, Jpeg, Occlusion, blurred, 
 from plait.types import Sample
 
 SOUND, PICTURE = (WhiteNoise, Babble), (Blur, Occlusion, Jpeg)
+DAMAGES: tuple[type[Damage], ...] = (*SOUND, *PICTURE)
 
 
 def speaker(number: int) -> Sample:

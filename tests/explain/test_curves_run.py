@@ -23,11 +23,14 @@ from plait.evaluate.statistics import Figure
 from plait.explain.curves import Curves, render
 from plait.explain.curves.missing import missing_kind
 from plait.explain.curves.result import area_weights, trapezoid
+from plait.modalities.audio import Audio
 from plait.modalities.audio.damage import WhiteNoise
 from plait.modalities.damage import Source
+from plait.modalities.image import Image
 from plait.types import Modality
 
 Found = tuple[int, str, str]
+DAMAGES = (*Image.damages, *Audio.damages)
 
 
 @pytest.fixture
