@@ -62,7 +62,7 @@ Reference = Mapping[str, str]
 """One right target: segment name → text, in the order in which the language model says them."""
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, slots=True)
 class Sample:
     """One row of the manifest: any subset of a run's inputs, a target with one or several references, an id, a split, groups, tags.
 

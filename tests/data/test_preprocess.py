@@ -305,12 +305,12 @@ class Turned:
     """A corruption whose effect can be seen: the wave backwards, or the picture's negative."""
 
     def __init__(self, modality: str) -> None:
-        self.modality = modality
+        self.input = modality
         self.asked: list[tuple[str, int]] = []
 
     def damaged(self, decoded: torch.Tensor, sample: Sample, place: int) -> torch.Tensor:
         self.asked.append((sample.id, place))
-        return 255 - decoded if self.modality == "image" else decoded.flip(0)
+        return 255 - decoded if self.input == "image" else decoded.flip(0)
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])

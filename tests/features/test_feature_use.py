@@ -262,10 +262,10 @@ class Inverted:
     """Damage that shows."""
 
     def __init__(self, modality: str) -> None:
-        self.modality = modality
+        self.input = modality
 
     def damaged(self, decoded: Tensor, sample: Sample, place: int) -> Tensor:
-        return 255 - decoded if self.modality == "image" else -0.5 * decoded
+        return 255 - decoded if self.input == "image" else -0.5 * decoded
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])

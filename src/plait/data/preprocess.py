@@ -116,6 +116,7 @@ class Preprocessor:
             name: config.modality_of(name).preparer(config.options_of(name), self.encode, tokenizer.pad_id)
             for name in self.inputs
         }
+        self._preparations = {name: preparer.preparation for name, preparer in self.preparers.items()}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -222,7 +223,7 @@ class Preprocessor:
     def decoded(self, name: str, item: Item) -> Tensor:
         """An item of an input as it was recorded, decoded once; not to be changed in place."""
         preparer = self.preparers[name]
-        return self._cached("decoded", preparer, item, lambda: preparer.decode(item))
+        return self._cached("decoded", name, item, lambda: preparer.decode(item))
 
     def _gather(self, name: str, sample: Sample, draw: Draw, items: _Items) -> list[Hashable]:
         """Put a sample's items of one input among those of the batch; their keys."""
@@ -253,7 +254,7 @@ class Preprocessor:
         preparer = self.preparers[name]
         changes = draw.training and preparer.changes_decoded
         if not (changes or self._is_corrupted(name)):
-            return self._cached("value", preparer, item, lambda: preparer.value(preparer.decode(item)))
+            return self._cached("value", name, item, lambda: preparer.value(preparer.decode(item)))
         decoded = self.decoded(name, item)
         if self.corruption is not None and self._is_corrupted(name):
             decoded = self.corruption.damaged(decoded, sample, place)
@@ -280,10 +281,11 @@ class Preprocessor:
     def _is_corrupted(self, name: str) -> bool:
         return self.corruption is not None and self.corruption.input == name
 
-    def _cached(self, what: str, preparer: Preparer, item: Item, make: Callable[[], Tensor]) -> Tensor:
+    def _cached(self, what: str, name: str, item: Item, make: Callable[[], Tensor]) -> Tensor:
+        preparer = self.preparers[name]
         if not preparer.is_kept:
             return make()
-        key = cache_key(item, f"{'value' if preparer.decoded_is_value else what} {preparer.preparation}")
+        key = cache_key(item, f"{'value' if preparer.decoded_is_value else what} {self._preparations[name]}")
         found = self.cache.get(key)
         if found is None:
             found = make()

@@ -101,10 +101,16 @@ def mel_filters(num_mels: int) -> Float[Tensor, "bins M"]:
     return torch.from_numpy(np.maximum(0, np.minimum(rising, falling)) / area).float()
 
 
+@functools.cache
+def hann() -> Float[Tensor, " samples"]:
+    """The window of every frame."""
+    return torch.hann_window(WINDOW)
+
+
 def log_mels(waves: Sequence[Float[Tensor, " _"]], config: AudioConfig) -> list[Float[Tensor, "_ M"]]:
     """Whisper's features of each wave, `num_frames(samples)` frames long."""
     filters = mel_filters(config.num_mels)
-    window = torch.hann_window(WINDOW)
+    window = hann()
     return [_log_mel(wave, filters, window) for wave in waves]
 
 
