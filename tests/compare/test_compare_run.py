@@ -398,7 +398,9 @@ def test_encoders_of_other_runs_stay_as_they_are_and_are_computed_once(
         ours = load_file(tmp_path / "c" / "runs" / arm / "seed-0" / "model.safetensors")
         for modality, run in runs.items():
             theirs = {
-                k: v for k, v in load_file(run / "model.safetensors").items() if k.startswith(f"encoders.{modality}.")
+                k: v
+                for k, v in load_file(run / "model.safetensors").items()
+                if k.startswith(f"encoders.input_{modality}.")
             }
             assert theirs
             assert all(torch.equal(ours[name], value) for name, value in theirs.items())

@@ -159,7 +159,9 @@ def heard(known: Source, sample: Sample, length: int = 500) -> list[Path]:
         files.append(path)
         return clip(path)
 
-    Babble(0.0, Source(known.seed, known.samples, listen, known.untouched)).damaged(torch.ones(length), sample, 0)
+    Babble(0.0, Source(known.seed, known.samples, listen, untouched=known.untouched)).damaged(
+        torch.ones(length), sample, 0
+    )
     return files
 
 

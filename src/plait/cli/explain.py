@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from plait.cli import explain_options as o
 from plait.cli.common import (
     AcceptChanges,
     Device,
@@ -29,58 +30,18 @@ if TYPE_CHECKING:
 
 def explain(
     run: RunFolder,
-    split: Annotated[str | None, typer.Option("--split", help="train, tune or test; default: the run's own.")] = None,
-    fail_if_unused: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fail-if-unused", metavar="NAME", help="Exit code 1 if this input is not measurably, or hardly, used."
-        ),
-    ] = None,
-    worth: Annotated[
-        float | None,
-        typer.Option(
-            "--worth",
-            metavar="PERCENT",
-            help="Effects below this per cent of a segment's loss without inputs do not matter; default: 1.",
-            show_default=False,
-        ),
-    ] = None,
-    players: Annotated[
-        str | None,
-        typer.Option(
-            "--players",
-            metavar="A+B,C",
-            help="Inputs that are credited together; the others each by itself. Default: each input up to 5, of more one per "
-            "modality.",
-        ),
-    ] = None,
-    sampled: Annotated[
-        bool, typer.Option("--sampled", help="Credit every input by sampled orders: for more than 5 of them.")
-    ] = False,
-    orders: Annotated[
-        int | None,
-        typer.Option("--orders", min=1, help="So many sampled orders per sample; default: 8.", show_default=False),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show all figures, not only those behind the verdicts.")
-    ] = False,
-    sample: Annotated[
-        str | None,
-        typer.Option("--sample", metavar="ID", help="One sample instead: what it was read from, over the inputs."),
-    ] = None,
-    manifest: Annotated[
-        Path | None, typer.Option("--manifest", help="Another manifest with the same segments.")
-    ] = None,
-    curves: Annotated[
-        bool, typer.Option("--curves", help="Instead: scores against noise, blur, occlusion, JPEG, missing inputs.")
-    ] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=0, help="Samples for --curves; 0: all; default: 400.", show_default=False),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Samples at a time; default: the run's own.")
-    ] = None,
+    split: o.Split = None,
+    fail_if_unused: o.FailIfUnused = None,
+    worth: o.Worth = None,
+    players: o.PlayersNamed = None,
+    sampled: o.Sampled = False,
+    orders: o.Orders = None,
+    verbose: o.Verbose = False,
+    sample: o.SampleId = None,
+    manifest: o.Manifest = None,
+    curves: o.Curves = False,
+    limit: o.Limit = None,
+    batch_size: o.BatchSize = None,
     trust_code: TrustCode = False,
     as_json: Json = False,
     seed: Seed = None,

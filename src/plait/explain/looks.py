@@ -59,7 +59,7 @@ def shades_of(hue: str) -> tuple[Shade, ...]:
     light, dark = MODALITIES[hue].hue if hue in MODALITIES else BEFORE.get(hue, FIRST_OF_MIXED)
     return (
         (light, dark),
-        (lightened(light, -0.5), lightened(dark, -0.35)),
+        (lightened(light, -0.5), lightened(dark, -0.27)),
         (lightened(light, -0.25), lightened(dark, 0.35)),
     )
 

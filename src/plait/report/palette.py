@@ -33,7 +33,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "constant": ("#45494e", "#c6ccd4"),
     "damage2": ("#d95f02", "#f58b3c"),
     "damage3": ("#2a9d55", "#5cc987"),
-    "damage4": ("#9467bd", "#bb96dd"),
+    "damage4": ("#8e5cc2", "#bb96dd"),
     "damage5": ("#8c564b", "#c79186"),
     "damage6": ("#e377c2", "#f0a3db"),
 }

@@ -18,7 +18,7 @@ from plait.explain.curves.result import Curve, Curves, Line
 from plait.explain.plot import default_style, save_picture
 from plait.explain.result import FOLDER
 
-COLOURS = ("#1f77b4", "#d95f02", "#2a9d55", "#9467bd", "#8c564b", "#e377c2")
+COLOURS = ("#1f77b4", "#d95f02", "#2a9d55", "#8e5cc2", "#8c564b", "#e377c2")
 MAX_COLUMNS = 4
 
 
