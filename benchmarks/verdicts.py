@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 
 from plait.config import RunConfig, make_config
 from plait.explain.result import SegmentResult, Verdict
-from plait.explain.run import Measured, measure
+from plait.explain.run import Measured, measure, planned_for
 from plait.explain.verdict import WORTH
 from plait.lab import carriers
 from plait.lab.truth import ANSWERS
@@ -163,7 +163,8 @@ def measure_model(folder: Path, number: int, *, draws: int, fresh_groups: int = 
     manifest = write_rows(folder, trained_on, number, fresh_groups=fresh_groups)
     run = fit(config_of(manifest, steps, number), folder / f"run-{number}").run
     samples = read_data(run.config).samples
-    measured = measure(run, samples, split="test", seed=number, batch_size=200)
+    planned = planned_for(run, seed=number, players=None, orders=None)
+    measured = measure(run, samples, split="test", planned=planned, seed=number, batch_size=200)
     truth = one(measured)
     said = list(draws_of(measured, truth, draws, number))
     return {

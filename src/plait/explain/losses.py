@@ -75,6 +75,11 @@ class SubsetLosses:
     credits_at: Mapping[Context, Float[np.ndarray, "n M P"]] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
+    def only(self, rows: Int[np.ndarray, " rows"]) -> SubsetLosses:
+        """Of some of the samples, without what stands per position."""
+        bits: Mapping[Context, np.ndarray] = {context: values[rows] for context, values in self.bits.items()}
+        return SubsetLosses(bits, self.num_tokens[rows], self.present[rows])
+
     @property
     def held(self) -> Int[np.ndarray, " n"]:
         """Each sample's players as the number of a subset."""

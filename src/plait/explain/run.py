@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int
 
 from plait.data.preprocess import Preprocessor
 from plait.data.splits import known_split
@@ -165,6 +166,19 @@ class Measured:
             if context == "true" or number > 0
         )
         return tuple(judged(tables.run, one, tables.losses, worth, tables.names) for one in found if one.num_samples)
+
+    def only(self, rows: Int[np.ndarray, " rows"]) -> Measured:
+        """The same of some of the samples, without what stands per position and per tag."""
+        samples = [self.tables.samples[row] for row in rows]
+        tables = replace(
+            self.tables,
+            samples=samples,
+            losses=self.tables.losses.only(rows),
+            groupings=Groupings.of(samples),
+            patterns={},
+            positions=Positions.whole(len(self.tables.run.segments)),
+        )
+        return replace(self, tables=tables, strange={name: lost.only(rows) for name, lost in self.strange.items()})
 
 
 def measure(
