@@ -21,7 +21,7 @@ from benchmarks.measure import in_turns
 from plait.build import build_model
 from plait.data.manifest import read_manifest
 from plait.data.preprocess import Preprocessor
-from plait.explain.losses import Asked
+from plait.explain.asked import Asked
 from plait.explain.positions import Positions
 from plait.run import Run
 from plait.types import Batch
@@ -37,10 +37,12 @@ def subset_bits(run: Run, batches: Sequence[Batch], subsets: Sequence[int], *, s
         rows = torch.arange(len(batch))
         features = run.model.encode(batch.inputs, len(batch)) if shared else {}
         for subset in subsets:
+            held = [bool(subset >> k & 1) for k in range(len(run.inputs))]
             if not shared:
-                given = {m: batch.inputs[m] for k, m in enumerate(run.modalities) if subset >> k & 1}
-                features = run.model.encode(given, len(batch))
-            found.append(Asked(run, batch, features, subset, rows, positions).bits("true", ONE))
+                some = {name: batch.inputs[name] for name, has in zip(run.inputs, held, strict=True) if has}
+                features = run.model.encode(some, len(batch))
+            given = np.tile(np.array(held), (len(batch), 1))
+            found.append(Asked(run, batch, features, given, rows, positions).bits("true", ONE))
     return found
 
 
