@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from plait.choices import KINDS, Config
+from plait.choices import Config, validated
 from plait.errors import UserError
 from plait.files import open_regular, read_bytes
 from plait.modalities.damage import Damage
@@ -295,7 +295,7 @@ class Modality(ABC):
 
     def first(self, items: Sequence[Item]) -> First:
         """What a first configuration says of these items; a large data set gives some of its items only."""
-        return First(f"{{kind: {next(iter(KINDS[self.encoder_axis]))}}}", cost=0.3)
+        return First(f"{{kind: {self.default_encoder().model_dump()['kind']}}}", cost=0.3)
 
     def said_of(self, options: Config) -> dict[str, Any]:
         """What the features of an item depend on of its options, random changes left out."""
@@ -329,7 +329,7 @@ class Modality(ABC):
 
     def default_encoder(self) -> Config:
         """The encoder where nothing is said."""
-        return next(iter(KINDS[self.encoder_axis].values()))()
+        return validated(self.encoders, {}, ("encoders", self.name))
 
 
 def stacked(

@@ -122,7 +122,7 @@ class Shrinking(Beside):
 class ShrinkingConfig(BalanceOptions):
     """A kind with a part in the model."""
 
-    kind: Literal["test_losses:ShrinkingConfig"] = "test_losses:ShrinkingConfig"
+    kind: Literal["test_losses_beside:ShrinkingConfig"] = "test_losses_beside:ShrinkingConfig"
     num_modalities: ClassVar[int] = 0
 
     def beside(self, given: Given) -> Beside:
